@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/app/config.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "broker/app/option.h"
+#include "broker/net/socket.h"
+#include "protocol/base/mem.h"
+
+enum {
+    MAX_LIST = 256,
+    RESERVED_DESCRIPTORS = 64,
+    LEAST_BUFFERED = 1024 * 1024,
+    VARIABLE_MAX = 64,
+};
+
+struct config_block {
+    struct config_block *next;
+    char bytes[];
+};
+
+char *config_keep(struct config *config, const void *bytes, size_t size)
+{
+    struct config_block *block = ff_mem_zalloc(sizeof(*block) + size + 1);
+
+    if (!block)
+        return NULL;
+    if (bytes && size)
+        memcpy(block->bytes, bytes, size);
+    block->next = config->blocks;
+    config->blocks = block;
+    return block->bytes;
+}
+
+void config_free(struct config *config)
+{
+    while (config && config->blocks) {
+        struct config_block *block = config->blocks;
+
+        config->blocks = block->next;
+        ff_mem_free(block);
+    }
+    ff_mem_free(config);
+}
+
+/* A list as "a,b,c". */
+static bool set_list_text(struct config *config, const struct option *option, const char *text)
+{
+    struct ff_slice rest = ff_slice_of(text);
+    const char *items[MAX_LIST];
+    uint32_t count = 0;
+
+    while (rest.at && count < MAX_LIST) {
+        struct ff_slice item = ff_slice_trim(ff_slice_cut(&rest, ','));
+
+        if (item.len == 0)
+            continue;
+        items[count] = config_keep(config, item.at, item.len);
+        if (!items[count++])
+            return false;
+    }
+    return option_set_list(option, config, items, count);
+}
+
+static bool set_text(struct config *config, const struct option *option, const char *text,
+                     const char *where, char *error)
+{
+    char why[CONFIG_ERROR_MAX / 2] = "out of memory";
+    bool is_set = option->kind == OPTION_LIST
+                      ? set_list_text(config, option, text)
+                      : option_set(option, config, config, text, why, sizeof(why));
+
+    if (!is_set)
+        (void)snprintf(error, CONFIG_ERROR_MAX, "%s: %s", where, why);
+    return is_set;
+}
+
+static bool set_defaults(struct config *config, char *error)
+{
+    for (size_t i = 0; i < option_count; i++)
+        if (!set_text(config, &option_table[i], option_table[i].value, "default", error))
+            return false;
+    return true;
+}
+
+static bool set_from_environment(struct config *config, char *error)
+{
+    for (size_t i = 0; i < option_count; i++) {
+        char name[VARIABLE_MAX] = "FANFARE_";
+        size_t len = strlen(name);
+        const char *value;
+
+        for (const char *c = option_table[i].name; *c && len < sizeof(name) - 1; c++)
+            name[len++] = (char)toupper((unsigned char)*c);
+        name[len] = '\0';
+        value = getenv(name);
+        if (!value)
+            continue;
+        if (!set_text(config, &option_table[i], value, name, error))
+            return false;
+        config->is_listen_default &= strcmp(option_table[i].name, "listen") != 0;
+    }
+    return true;
+}
+
+/* One flag as it stands on the command line. */
+struct flag {
+    const struct option *option;
+    const char *value;
+    char name[VARIABLE_MAX];
+};
+
+/* `--name VALUE`, `--name=VALUE`, and `--name` for a bool. Advances `*i` over its value. */
+static bool read_flag(int argc, char **argv, int *i, struct flag *flag, char *error)
+{
+    const char *arg = argv[*i];
+    const char *equals = strchr(arg, '=');
+    size_t len = equals ? (size_t)(equals - arg) : strlen(arg);
+
+    flag->option = len > 2 && strncmp(arg, "--", 2) == 0 ? option_find(arg + 2, len - 2) : NULL;
+    (void)snprintf(flag->name, sizeof(flag->name), "%.*s", (int)len, arg);
+    if (!flag->option) {
+        (void)snprintf(error, CONFIG_ERROR_MAX, "unknown argument %s; fanfared --help lists all",
+                       arg);
+        return false;
+    }
+    if (equals)
+        flag->value = equals + 1;
+    else if (flag->option->kind == OPTION_BOOL)
+        flag->value = "true";
+    else if (*i + 1 < argc)
+        flag->value = argv[++*i];
+    else {
+        (void)snprintf(error, CONFIG_ERROR_MAX, "%s needs a value; fanfared --help explains it",
+                       arg);
+        return false;
+    }
+    return true;
+}
+
+/* Flags of a list are collected: the first one replaces what the file said. */
+struct collected {
+    const struct option *option;
+    const char *items[MAX_LIST];
+    uint32_t count;
+};
+
+static bool add_item(struct config *config, struct collected *lists, const struct flag *flag)
+{
+    while (lists->option && lists->option != flag->option)
+        lists++;
+    lists->option = flag->option;
+    if (lists->count < MAX_LIST)
+        lists->items[lists->count++] = flag->value;
+    config->is_listen_default &= strcmp(flag->option->name, "listen") != 0;
+    return option_set_list(flag->option, config, lists->items, lists->count);
+}
+
+static bool set_from_flags(struct config *config, int argc, char **argv, char *error)
+{
+    enum { LISTS = 5 };
+    struct collected *lists = ff_mem_zalloc(LISTS * sizeof(*lists));
+    bool is_good = lists != NULL;
+
+    for (int i = 1; i < argc && is_good; i++) {
+        struct flag flag;
+
+        if (strcmp(argv[i], "--config") == 0) {
+            i++;
+            continue;
+        }
+        if (strncmp(argv[i], "--config=", 9) == 0)
+            continue;
+        if (strcmp(argv[i], "--check-config") == 0) {
+            i += i + 1 < argc && argv[i + 1][0] != '-';
+            continue;
+        }
+        is_good = read_flag(argc, argv, &i, &flag, error);
+        if (is_good && flag.option->kind == OPTION_LIST)
+            is_good = add_item(config, lists, &flag);
+        else if (is_good)
+            is_good = set_text(config, flag.option, flag.value, flag.name, error);
+    }
+    ff_mem_free(lists);
+    return is_good;
+}
+
+/* What the arguments ask for beside options; the file they name. */
+static const char *scan_arguments(int argc, char **argv, struct config_request *request)
+{
+    const char *file = getenv("FANFARE_CONFIG");
+
+    *request = (struct config_request){CONFIG_RUN, NULL};
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--config") == 0 && i + 1 < argc)
+            file = argv[++i];
+        else if (strncmp(argv[i], "--config=", 9) == 0)
+            file = argv[i] + 9;
+        else if (strcmp(argv[i], "--check-config") == 0) {
+            request->action = CONFIG_CHECK;
+            if (i + 1 < argc && argv[i + 1][0] != '-')
+                request->topic = argv[++i];
+        }
+    }
+    return file;
+}
+
+/* A cgroup's memory limit in octets, UINT64_MAX where there is none. */
+static uint64_t read_limit(const char *path)
+{
+    FILE *in = fopen(path, "re");
+    uint64_t limit = UINT64_MAX;
+
+    if (!in)
+        return limit;
+    if (fscanf(in, "%" SCNu64, &limit) != 1)
+        limit = UINT64_MAX; /* "max" */
+    (void)fclose(in);
+    return limit;
+}
+
+static uint64_t quarter_of_memory(void)
+{
+    uint64_t limit = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t v2 = read_limit("/sys/fs/cgroup/memory.max");
+    uint64_t v1 = read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+
+    limit = v2 < limit ? v2 : limit;
+    limit = v1 < limit ? v1 : limit;
+    return limit / 4;
+}
+
+static bool compute_connections(struct settings *settings, char *error)
+{
+    struct rlimit descriptors;
+    uint64_t room;
+
+    if (getrlimit(RLIMIT_NOFILE, &descriptors) < 0)
+        return true;
+    if (descriptors.rlim_cur < descriptors.rlim_max) { /* up to the hard limit is ours to take */
+        descriptors.rlim_cur = descriptors.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &descriptors);
+        (void)getrlimit(RLIMIT_NOFILE, &descriptors);
+    }
+    room = descriptors.rlim_cur;
+    if (room < RESERVED_DESCRIPTORS + 64) {
+        (void)snprintf(error, CONFIG_ERROR_MAX,
+                       "the limit of open descriptors is %" PRIu64
+                       ", too low to serve anybody: raise it (ulimit -n 65536, or LimitNOFILE= in "
+                       "the systemd unit)",
+                       room);
+        return false;
+    }
+    room -= RESERVED_DESCRIPTORS;
+    if (settings->max_connections > room) {
+        (void)snprintf(error, CONFIG_ERROR_MAX,
+                       "max_connections is %u, but the limit of open descriptors allows %" PRIu64
+                       ": raise it (ulimit -n, or LimitNOFILE= in the systemd unit)",
+                       settings->max_connections, room);
+        return false;
+    }
+    if (settings->max_connections == 0)
+        settings->max_connections = room > 1000000 ? 1000000 : (uint32_t)room;
+    return true;
+}
+
+static bool check_buffered(uint32_t buffered, uint64_t least, const char *of, char *error)
+{
+    if (buffered >= least)
+        return true;
+    (void)snprintf(error, CONFIG_ERROR_MAX,
+                   "max_buffered%s is %u, but must be at least %" PRIu64
+                   ", the greater of 1M and 4 x max_message: raise it or lower max_message",
+                   of, buffered, least);
+    return false;
+}
+
+static bool check_addresses(struct config *config, char *error)
+{
+    config->settings.is_loopback_only = true;
+    for (uint32_t i = 0; i < config->listen.count; i++) {
+        const char *spec = config->listen.at[i];
+        bool is_tls = strncmp(spec, "tls:", 4) == 0;
+        struct address address;
+
+        if (address_parse(&address, spec + (is_tls ? 4 : 0))) {
+            (void)snprintf(error, CONFIG_ERROR_MAX,
+                           "listen: \"%s\" is no address: write ADDR:PORT with a numeric address "
+                           "(0.0.0.0:8080), [IPV6]:PORT or unix:/path",
+                           spec);
+            return false;
+        }
+        if (is_tls && (!config->tls_cert[0] || !config->tls_key[0])) {
+            (void)snprintf(error, CONFIG_ERROR_MAX,
+                           "listen: \"%s\" needs a certificate: set tls_cert and tls_key", spec);
+            return false;
+        }
+        config->settings.is_loopback_only &= address_is_loopback(&address);
+    }
+    for (uint32_t i = 0; i < config->proxies.count; i++) {
+        if (!address_is_network(config->proxies.at[i])) {
+            (void)snprintf(error, CONFIG_ERROR_MAX,
+                           "proxies: \"%s\" is no network: write 10.0.0.0/8 or an address",
+                           config->proxies.at[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What depends on other options or on the machine. */
+static bool complete(struct config *config, char *error)
+{
+    struct settings *settings = &config->settings;
+    uint64_t least = (uint64_t)settings->max_message * 4;
+
+    if (least < LEAST_BUFFERED)
+        least = LEAST_BUFFERED;
+    if (config->workers != 1) {
+        (void)snprintf(error, CONFIG_ERROR_MAX,
+                       "workers is %u, but this version runs 1 worker: leave the option out",
+                       config->workers);
+        return false;
+    }
+    if (settings->max_buffered == 0)
+        settings->max_buffered = (uint32_t)least;
+    if (!check_buffered(settings->max_buffered, least, "", error))
+        return false;
+    for (uint32_t i = 0; i < config->rule_count; i++)
+        if (config->rules[i].max_buffered &&
+            !check_buffered(config->rules[i].max_buffered, least, " of a topic", error))
+            return false;
+    if (settings->max_memory == 0)
+        settings->max_memory = quarter_of_memory();
+    if (settings->plain_topic[0] &&
+        ff_topic_kind(ff_slice_of(settings->plain_topic)) == FF_TOPIC_BAD) {
+        (void)snprintf(error, CONFIG_ERROR_MAX, "plain_topic: %s",
+                       ff_topic_fault(ff_slice_of(settings->plain_topic)));
+        return false;
+    }
+    if (settings->echo_path[0] && settings->echo_path[0] != '/') {
+        (void)snprintf(error, CONFIG_ERROR_MAX, "echo_path must begin with /, for example /echo");
+        return false;
+    }
+    settings->handshake_ms = config->handshake_s * 1000;
+    settings->origins = config->origins;
+    settings->hosts = config->hosts;
+    settings->proxies = config->proxies;
+    return compute_connections(settings, error) && check_addresses(config, error);
+}
+
+struct config *config_new(int argc, char **argv, struct config_request *request,
+                          char error[CONFIG_ERROR_MAX])
+{
+    struct config *config = ff_mem_zalloc(sizeof(*config));
+    const char *file = scan_arguments(argc, argv, request);
+    bool is_good;
+
+    error[0] = '\0';
+    if (!config) {
+        (void)snprintf(error, CONFIG_ERROR_MAX, "out of memory");
+        return NULL;
+    }
+    config->file = file;
+    config->is_listen_default = true;
+    is_good = set_defaults(config, error);
+    if (is_good && file) {
+        config->listen.count = 0;
+        is_good = config_read_file(config, file, error);
+        config->is_listen_default = config->listen.count == 0;
+        if (is_good && config->is_listen_default)
+            is_good = set_text(config, &option_table[0], option_table[0].value, "default", error);
+    }
+    if (is_good && set_from_environment(config, error) &&
+        set_from_flags(config, argc, argv, error) && complete(config, error))
+        return config;
+    if (!error[0])
+        (void)snprintf(error, CONFIG_ERROR_MAX, "out of memory");
+    config_free(config);
+    return NULL;
+}
+
+void config_print_help(FILE *out)
+{
+    (void)fputs(
+        "fanfared - a real-time pub/sub message broker over WebSocket\n\n"
+        "  fanfared                                 listen on localhost:8080, console page at /\n"
+        "  fanfared --listen 0.0.0.0:8080           for other machines, too\n"
+        "  fanfared --listen tls:0.0.0.0:8443 --tls-cert chain.pem --tls-key key.pem\n"
+        "  fanfared --config /etc/fanfare/fanfare.conf\n"
+        "  fanfared --check-config chat/42          what holds, and the rule for a topic\n\n"
+        "Every option can stand in the file (max_message = 64K), in the environment\n"
+        "(FANFARE_MAX_MESSAGE) or on the command line (--max-message 64K), which wins.\n"
+        "SIGHUP reads the file again; SIGTERM says goodbye to all clients and ends.\n\n"
+        "  --config FILE          the configuration file\n"
+        "  --check-config [TOPIC] print what holds and end\n"
+        "  --version, --help\n\nOptions:\n",
+        out);
+    for (size_t i = 0; i < option_count; i++) {
+        char flag[VARIABLE_MAX];
+        size_t len = (size_t)snprintf(flag, sizeof(flag), "--%s", option_table[i].name);
+
+        for (size_t k = 2; k < len; k++)
+            flag[k] = flag[k] == '_' ? '-' : flag[k];
+        (void)fprintf(out, "  %-30s %s", flag, option_table[i].help);
+        if (option_table[i].value[0])
+            (void)fprintf(out, " [%s]", option_table[i].value);
+        (void)fputs(option_table[i].can_reload ? "\n" : " (needs a restart)\n", out);
+    }
+    (void)fputs("\nIn the file, for topics that a filter matches; the first that matches holds:\n"
+                "  topic \"chat/#\" { overflow = \"latest\" }\n",
+                out);
+    for (size_t i = 0; i < option_rule_count; i++)
+        (void)fprintf(out, "  %-30s %s\n", option_rule_table[i].name, option_rule_table[i].help);
+}
+
+static void print_rule(const struct topic_rule *rule, FILE *out)
+{
+    (void)fprintf(out, "topic \"%s\" {", rule->filter);
+    for (size_t i = 0; i < option_rule_count; i++) {
+        (void)fprintf(out, " %s = ", option_rule_table[i].name);
+        option_print(&option_rule_table[i], rule, out);
+    }
+    (void)fputs(" }\n", out);
+}
+
+void config_print(const struct config *config, const char *topic, FILE *out)
+{
+    for (size_t i = 0; i < option_count; i++) {
+        (void)fprintf(out, "%s = ", option_table[i].name);
+        option_print(&option_table[i], config, out);
+        (void)fputc('\n', out);
+    }
+    for (uint32_t i = 0; i < config->rule_count; i++)
+        print_rule(&config->rules[i], out);
+    if (!topic)
+        return;
+    for (uint32_t i = 0; i < config->rule_count; i++) {
+        if (ff_topic_is_match(ff_slice_of(config->rules[i].filter), ff_slice_of(topic))) {
+            (void)fprintf(out, "# %s: ", topic);
+            print_rule(&config->rules[i], out);
+            return;
+        }
+    }
+    (void)fprintf(out, "# %s: no topic section matches: overflow = skip, max_buffered = %u\n",
+                  topic, config->settings.max_buffered);
+}
+
+void config_find_restarts(const struct config *old, const struct config *new, char *out,
+                          size_t size)
+{
+    size_t len = 0;
+
+    out[0] = '\0';
+    for (size_t i = 0; i < option_count; i++) {
+        char *texts[2] = {NULL, NULL};
+        size_t lens[2];
+        const struct config *both[2] = {old, new};
+
+        if (option_table[i].can_reload)
+            continue;
+        for (int k = 0; k < 2; k++) {
+            FILE *stream = open_memstream(&texts[k], &lens[k]);
+
+            if (stream) {
+                option_print(&option_table[i], both[k], stream);
+                (void)fclose(stream);
+            }
+        }
+        if (texts[0] && texts[1] && strcmp(texts[0], texts[1]) != 0 && len < size)
+            len += (size_t)snprintf(out + len, size - len, "%s%s", len ? ", " : "",
+                                    option_table[i].name);
+        free(texts[0]);
+        free(texts[1]);
+    }
+}

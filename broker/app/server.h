@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * server.h - the whole broker: it creates the floors, connects them, and frees
+ * them. It decides nothing else. Several may live in one process.
+ */
+#ifndef APP_SERVER_H
+#define APP_SERVER_H
+
+#include "broker/app/config.h"
+#include "broker/app/drain.h"
+#include "broker/session/console.h"
+#include "broker/session/gateway.h"
+
+enum { SERVER_LISTENERS = 32 };
+
+struct server {
+    struct worker worker;
+    struct gateway gateway;
+    struct console console;
+    struct drain drain;
+    struct listener listeners[SERVER_LISTENERS];
+    uint32_t listener_count;
+    struct tls_context *tls;
+    struct config *config; /* what holds; taken from the caller */
+};
+
+/*
+ * Starts listening. Takes the configuration. False: `error` says what is wrong
+ * and what to do; nothing is left behind but the configuration, which is freed.
+ */
+bool server_init(struct server *server, struct config *config, char error[CONFIG_ERROR_MAX]);
+
+/* Prints a line for each listener: "fanfared: listening on ws://127.0.0.1:8080/ws". */
+void server_announce(const struct server *server);
+
+/* Runs until it was drained. */
+void server_run(struct server *server);
+
+/* A new configuration; taken. False: `error` says why the old one stays. */
+bool server_reload(struct server *server, struct config *config, char error[CONFIG_ERROR_MAX]);
+
+/* Begins to end: see drain.h. A second call ends at once. */
+void server_stop(struct server *server);
+
+void server_deinit(struct server *server);
+
+#endif

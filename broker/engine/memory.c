@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/engine/engine.h"
+#include "protocol/base/mem.h"
+
+static void memory_publish(struct engine *engine, const struct publication *p,
+                           struct ticket ticket)
+{
+    struct engine_receipt receipt;
+
+    receipt.err = router_publish(engine->router, p, &receipt.receipt);
+    engine->events->published(engine->arg, ticket, &receipt);
+}
+
+static void memory_subscribe(struct engine *engine, struct subscription *s, struct ff_slice name,
+                             enum ff_encoding encoding, struct ticket ticket)
+{
+    enum ff_err err = router_subscribe(engine->router, s, name, encoding);
+
+    engine->events->subscribed(engine->arg, ticket, s, err);
+}
+
+static void memory_unsubscribe(struct engine *engine, struct subscription *s)
+{
+    router_unsubscribe(engine->router, s);
+}
+
+static void memory_free(struct engine *engine)
+{
+    ff_mem_free(engine);
+}
+
+struct engine *engine_memory_new(struct router *router, const struct engine_events *events,
+                                 void *arg)
+{
+    static const struct engine_ops ops = {
+        .publish = memory_publish,
+        .subscribe = memory_subscribe,
+        .unsubscribe = memory_unsubscribe,
+        .free = memory_free,
+    };
+    struct engine *engine = ff_mem_alloc(sizeof(*engine));
+
+    if (engine)
+        *engine = (struct engine){.ops = &ops, .events = events, .arg = arg, .router = router};
+    return engine;
+}

@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A connection is in at most one list: the flush list while it lives, the list
+ * of the dead afterwards. Nothing is freed inside a callback of its own.
+ */
+#include "broker/net/conn.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/net/socket.h"
+#include "protocol/base/mem.h"
+
+enum { FLUSH_QUANTUM = 256 * 1024 };
+
+struct outbox {
+    uint32_t start; /* octets already sent */
+    uint32_t len;   /* octets behind `start` */
+    uint32_t cap;
+    uint8_t bytes[];
+};
+
+struct rest {
+    uint32_t start;
+    uint32_t len; /* of `bytes`, behind `start` */
+    uint32_t cap; /* of the whole block */
+    struct conn_pinned pinned; /* goes behind `bytes`; .len 0: none */
+    uint8_t bytes[];
+};
+
+struct stash {
+    uint32_t len;
+    uint8_t bytes[];
+};
+
+static void flush(struct conn *conn);
+
+static void watch(struct conn *conn)
+{
+    struct ev_loop *ev = conn->net->loop.ev;
+    int events = 0;
+
+    if (conn->state == CONN_DEAD)
+        return;
+    if (!conn->is_peer_done && (conn->state != CONN_OPEN || !conn->pauses))
+        events |= EV_READ;
+    if (conn->is_blocked || conn->wants_write)
+        events |= EV_WRITE;
+    if ((conn->io.events & (EV_READ | EV_WRITE)) == events && ev_is_active(&conn->io))
+        return;
+    ev_io_stop(ev, &conn->io);
+    ev_io_set(&conn->io, conn->io.fd, events);
+    if (events)
+        ev_io_start(ev, &conn->io);
+}
+
+static void end(struct conn *conn)
+{
+    if (conn->has_ended)
+        return;
+    conn->has_ended = true;
+    conn->ops->end(conn);
+}
+
+static void drop_rest(struct conn *conn)
+{
+    struct rest *rest = conn->rest;
+
+    if (!rest)
+        return;
+    if (rest->pinned.release)
+        rest->pinned.release(rest->pinned.arg);
+    pool_free(&conn->net->pool, rest, rest->cap);
+    conn->rest = NULL;
+}
+
+static void drop_outbox(struct conn *conn)
+{
+    if (conn->outbox)
+        pool_free(&conn->net->pool, conn->outbox, conn->outbox->cap);
+    conn->outbox = NULL;
+}
+
+static void end_handshake(struct conn *conn)
+{
+    if (conn->is_in_handshake)
+        conn->net->handshakes--;
+    conn->is_in_handshake = false;
+}
+
+/* Takes the connection out of everything; the object is freed when the turn ends. */
+static void die(struct conn *conn)
+{
+    if (conn->state == CONN_DEAD)
+        return;
+    end(conn);
+    conn->state = CONN_DEAD;
+    ev_io_stop(conn->net->loop.ev, &conn->io);
+    wheel_stop(&conn->net->wheel, &conn->timer);
+    end_handshake(conn);
+    conn->transport->free(conn);
+    drop_rest(conn);
+    drop_outbox(conn);
+    ff_mem_free(conn->stash);
+    conn->stash = NULL;
+    ff_list_remove(&conn->closing);
+    ff_list_remove(&conn->link);
+    ff_list_append(&conn->net->dead, &conn->link);
+}
+
+/* The socket is of no further use. */
+static void lose(struct conn *conn)
+{
+    if (conn->state == CONN_DEAD)
+        return;
+    die(conn);
+    (void)close(conn_fd(conn));
+}
+
+void conn_abort(struct conn *conn)
+{
+    if (conn->state == CONN_DEAD)
+        return;
+    die(conn);
+    socket_reset(conn_fd(conn));
+}
+
+static void on_timer(struct wheel_timer *timer)
+{
+    struct conn *conn = FF_CONTAINER(timer, struct conn, timer);
+
+    if (conn->state == CONN_OPEN)
+        conn->ops->timer(conn);
+    else
+        conn_abort(conn); /* closing took its time */
+}
+
+static void keep_stash(struct conn *conn, const uint8_t *bytes, size_t len)
+{
+    struct stash *stash = len ? ff_mem_alloc(sizeof(*stash) + len) : NULL;
+
+    if (len && !stash) {
+        conn_abort(conn);
+        return;
+    }
+    ff_mem_free(conn->stash);
+    conn->stash = stash;
+    if (stash) {
+        stash->len = (uint32_t)len;
+        memcpy(stash->bytes, bytes, len);
+    }
+}
+
+static void feed(struct conn *conn, uint8_t *bytes, size_t len)
+{
+    size_t used = conn->ops->input(conn, bytes, len);
+
+    FF_CHECK(used <= len);
+    if (conn->state == CONN_OPEN)
+        keep_stash(conn, bytes + used, len - used);
+}
+
+/* Input that was kept, without waiting for more. */
+static void feed_stash(struct conn *conn)
+{
+    struct stash *stash = conn->stash;
+
+    conn->is_fed_again = false;
+    if (!stash || conn->pauses || conn->state != CONN_OPEN)
+        return;
+    memcpy(conn->net->receive, stash->bytes, stash->len);
+    feed(conn, conn->net->receive, stash->len);
+}
+
+static void peer_ended(struct conn *conn)
+{
+    if (conn->state == CONN_CLOSING) { /* what is owed may still reach it */
+        conn->is_peer_done = true;
+        watch(conn);
+    } else {
+        lose(conn);
+    }
+}
+
+static void read_input(struct conn *conn)
+{
+    struct net *net = conn->net;
+    size_t kept = conn->stash ? conn->stash->len : 0;
+    long got = conn->transport->recv(conn, net->receive + kept, NET_RECEIVE_SIZE - kept);
+
+    if (conn->is_in_handshake && got > 0)
+        end_handshake(conn);
+    if (conn->wants_write != (got == TRANSPORT_WRITE)) {
+        conn->wants_write = got == TRANSPORT_WRITE;
+        watch(conn);
+    }
+    if (got == TRANSPORT_AGAIN || got == TRANSPORT_WRITE)
+        return;
+    if (got == TRANSPORT_GONE) {
+        lose(conn);
+        return;
+    }
+    if (got == 0) {
+        peer_ended(conn);
+        return;
+    }
+    conn->heard_at = net_tick(net);
+    if (conn->state != CONN_OPEN)
+        return; /* nothing that comes now is of interest */
+    if (kept)
+        memcpy(net->receive, conn->stash->bytes, kept);
+    feed(conn, net->receive, kept + (size_t)got);
+}
+
+static void on_io(struct ev_loop *ev, ev_io *watcher, int events)
+{
+    struct conn *conn = FF_CONTAINER(watcher, struct conn, io);
+
+    (void)ev;
+    if (events & EV_WRITE) {
+        bool was_blocked = conn->is_blocked;
+
+        if (conn->wants_write)
+            events |= EV_READ;
+        if (was_blocked)
+            flush(conn);
+    }
+    if ((events & EV_READ) && conn->state != CONN_DEAD && !conn->is_peer_done &&
+        (conn->state != CONN_OPEN || !conn->pauses))
+        read_input(conn);
+}
+
+void conn_init(struct conn *conn, struct net *net, const struct conn_ops *ops, int fd, void *tls)
+{
+    *conn = (struct conn){.ops = ops, .net = net, .tls = tls};
+    conn->transport = tls ? &transport_tls : &transport_tcp;
+    conn->is_in_handshake = tls != NULL;
+    net->handshakes += tls != NULL;
+    net->connections++;
+    conn->sent_at = conn->heard_at = conn->took_at = net_tick(net);
+    wheel_timer_init(&conn->timer, on_timer);
+    ev_io_init(&conn->io, on_io, fd, EV_READ);
+    ev_io_start(net->loop.ev, &conn->io);
+}
+
+void conn_mark(struct conn *conn)
+{
+    if (!conn->is_blocked && !ff_list_is_in(&conn->link) && conn->state != CONN_DEAD)
+        ff_list_append(&conn->net->flush, &conn->link);
+}
+
+static bool reserve_outbox(struct conn *conn, size_t more)
+{
+    struct outbox *old = conn->outbox;
+    size_t need = sizeof(*old) + (old ? old->len : 0) + more;
+    struct outbox *new;
+    size_t cap;
+
+    if (old && sizeof(*old) + old->start + old->len + more <= old->cap)
+        return true;
+    if (need > UINT32_MAX / 2)
+        return false;
+    cap = pool_round(old && need < 2UL * old->cap ? need + need / 2 : need);
+    new = pool_alloc(&conn->net->pool, cap);
+    if (!new)
+        return false;
+    *new = (struct outbox){.cap = (uint32_t)cap};
+    if (old) {
+        new->len = old->len;
+        memcpy(new->bytes, old->bytes + old->start, old->len);
+        drop_outbox(conn);
+    }
+    conn->outbox = new;
+    return true;
+}
+
+static void append_outbox(struct conn *conn, const void *bytes, size_t len)
+{
+    struct outbox *outbox = conn->outbox;
+
+    if (len)
+        memcpy(outbox->bytes + outbox->start + outbox->len, bytes, len);
+    outbox->len += (uint32_t)len;
+}
+
+enum ff_err conn_send_over(struct conn *conn, const void *head, size_t head_len, const void *bytes,
+                           size_t len)
+{
+    if (conn->state != CONN_OPEN)
+        return FF_OK;
+    if (!reserve_outbox(conn, head_len + len))
+        return FF_ENOMEM;
+    append_outbox(conn, head, head_len);
+    append_outbox(conn, bytes, len);
+    if (conn->outbox->len > OUTBOX_PAUSE)
+        conn_pause(conn, PAUSE_OUTBOX);
+    conn_mark(conn);
+    return FF_OK;
+}
+
+enum ff_err conn_send(struct conn *conn, const void *bytes, size_t len)
+{
+    if (conn_owed(conn) + len > conn->net->outbox_max)
+        return FF_ELIMIT;
+    return conn_send_over(conn, bytes, len, NULL, 0);
+}
+
+size_t conn_owed(const struct conn *conn)
+{
+    return conn->outbox ? conn->outbox->len : 0;
+}
+
+size_t conn_rest_size(const struct conn *conn)
+{
+    return conn->rest ? conn->rest->len + conn->rest->pinned.len : 0;
+}
+
+enum ff_err conn_keep_rest(struct conn *conn, const struct ff_slice copies[2],
+                           const struct conn_pinned *pinned)
+{
+    size_t len = copies[0].len + copies[1].len;
+    size_t cap = pool_round(sizeof(struct rest) + len);
+    struct rest *rest = pool_alloc(&conn->net->pool, cap);
+
+    FF_CHECK(!conn->rest);
+    if (!rest)
+        return FF_ENOMEM;
+    *rest = (struct rest){.len = (uint32_t)len, .cap = (uint32_t)cap};
+    if (copies[0].len)
+        memcpy(rest->bytes, copies[0].at, copies[0].len);
+    if (copies[1].len)
+        memcpy(rest->bytes + copies[0].len, copies[1].at, copies[1].len);
+    if (pinned)
+        rest->pinned = *pinned;
+    conn->rest = rest;
+    return FF_OK;
+}
+
+void conn_finish(struct conn *conn, const void *bytes, size_t len)
+{
+    if (conn->state != CONN_OPEN)
+        return;
+    if (len && conn_send_over(conn, bytes, len, NULL, 0)) {
+        conn_abort(conn);
+        return;
+    }
+    conn->state = CONN_CLOSING;
+    ff_list_append(&conn->net->closing, &conn->closing);
+    end(conn);
+    ff_mem_free(conn->stash);
+    conn->stash = NULL;
+    wheel_set(&conn->net->wheel, &conn->timer, conn->net->close_ms);
+    watch(conn);
+    conn_mark(conn);
+}
+
+void conn_pause(struct conn *conn, unsigned reason)
+{
+    conn->pauses |= (uint8_t)reason;
+    watch(conn);
+}
+
+void conn_resume(struct conn *conn, unsigned reason)
+{
+    if (!(conn->pauses & reason))
+        return;
+    conn->pauses &= (uint8_t)~reason;
+    if (conn->pauses || conn->state != CONN_OPEN)
+        return;
+    conn->heard_at = net_tick(conn->net); /* its clock stood while we did not read */
+    watch(conn);
+    if (!conn->stash)
+        return;
+    conn->is_fed_again = true;
+    if (!ff_list_is_in(&conn->link))
+        ff_list_append(&conn->net->flush, &conn->link);
+}
+
+void conn_set_timer(struct conn *conn, uint64_t after_ms)
+{
+    if (conn->state == CONN_OPEN)
+        wheel_set(&conn->net->wheel, &conn->timer, after_ms);
+}
+
+static void plan_own(const struct conn *conn, struct plan *plan)
+{
+    const struct rest *rest = conn->rest;
+    const struct outbox *outbox = conn->outbox;
+
+    plan->count = 0;
+    plan->bytes = 0;
+    plan->max_bytes = conn->transport->max_send;
+    if (rest && rest->len)
+        plan_add(plan, rest->bytes + rest->start, rest->len);
+    if (rest && rest->pinned.len)
+        plan_add(plan, rest->pinned.bytes, rest->pinned.len);
+    if (outbox)
+        plan_add(plan, outbox->bytes + outbox->start, outbox->len);
+}
+
+/* Takes what was sent off the rest and the outbox; returns what is left of `sent`. */
+static size_t take_own(struct conn *conn, size_t sent)
+{
+    struct rest *rest = conn->rest;
+    struct outbox *outbox = conn->outbox;
+
+    if (rest) {
+        size_t part = sent < rest->len ? sent : rest->len;
+
+        rest->start += (uint32_t)part;
+        rest->len -= (uint32_t)part;
+        sent -= part;
+        part = sent < rest->pinned.len ? sent : rest->pinned.len;
+        rest->pinned.bytes += part;
+        rest->pinned.len -= part;
+        sent -= part;
+        if (rest->len == 0 && rest->pinned.len == 0)
+            drop_rest(conn);
+    }
+    if (outbox) {
+        size_t part = sent < outbox->len ? sent : outbox->len;
+
+        outbox->start += (uint32_t)part;
+        outbox->len -= (uint32_t)part;
+        sent -= part;
+        if (outbox->len == 0)
+            drop_outbox(conn);
+        if (conn_owed(conn) <= OUTBOX_PAUSE)
+            conn_resume(conn, PAUSE_OUTBOX);
+    }
+    return sent;
+}
+
+static void set_blocked(struct conn *conn, bool is_blocked)
+{
+    if (conn->is_blocked == is_blocked)
+        return;
+    conn->is_blocked = is_blocked;
+    if (is_blocked)
+        conn->took_at = net_tick(conn->net);
+    watch(conn);
+}
+
+/* All that was owed is out. */
+static void finish_flush(struct conn *conn)
+{
+    set_blocked(conn, false);
+    if (conn->state != CONN_CLOSING)
+        return;
+    if (conn->is_peer_done) {
+        lose(conn);
+        return;
+    }
+    conn->transport->shutdown(conn);
+    conn->state = CONN_LINGERING;
+}
+
+/* One sendmsg. True if there may be more to send at once. */
+static bool flush_once(struct conn *conn, size_t *total)
+{
+    struct plan plan;
+    size_t own;
+    long sent;
+
+    plan_own(conn, &plan);
+    own = plan.bytes;
+    if (conn->state == CONN_OPEN && !plan_is_full(&plan))
+        conn->ops->collect(conn, &plan);
+    if (conn->state == CONN_DEAD || conn->state == CONN_LINGERING)
+        return false;
+    if (plan.bytes == 0) {
+        finish_flush(conn);
+        return false;
+    }
+    sent = conn->transport->send(conn, plan.iov, plan.count);
+    if (sent == TRANSPORT_GONE) {
+        lose(conn);
+        return false;
+    }
+    if (sent > 0) {
+        conn->sent_at = conn->took_at = net_tick(conn->net);
+        conn->net->sent_bytes += (size_t)sent;
+        *total += (size_t)sent;
+    }
+    sent = sent < 0 ? 0 : sent;
+    if (plan.bytes > own)
+        conn->ops->taken(conn, take_own(conn, (size_t)sent));
+    else
+        (void)take_own(conn, (size_t)sent);
+    if (conn->state == CONN_DEAD)
+        return false;
+    if (((size_t)sent < plan.bytes && (size_t)sent < plan.max_bytes) ||
+        conn->transport->is_holding(conn)) {
+        set_blocked(conn, true);
+        return false;
+    }
+    if (conn->state == CONN_CLOSING || plan_is_full(&plan))
+        return true;
+    set_blocked(conn, false);
+    return false;
+}
+
+static void flush(struct conn *conn)
+{
+    size_t total = 0;
+    long pushed;
+
+    if (conn->state == CONN_DEAD || conn->state == CONN_LINGERING)
+        return;
+    pushed = conn->transport->push(conn);
+    if (pushed == TRANSPORT_GONE) {
+        lose(conn);
+        return;
+    }
+    if (pushed == TRANSPORT_AGAIN) {
+        set_blocked(conn, true);
+        return;
+    }
+    while (flush_once(conn, &total)) {
+        if (total < FLUSH_QUANTUM)
+            continue;
+        set_blocked(conn, false); /* the others first */
+        conn_mark(conn);
+        return;
+    }
+}
+
+void conn_flush(struct conn *conn)
+{
+    if (conn->is_fed_again)
+        feed_stash(conn);
+    if (!conn->is_blocked)
+        flush(conn);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * conn.h - one connection: a pipe of bytes with a small outbox.
+ *
+ * A connection sends, in this order: `rest` (what a full socket left of a
+ * frame), the outbox (control messages), then ranges of logs that its owner
+ * offers when it is asked (collect). Each turn it makes one sendmsg of all of
+ * them. It never holds a message: what the socket does not take stays where it
+ * is, and the owner is asked again when there is room.
+ *
+ * The owner embeds the connection and is called through `conn_ops`. Life:
+ * open -> closing (the rest, the outbox and the close frame go out, at most
+ * `close_ms`) -> lingering (our side is shut, the peer's end is awaited) ->
+ * dead, freed when the turn ends. `end` is called once, when the conversation
+ * is over, whoever ended it.
+ */
+#ifndef NET_CONN_H
+#define NET_CONN_H
+
+#include "broker/net/net.h"
+#include "broker/net/plan.h"
+#include "broker/net/transport.h"
+#include "protocol/base/bytes.h"
+
+struct conn;
+
+enum { OUTBOX_PAUSE = 65536 };
+
+struct conn_ops {
+    /*
+     * Input came. Returns how much of it was consumed: the rest is kept and
+     * offered again, with more, or when a pause is over.
+     */
+    size_t (*input)(struct conn *conn, uint8_t *bytes, size_t len);
+    /* Adds ranges to the plan, behind what the connection itself has to send. */
+    void (*collect)(struct conn *conn, struct plan *plan);
+    /* Of what collect added `len` octets were taken. */
+    void (*taken)(struct conn *conn, size_t len);
+    /* The timer that conn_set_timer() set is due. */
+    void (*timer)(struct conn *conn);
+    /* The conversation is over; nothing more is collected or handed in. */
+    void (*end)(struct conn *conn);
+    /* Frees the object around the connection. */
+    void (*free)(struct conn *conn);
+};
+
+enum conn_state { CONN_OPEN, CONN_CLOSING, CONN_LINGERING, CONN_DEAD };
+
+/* Why a connection is not read from, as bits. */
+enum { PAUSE_OUTBOX = 1, PAUSE_RATE = 2, PAUSE_OWNER = 4 };
+
+struct conn {
+    ev_io io;
+    const struct conn_ops *ops;
+    const struct transport *transport;
+    struct net *net;
+    void *tls;             /* the TLS transport's own */
+    struct outbox *outbox; /* NULL while nothing is owed */
+    struct rest *rest;     /* NULL while no frame is cut */
+    struct stash *stash;   /* input read but not consumed, or NULL */
+    struct ff_list link;   /* in the flush list, or among the dead */
+    struct ff_list closing; /* among those that are closing */
+    struct wheel_timer timer;
+    uint32_t sent_at;  /* ticks: something was sent */
+    uint32_t heard_at; /* something was received, or reading was resumed */
+    uint32_t took_at;  /* a socket that was full took something */
+    uint8_t state;     /* enum conn_state */
+    uint8_t pauses;
+    bool is_blocked : 1;     /* the socket is full: waiting for EV_WRITE */
+    bool is_in_handshake : 1; /* TLS */
+    bool has_ended : 1;      /* `end` was called */
+    bool wants_write : 1;    /* TLS must write before it can read */
+    bool is_fed_again : 1;   /* a pause is over: the stash is offered in the flush */
+    bool is_peer_done : 1;   /* the peer ended its side */
+};
+
+static inline int conn_fd(const struct conn *conn)
+{
+    return conn->io.fd;
+}
+
+/*
+ * Begins with an accepted, non-blocking socket, which becomes the connection's
+ * own. `tls` is NULL, or what tls_accept() answered. Cannot fail.
+ */
+void conn_init(struct conn *conn, struct net *net, const struct conn_ops *ops, int fd, void *tls);
+
+/* Appends to the outbox. FF_OK, FF_ENOMEM, FF_ELIMIT (over `outbox_max`, nothing appended). */
+FF_MUST_CHECK enum ff_err conn_send(struct conn *conn, const void *bytes, size_t len);
+
+/* The same in two pieces and past the limit: for the one message that an echo may owe. */
+FF_MUST_CHECK enum ff_err conn_send_over(struct conn *conn, const void *head, size_t head_len,
+                                         const void *bytes, size_t len);
+
+/* Octets in the outbox. */
+size_t conn_owed(const struct conn *conn);
+
+/* Something can be collected: the connection is flushed when the turn ends. */
+void conn_mark(struct conn *conn);
+
+/*
+ * Keeps what is left of a cut frame: `copy` is copied, `pinned` is borrowed
+ * until `release(arg)` is called. FF_OK, FF_ENOMEM (release was not called).
+ */
+struct conn_pinned {
+    const uint8_t *bytes;
+    size_t len;
+    void (*release)(void *arg);
+    void *arg;
+};
+FF_MUST_CHECK enum ff_err conn_keep_rest(struct conn *conn, const struct ff_slice copies[2],
+                                         const struct conn_pinned *pinned);
+
+/* Octets of the rest. */
+size_t conn_rest_size(const struct conn *conn);
+
+/*
+ * Ends the conversation with these last bytes (a close frame, an HTTP answer):
+ * what is owed goes out first. `ops->end` is called before it returns.
+ */
+void conn_finish(struct conn *conn, const void *bytes, size_t len);
+
+/* Ends it at once, with a reset. */
+void conn_abort(struct conn *conn);
+
+void conn_pause(struct conn *conn, unsigned reason);
+void conn_resume(struct conn *conn, unsigned reason);
+
+/* While open: `ops->timer` is called once after that time. */
+void conn_set_timer(struct conn *conn, uint64_t after_ms);
+
+/* Offers kept input again if a pause is over, then sends what can be sent: the flush list's part. */
+void conn_flush(struct conn *conn);
+
+static inline bool conn_is_open(const struct conn *conn)
+{
+    return conn->state == CONN_OPEN;
+}
+
+#endif

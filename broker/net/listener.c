@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/net/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "broker/net/logger.h"
+
+enum { ACCEPTS_A_TURN = 64, HELD_BACK_MS = 10, STARVED_MS = 100 };
+
+static int open_spare(void)
+{
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void stop_for(struct listener *listener, uint64_t ms)
+{
+    ev_io_stop(listener->net->loop.ev, &listener->io);
+    wheel_set(&listener->net->wheel, &listener->retry, ms);
+}
+
+/* No descriptor left: the spare one sheds a peer, which then sees a reset and not silence. */
+static void shed(struct listener *listener, int why)
+{
+    int fd;
+
+    LOG_EVENT(LOG_WARN, "accept_starved", LOG_TEXT("why", strerror(why)));
+    if (listener->spare < 0)
+        return;
+    (void)close(listener->spare);
+    fd = accept4(listener->io.fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0)
+        socket_reset(fd);
+    listener->spare = open_spare();
+}
+
+static void on_readable(struct ev_loop *ev, ev_io *watcher, int events)
+{
+    struct listener *listener = FF_CONTAINER(watcher, struct listener, io);
+
+    (void)ev;
+    (void)events;
+    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+        struct address peer = {.len = sizeof(peer.storage)};
+        int fd;
+
+        if (!listener->ops->can_accept(listener->arg, listener)) {
+            stop_for(listener, HELD_BACK_MS);
+            return;
+        }
+        fd = accept4(listener->io.fd, (struct sockaddr *)&peer.storage, &peer.len,
+                     SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0) {
+            listener->ops->accepted(listener->arg, listener, fd, &peer);
+            if (!listener->is_open)
+                return;
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+            shed(listener, errno);
+            stop_for(listener, STARVED_MS);
+        }
+        if (errno != ECONNABORTED && errno != EINTR)
+            return;
+    }
+}
+
+static void on_retry(struct wheel_timer *timer)
+{
+    struct listener *listener = FF_CONTAINER(timer, struct listener, retry);
+
+    if (listener->spare < 0)
+        listener->spare = open_spare();
+    ev_io_start(listener->net->loop.ev, &listener->io);
+}
+
+enum ff_err listener_open(struct listener *listener, struct net *net, const char *spec,
+                          const struct listener_ops *ops, void *arg)
+{
+    enum ff_err err;
+    int fd;
+
+    *listener = (struct listener){.net = net, .ops = ops, .arg = arg, .spare = -1};
+    listener->is_tls = strncmp(spec, "tls:", 4) == 0;
+    err = address_parse(&listener->address, spec + (listener->is_tls ? 4 : 0));
+    if (err)
+        return err;
+    err = socket_listen(&listener->address, &fd);
+    if (err)
+        return err;
+    listener->spare = open_spare();
+    listener->is_open = true;
+    wheel_timer_init(&listener->retry, on_retry);
+    ev_io_init(&listener->io, on_readable, fd, EV_READ);
+    ev_io_start(net->loop.ev, &listener->io);
+    return FF_OK;
+}
+
+void listener_close(struct listener *listener)
+{
+    const struct sockaddr_un *un = (const struct sockaddr_un *)&listener->address.storage;
+
+    if (!listener->is_open)
+        return;
+    listener->is_open = false;
+    ev_io_stop(listener->net->loop.ev, &listener->io);
+    wheel_stop(&listener->net->wheel, &listener->retry);
+    (void)close(listener->io.fd);
+    if (listener->spare >= 0)
+        (void)close(listener->spare);
+    if (un->sun_family == AF_UNIX)
+        (void)unlink(un->sun_path);
+}
+
+void listener_url(const struct listener *listener, char out[ADDRESS_TEXT_MAX])
+{
+    char address[ADDRESS_TEXT_MAX];
+
+    address_text(&listener->address, true, address);
+    (void)snprintf(out, ADDRESS_TEXT_MAX, "%s://%.*s/ws", listener->is_tls ? "wss" : "ws",
+                   ADDRESS_TEXT_MAX - 12, address);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * listener.h - a listening socket that never spins.
+ *
+ * When descriptors or memory run out (EMFILE, ENFILE, ENOMEM, ENOBUFS) it
+ * stops looking for a moment instead of being woken without end, and closes a
+ * spare descriptor to shed one waiting peer. The owner may hold accepting back.
+ */
+#ifndef NET_LISTENER_H
+#define NET_LISTENER_H
+
+#include "broker/net/net.h"
+#include "broker/net/socket.h"
+
+struct listener;
+
+struct listener_ops {
+    /* May one more be accepted now? While not, it asks again every 10 ms. */
+    bool (*can_accept)(void *arg, const struct listener *listener);
+    /* An accepted socket, non-blocking: the owner's from here on. */
+    void (*accepted)(void *arg, const struct listener *listener, int fd,
+                     const struct address *peer);
+};
+
+struct listener {
+    ev_io io;
+    struct net *net;
+    const struct listener_ops *ops;
+    void *arg;
+    struct wheel_timer retry;
+    struct address address; /* what it is bound to */
+    int spare;              /* a descriptor to give up when there are no others */
+    bool is_tls;
+    bool is_open;
+};
+
+/*
+ * Listens at "ADDR:PORT" or "unix:/path", with "tls:" before it for TLS.
+ * FF_OK; FF_EINVAL: malformed; FF_ESYS: errno says why.
+ */
+FF_MUST_CHECK enum ff_err listener_open(struct listener *listener, struct net *net,
+                                        const char *spec, const struct listener_ops *ops,
+                                        void *arg);
+
+/* Ends listening; accepted sockets stay. A second call does nothing. */
+void listener_close(struct listener *listener);
+
+/* The URL of the WebSocket endpoint, for example ws://127.0.0.1:8080/ws. */
+void listener_url(const struct listener *listener, char out[ADDRESS_TEXT_MAX]);
+
+#endif

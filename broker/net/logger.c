@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/net/logger.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LINE_MAX_BYTES = 2048, LINE_ROOM = 16 };
+
+static enum log_level max_level = LOG_INFO;
+static bool in_json;
+
+static const char *const names[] = {"error", "warn", "info", "debug"};
+
+struct line {
+    char text[LINE_MAX_BYTES];
+    size_t len;
+};
+
+void log_set(enum log_level level, bool is_json)
+{
+    max_level = level;
+    in_json = is_json;
+}
+
+bool log_is_on(enum log_level level)
+{
+    return level <= max_level;
+}
+
+static void put(struct line *line, const char *text, size_t len)
+{
+    size_t room = sizeof(line->text) - LINE_ROOM - line->len;
+
+    if (len > room)
+        len = room;
+    memcpy(line->text + line->len, text, len);
+    line->len += len;
+}
+
+/* Quoted, with everything escaped that could end a line or colour a terminal. */
+static void put_quoted(struct line *line, struct ff_slice text)
+{
+    char escaped[8];
+
+    put(line, "\"", 1);
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.at[i];
+
+        if (c >= ' ' && c < 0x7f && c != '"' && c != '\\')
+            put(line, &text.at[i], 1);
+        else
+            put(line, escaped, (size_t)snprintf(escaped, sizeof(escaped), "\\u%04x", c));
+    }
+    put(line, "\"", 1);
+}
+
+static bool is_plain(struct ff_slice text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.at[i] <= ' ' || text.at[i] >= 0x7f || strchr("\"\\=", text.at[i]))
+            return false;
+    return text.len > 0;
+}
+
+static void put_field(struct line *line, struct log_field field)
+{
+    char number[24];
+
+    put(line, in_json ? ",\"" : " ", in_json ? 2 : 1);
+    put(line, field.key, strlen(field.key));
+    put(line, in_json ? "\":" : "=", in_json ? 2 : 1);
+    if (!field.text.at)
+        put(line, number, (size_t)snprintf(number, sizeof(number), "%" PRId64, field.number));
+    else if (!in_json && is_plain(field.text))
+        put(line, field.text.at, field.text.len);
+    else
+        put_quoted(line, field.text);
+}
+
+void log_event(enum log_level level, const char *event, const struct log_field *fields)
+{
+    struct line line;
+    struct timespec now;
+    struct tm utc;
+    char stamp[32];
+    ssize_t written;
+
+    if (!log_is_on(level))
+        return;
+    line.len = 0;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    (void)gmtime_r(&now.tv_sec, &utc);
+    (void)strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &utc);
+    if (in_json)
+        put(&line, "{\"time\":\"", 9);
+    put(&line, stamp, strlen(stamp));
+    put(&line, in_json ? "\",\"level\":\"" : " ", in_json ? 11 : 1);
+    put(&line, names[level], strlen(names[level]));
+    put(&line, in_json ? "\",\"event\":\"" : " ", in_json ? 11 : 1);
+    put(&line, event, strlen(event));
+    if (in_json)
+        put(&line, "\"", 1);
+    for (; fields->key; fields++)
+        put_field(&line, *fields);
+    if (in_json)
+        line.text[line.len++] = '}';
+    line.text[line.len++] = '\n';
+    written = write(STDERR_FILENO, line.text, line.len); /* a full log pipe stops nobody */
+    (void)written;
+}

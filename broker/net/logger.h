@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * logger.h - one event, one line, on standard error.
+ *
+ * `key=value` or JSON. Values that a peer had a hand in are escaped, so that a
+ * line is always one line. Never payloads, tokens, or a line for each message.
+ * The level and the format are the only mutable globals of the broker.
+ */
+#ifndef NET_LOGGER_H
+#define NET_LOGGER_H
+
+#include <stdint.h>
+
+#include "protocol/base/bytes.h"
+
+enum log_level {
+    LOG_ERROR, /* an operator must act */
+    LOG_WARN,  /* we dropped or refused something */
+    LOG_INFO,  /* life events */
+    LOG_DEBUG,
+};
+
+struct log_field {
+    const char *key;
+    struct ff_slice text; /* .at NULL: the number counts */
+    int64_t number;
+};
+
+#define LOG_TEXT(key, value)  ((struct log_field){(key), ff_slice_of(value), 0})
+#define LOG_SLICE(key, value) ((struct log_field){(key), (value), 0})
+#define LOG_NUM(key, value)   ((struct log_field){(key), {NULL, 0}, (int64_t)(value)})
+
+/* LOG_EVENT(LOG_INFO, "listening", LOG_TEXT("url", url), LOG_NUM("port", port)); */
+#define LOG_EVENT(level, event, ...)                                                               \
+    log_event((level), (event), (const struct log_field[]){__VA_ARGS__, {NULL, {NULL, 0}, 0}})
+
+/* `fields` ends with a NULL key. */
+void log_event(enum log_level level, const char *event, const struct log_field *fields);
+
+void log_set(enum log_level level, bool is_json);
+bool log_is_on(enum log_level level);
+
+#endif

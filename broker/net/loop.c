@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/net/loop.h"
+
+#include <time.h>
+
+uint64_t loop_clock_us(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void on_check(struct ev_loop *ev, ev_check *watcher, int events)
+{
+    struct loop *loop = watcher->data;
+
+    (void)ev;
+    (void)events;
+    loop->now_ms = loop_clock_us() / 1000;
+}
+
+/* libev calls this before it waits: the callbacks of this turn have all run. */
+static void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
+{
+    struct loop *loop = watcher->data;
+    uint64_t wait_ms = loop->turn(loop->arg);
+
+    (void)events;
+    if (wait_ms == 0) {
+        ev_idle_start(ev, &loop->idle);
+        return;
+    }
+    ev_idle_stop(ev, &loop->idle);
+    loop->timer.repeat = (double)wait_ms / 1000.0;
+    ev_timer_again(ev, &loop->timer);
+}
+
+static void on_idle(struct ev_loop *ev, ev_idle *watcher, int events)
+{
+    (void)ev;
+    (void)watcher;
+    (void)events;
+}
+
+static void on_timer(struct ev_loop *ev, ev_timer *watcher, int events)
+{
+    (void)ev;
+    (void)watcher;
+    (void)events;
+}
+
+static void on_signal(struct ev_loop *ev, ev_signal *watcher, int events)
+{
+    struct loop *loop = watcher->data;
+
+    (void)ev;
+    (void)events;
+    loop->on_signal(loop->signal_arg, watcher->signum);
+}
+
+enum ff_err loop_init(struct loop *loop, loop_turn_fn *turn, void *arg)
+{
+    *loop = (struct loop){.turn = turn, .arg = arg};
+    loop->now_ms = loop_clock_us() / 1000;
+    loop->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    if (!loop->ev)
+        return FF_ENOMEM;
+    ev_prepare_init(&loop->prepare, on_prepare);
+    ev_check_init(&loop->check, on_check);
+    ev_idle_init(&loop->idle, on_idle);
+    ev_init(&loop->timer, on_timer);
+    loop->prepare.data = loop->check.data = loop;
+    ev_prepare_start(loop->ev, &loop->prepare);
+    ev_check_start(loop->ev, &loop->check);
+    return FF_OK;
+}
+
+void loop_deinit(struct loop *loop)
+{
+    if (loop->ev)
+        ev_loop_destroy(loop->ev);
+    loop->ev = NULL;
+}
+
+void loop_run(struct loop *loop)
+{
+    ev_run(loop->ev, 0);
+}
+
+void loop_stop(struct loop *loop)
+{
+    ev_break(loop->ev, EVBREAK_ALL);
+}
+
+void loop_on_signals(struct loop *loop, const int *numbers, int count, loop_signal_fn *fn,
+                     void *arg)
+{
+    loop->on_signal = fn;
+    loop->signal_arg = arg;
+    for (int i = 0; i < count && i < LOOP_SIGNALS; i++) {
+        ev_signal *watcher = &loop->signals[loop->signal_count++];
+
+        ev_signal_init(watcher, on_signal, numbers[i]);
+        watcher->data = loop;
+        ev_signal_start(loop->ev, watcher);
+    }
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * loop.h - one event loop, and the end of each of its turns.
+ *
+ * libev stands behind this file, conn.c and listener.c only. A turn is: wait
+ * for events, run their callbacks, then `turn` once. `turn` answers how long
+ * the next wait may be: 0 when work is left, so that sockets are looked at
+ * without blocking.
+ */
+#ifndef NET_LOOP_H
+#define NET_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <ev.h>
+
+#include "protocol/base/check.h"
+#include "protocol/base/err.h"
+
+struct loop;
+
+/* The end of a turn; returns the milliseconds that the loop may now sleep. */
+typedef uint64_t loop_turn_fn(void *arg);
+typedef void loop_signal_fn(void *arg, int signal_number);
+
+enum { LOOP_SIGNALS = 4 };
+
+struct loop {
+    struct ev_loop *ev;
+    ev_prepare prepare;
+    ev_check check;
+    ev_idle idle;
+    ev_timer timer;
+    ev_signal signals[LOOP_SIGNALS];
+    int signal_count;
+    loop_signal_fn *on_signal;
+    void *signal_arg;
+    loop_turn_fn *turn;
+    void *arg;
+    uint64_t now_ms; /* monotonic, read once when events came */
+};
+
+/* FF_OK, FF_ENOMEM. */
+FF_MUST_CHECK enum ff_err loop_init(struct loop *loop, loop_turn_fn *turn, void *arg);
+void loop_deinit(struct loop *loop);
+
+/* Runs until loop_stop(). */
+void loop_run(struct loop *loop);
+void loop_stop(struct loop *loop);
+
+/* Calls `fn` in the loop for each of the signals (at most LOOP_SIGNALS). */
+void loop_on_signals(struct loop *loop, const int *numbers, int count, loop_signal_fn *fn,
+                     void *arg);
+
+/* The monotonic clock itself, for what must not wait for the next turn. */
+uint64_t loop_clock_us(void);
+
+#endif

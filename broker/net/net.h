@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * net.h - what all connections of one worker share.
+ *
+ * One loop, one timer wheel, one pool, one receive buffer, one flush list. A
+ * worker owns one `struct net`; nothing in it is touched by other threads.
+ */
+#ifndef NET_NET_H
+#define NET_NET_H
+
+#include "broker/net/loop.h"
+#include "broker/net/pool.h"
+#include "broker/net/wheel.h"
+#include "protocol/base/list.h"
+
+enum {
+    NET_RECEIVE_SIZE = 65536,
+    NET_TLS_RECORD = 16384,
+    NET_MAX_HANDSHAKES = 200, /* TLS: a thousand at once leave the heap at 20 KB a connection */
+};
+
+struct net {
+    struct loop loop;
+    struct wheel wheel;
+    struct pool pool;
+    uint8_t *receive;      /* NET_RECEIVE_SIZE octets */
+    uint8_t *record;       /* NET_TLS_RECORD octets: a TLS record is gathered here */
+    struct ff_list flush;  /* connections with something to send */
+    struct ff_list closing; /* connections whose conversation is over but not their sending */
+    struct ff_list dead;   /* connections to free when the turn ends */
+    uint32_t close_ms;     /* how long a close may take */
+    uint32_t outbox_max;   /* octets of control messages a connection may be owed */
+    uint32_t connections;
+    uint32_t handshakes;   /* TLS handshakes under way */
+    uint64_t sent_bytes;
+};
+
+/* `turn` is called at the end of each turn. FF_OK, FF_ENOMEM. */
+FF_MUST_CHECK enum ff_err net_init(struct net *net, loop_turn_fn *turn, void *arg);
+void net_deinit(struct net *net);
+
+/*
+ * Works on the flush list for at most `slice_us`; then what is left waits for
+ * the next turn. Connections that come later get the newer messages with it.
+ * True when nothing is left.
+ */
+bool net_flush(struct net *net, uint64_t slice_us);
+
+/* Has every closing connection sent all it had to send? */
+bool net_is_shut(const struct net *net);
+
+/* Resets all connections that are still closing. */
+void net_abort_all(struct net *net);
+
+/* Frees connections that died in this turn. */
+void net_bury(struct net *net);
+
+/* The present tick of the wheel: a clock of 10 ms in 32 bits. */
+static inline uint32_t net_tick(const struct net *net)
+{
+    return net->wheel.tick;
+}
+
+#endif

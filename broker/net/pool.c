@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/net/pool.h"
+
+#include "protocol/base/mem.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#include <sanitizer/asan_interface.h>
+#endif
+#endif
+#ifndef ASAN_POISON_MEMORY_REGION
+#define ASAN_POISON_MEMORY_REGION(at, size)   ((void)(at), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
+#endif
+
+struct pool_block {
+    struct pool_block *next;
+};
+
+void pool_init(struct pool *pool, size_t max_free_bytes)
+{
+    *pool = (struct pool){.max_free_bytes = max_free_bytes};
+}
+
+/* The class of a size up to POOL_LARGEST, and its rounded size. */
+static unsigned find_class(size_t size, size_t *rounded)
+{
+    unsigned doubling;
+    unsigned quarter;
+    size_t step;
+
+    if (size <= POOL_SMALLEST) {
+        *rounded = POOL_SMALLEST;
+        return 0;
+    }
+    doubling = 63U - (unsigned)__builtin_clzll(size - 1); /* 2^doubling < size <= 2^(doubling+1) */
+    step = (size_t)1 << (doubling - 2);
+    quarter = (unsigned)((size - 1) / step) - 4; /* 0 to 3 */
+    *rounded = (quarter + 5) * step;
+    return (doubling - 8) * 4 + quarter + 1;
+}
+
+size_t pool_round(size_t size)
+{
+    size_t rounded = size;
+
+    if (size <= POOL_LARGEST)
+        (void)find_class(size, &rounded);
+    return rounded;
+}
+
+void *pool_alloc(struct pool *pool, size_t size)
+{
+    size_t rounded = size;
+    struct pool_block *block;
+    unsigned class;
+
+    if (size > POOL_LARGEST) {
+        block = ff_mem_alloc(size);
+        if (block)
+            pool->used_bytes += size;
+        return block;
+    }
+    class = find_class(size, &rounded);
+    block = pool->free[class];
+    if (block) {
+        ASAN_UNPOISON_MEMORY_REGION(block, rounded);
+        pool->free[class] = block->next;
+        pool->free_bytes -= rounded;
+    } else {
+        block = ff_mem_alloc(rounded);
+    }
+    if (block)
+        pool->used_bytes += rounded;
+    return block;
+}
+
+void pool_free(struct pool *pool, void *memory, size_t size)
+{
+    struct pool_block *block = memory;
+    size_t rounded = size;
+    unsigned class = POOL_CLASSES;
+
+    if (!block)
+        return;
+    if (size <= POOL_LARGEST)
+        class = find_class(size, &rounded);
+    FF_CHECK(pool->used_bytes >= rounded);
+    pool->used_bytes -= rounded;
+    if (class == POOL_CLASSES || pool->free_bytes + rounded > pool->max_free_bytes) {
+        ff_mem_free(block);
+        return;
+    }
+    block->next = pool->free[class];
+    pool->free[class] = block;
+    pool->free_bytes += rounded;
+    ASAN_POISON_MEMORY_REGION(block, rounded);
+}
+
+void pool_deinit(struct pool *pool)
+{
+    FF_CHECK(pool->used_bytes == 0);
+    for (unsigned class = 0; class < POOL_CLASSES; class ++) {
+        while (pool->free[class]) {
+            struct pool_block *block = pool->free[class];
+
+            ASAN_UNPOISON_MEMORY_REGION(block, sizeof(*block));
+            pool->free[class] = block->next;
+            ff_mem_free(block);
+        }
+    }
+}

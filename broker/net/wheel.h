@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * wheel.h - the timers of a worker: a hierarchical timer wheel of 10 ms ticks.
+ *
+ * (Varghese and Lauck, 1987, scheme 7.) Setting and stopping are O(1) and
+ * cannot fail; a timer fires in the tick it is due or, when the loop was busy,
+ * later, never earlier. Time is an argument: milliseconds of any clock that
+ * only goes forward.
+ */
+#ifndef NET_WHEEL_H
+#define NET_WHEEL_H
+
+#include <stdint.h>
+
+#include "protocol/base/list.h"
+
+enum { WHEEL_TICK_MS = 10, WHEEL_BITS = 8, WHEEL_SLOTS = 1 << WHEEL_BITS, WHEEL_LEVELS = 4 };
+
+struct wheel_timer;
+typedef void wheel_fn(struct wheel_timer *timer);
+
+struct wheel_timer {
+    struct ff_list node;
+    wheel_fn *fire;
+    uint32_t due; /* tick; the wheel's own, wraps after 497 days */
+};
+
+struct wheel {
+    uint32_t tick; /* all timers due up to here have fired */
+    uint32_t count;
+    uint64_t start_ms;
+    struct ff_list slots[WHEEL_LEVELS][WHEEL_SLOTS];
+};
+
+void wheel_init(struct wheel *wheel, uint64_t now_ms);
+
+static inline void wheel_timer_init(struct wheel_timer *timer, wheel_fn *fire)
+{
+    *timer = (struct wheel_timer){.fire = fire};
+}
+
+/* Fires `after_ms` from the wheel's present tick; a set timer is moved. */
+void wheel_set(struct wheel *wheel, struct wheel_timer *timer, uint64_t after_ms);
+
+/* A timer that is not set may be stopped, too. */
+void wheel_stop(struct wheel *wheel, struct wheel_timer *timer);
+
+static inline bool wheel_is_set(const struct wheel_timer *timer)
+{
+    return ff_list_is_in(&timer->node);
+}
+
+/* Fires all that is due. A callback may set and stop any timer. */
+void wheel_advance(struct wheel *wheel, uint64_t now_ms);
+
+/* How long the loop may sleep, at most `max_ms`: to the next tick with something in it. */
+uint64_t wheel_wait_ms(const struct wheel *wheel, uint64_t now_ms, uint64_t max_ms);
+
+#endif

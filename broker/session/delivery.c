@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * delivery.c - what logs owe a session, on its way into one sendmsg.
+ *
+ * `pending` is the list of the session's subscriptions that are behind. A plan
+ * is made, sent and settled without anything between, so what belongs to it is
+ * kept once for the worker.
+ */
+#include <stdio.h>
+
+#include "broker/net/logger.h"
+#include "broker/session/session.h"
+#include "broker/topic/rate.h"
+#include "protocol/base/mem.h"
+
+enum {
+    MAX_PARTS = 24,           /* subscriptions in one sendmsg */
+    PART_MAX = 64 * 1024,     /* of one of them, so that it is fair between topics */
+    COPY_MAX = FRAME_OWN_SEGMENT, /* a longer rest is pinned where it is */
+};
+
+struct delivery_scratch {
+    struct part parts[MAX_PARTS];
+    int count;
+    char gaps[MAX_PARTS][GAP_MAX];
+};
+
+struct delivery_scratch *delivery_scratch_new(void)
+{
+    return ff_mem_zalloc(sizeof(struct delivery_scratch));
+}
+
+/* At the head: nothing is owed until the next message. */
+static void rest_at_head(struct subscription *s)
+{
+    link_set_pending(s, NULL);
+    link_move(s, PART_ACTIVE);
+}
+
+void delivery_collect(struct conn *conn, struct plan *plan)
+{
+    struct session *session = session_of(conn);
+    struct delivery_scratch *scratch = session->gateway->delivery;
+    struct ff_list *node = session->pending.next;
+
+    scratch->count = 0;
+    while (node != &session->pending && scratch->count < MAX_PARTS &&
+           plan->count <= PLAN_IOVECS - 2 && plan->bytes < plan->max_bytes) {
+        struct subscription *s = FF_CONTAINER(node, struct subscription, pending);
+        struct part *part = &scratch->parts[scratch->count];
+        size_t room = plan->max_bytes - plan->bytes;
+
+        node = node->next;
+        part->gap = scratch->gaps[scratch->count];
+        if (subscription_collect(s, session->tag, plan, room < PART_MAX ? room : PART_MAX, part))
+            scratch->count++;
+        else
+            rest_at_head(s);
+        router_touch(&session->gateway->router, s);
+    }
+}
+
+/* Keeps what a full socket left of a frame; the connection is lost where that is impossible. */
+static void keep_rest(struct session *session, struct subscription *s,
+                      const struct part_rest *rest)
+{
+    struct ff_slice copies[2] = {rest->gap, {(const char *)rest->cut.bytes, rest->cut.len}};
+    struct conn_pinned pinned = {rest->cut.bytes, rest->cut.len, segment_unpin, rest->cut.segment};
+    bool is_pinned = rest->cut.len > COPY_MAX;
+
+    if (is_pinned) {
+        copies[1].len = 0;
+        if (segment_pin(s->link->log, rest->cut.segment)) {
+            LOG_EVENT(LOG_WARN, "pins_used_up", LOG_NUM("connection", session->tag),
+                      LOG_NUM("code", FF_CLOSE_SLOW_CONSUMER));
+            conn_abort(&session->conn);
+            return;
+        }
+    }
+    if (conn_keep_rest(&session->conn, copies, is_pinned ? &pinned : NULL)) {
+        if (is_pinned)
+            segment_unpin(rest->cut.segment);
+        conn_abort(&session->conn);
+    }
+}
+
+void delivery_taken(struct conn *conn, size_t len)
+{
+    struct session *session = session_of(conn);
+    struct delivery_scratch *scratch = session->gateway->delivery;
+
+    for (int i = 0; i < scratch->count && len; i++) {
+        struct subscription *s = scratch->parts[i].subscription;
+        struct part_rest rest = {.gap = {NULL, 0}};
+        bool is_at_head = subscription_taken(&scratch->parts[i], session->tag, &len, &rest);
+
+        if (rest.gap.len || rest.cut.len) {
+            keep_rest(session, s, &rest);
+            if (!conn_is_open(conn))
+                return;
+        }
+        if (is_at_head) {
+            rest_at_head(s);
+        } else { /* the session's other topics first */
+            link_set_pending(s, NULL);
+            link_set_pending(s, &session->pending);
+        }
+    }
+    if (!ff_list_is_empty(&session->pending))
+        conn_mark(conn);
+}
+
+static bool on_ready(void *arg, struct subscription *s)
+{
+    struct session *session = s->owner;
+
+    (void)arg;
+    link_set_pending(s, &session->pending);
+    conn_mark(&session->conn);
+    return !session->conn.is_blocked;
+}
+
+static void on_overrun(void *arg, struct subscription *s)
+{
+    struct session *session = s->owner;
+    struct ff_slice name = topic_name(router_topic_of(s));
+
+    (void)arg;
+    LOG_EVENT(LOG_WARN, "slow_consumer_closed", LOG_NUM("connection", session->tag),
+              LOG_SLICE("topic", name));
+    session_close(session, FF_CLOSE_SLOW_CONSUMER, "over max_buffered, %u bytes, of topic %.*s",
+                  s->link->log->max_buffered, (int)name.len, name.at);
+}
+
+static void on_skipped(void *arg, struct subscription *s, uint64_t count)
+{
+    struct session *session = s->owner;
+    char gap[GAP_MAX];
+
+    (void)arg;
+    if (conn_send(&session->conn, gap, subscription_write_gap(s, "rate", count, gap)))
+        session_close(session, FF_CLOSE_SLOW_CONSUMER, "outbox is over %u bytes",
+                      session->conn.net->outbox_max);
+}
+
+const struct router_ops delivery_router_ops = {
+    .ready = on_ready,
+    .overrun = on_overrun,
+    .skipped = on_skipped,
+};

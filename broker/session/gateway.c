@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/session/gateway.h"
+
+#include <stdio.h>
+#include <sys/random.h>
+
+#include "broker/net/logger.h"
+#include "broker/session/session.h"
+#include "broker/session/sys.h"
+#include "protocol/base/mem.h"
+
+enum {
+    SCRATCH_MAX = 1024 * 1024,
+    HALF_OPEN_MIN_TICKS = 100, /* 1 s: a younger handshake is not dropped for another */
+    SPARE_CONNECTIONS = 32,    /* beyond max_connections, to be told so by a close code */
+    NO_SLOT = UINT32_MAX,
+};
+
+struct address_count {
+    struct ff_map_node node;
+    uint32_t count;
+    uint8_t ip[16];
+};
+
+uint64_t gateway_random(struct gateway *gateway)
+{
+    /* xorshift128+ (Vigna, 2014): ids need to be unlike, not secret. */
+    uint64_t a = gateway->random_state[0];
+    uint64_t b = gateway->random_state[1];
+
+    gateway->random_state[0] = b;
+    a ^= a << 23;
+    gateway->random_state[1] = a ^ b ^ (a >> 18) ^ (b >> 5);
+    return gateway->random_state[1] + b;
+}
+
+static struct router_limits router_limits(const struct settings *settings)
+{
+    return (struct router_limits){
+        .max_message = settings->max_message,
+        .max_buffered = settings->max_buffered,
+        .max_topics = settings->max_topics,
+        .max_filters = settings->max_filters,
+        .max_memory = settings->max_memory,
+    };
+}
+
+static void route(void *arg)
+{
+    struct gateway *gateway = arg;
+
+    router_walk(&gateway->router);
+}
+
+static bool settle(void *arg)
+{
+    struct gateway *gateway = arg;
+
+    return router_settle(&gateway->router);
+}
+
+static void on_second(struct wheel_timer *timer)
+{
+    struct gateway *gateway = FF_CONTAINER(timer, struct gateway, second);
+
+    sys_report(gateway);
+    wheel_set(&gateway->worker->net.wheel, &gateway->second, 1000);
+}
+
+static enum ff_err draw_entropy(struct gateway *gateway, struct ff_hash_key *key)
+{
+    uint64_t bits[5];
+
+    if (getrandom(bits, sizeof(bits), 0) != (ssize_t)sizeof(bits))
+        return FF_ESYS;
+    key->words[0] = bits[0];
+    key->words[1] = bits[1];
+    gateway->random_state[0] = bits[2];
+    gateway->random_state[1] = bits[3] | 1;
+    (void)snprintf(gateway->node, sizeof(gateway->node), "%016llx", (unsigned long long)bits[4]);
+    return FF_OK;
+}
+
+enum ff_err gateway_init(struct gateway *gateway, struct worker *worker,
+                         const struct settings *settings)
+{
+    static const struct worker_ops ops = {.route = route, .settle = settle};
+    struct router_env env = {.pool = &worker->net.pool,
+                             .wheel = &worker->net.wheel,
+                             .now_ms = &worker->net.loop.now_ms,
+                             .ops = &delivery_router_ops,
+                             .arg = gateway};
+    struct router_limits limits = router_limits(settings);
+    enum ff_err err;
+
+    *gateway = (struct gateway){.worker = worker,
+                                .settings = settings,
+                                .first_free = NO_SLOT,
+                                .last_free = NO_SLOT,
+                                .started_ms = worker->net.loop.now_ms};
+    err = draw_entropy(gateway, &env.key);
+    if (err)
+        return err;
+    ff_list_init(&gateway->half_open);
+    ff_buf_init(&gateway->scratch, SCRATCH_MAX);
+    ff_buf_init(&gateway->spare, 0);
+    err = router_init(&gateway->router, &env, &limits);
+    if (err)
+        return err;
+    gateway->engine = engine_memory_new(&gateway->router, &session_engine_events, gateway);
+    gateway->message = ff_mem_alloc(sizeof(*gateway->message));
+    gateway->delivery = delivery_scratch_new();
+    if (!gateway->engine || !gateway->message || !gateway->delivery ||
+        ff_map_init(&gateway->addresses)) {
+        gateway_deinit(gateway);
+        return FF_ENOMEM;
+    }
+    gateway_configure(gateway, settings, NULL, 0);
+    worker_set_ops(worker, &ops, gateway);
+    wheel_timer_init(&gateway->second, on_second);
+    wheel_set(&worker->net.wheel, &gateway->second, 1000);
+    return FF_OK;
+}
+
+void gateway_deinit(struct gateway *gateway)
+{
+    FF_CHECK(gateway->session_count == 0);
+    wheel_stop(&gateway->worker->net.wheel, &gateway->second);
+    engine_free(gateway->engine);
+    router_deinit(&gateway->router);
+    if (gateway->addresses.buckets)
+        ff_map_deinit(&gateway->addresses);
+    ff_buf_deinit(&gateway->scratch);
+    ff_buf_deinit(&gateway->spare);
+    ff_mem_free(gateway->message);
+    ff_mem_free(gateway->delivery);
+    ff_mem_free(gateway->slots);
+}
+
+void gateway_configure(struct gateway *gateway, const struct settings *settings,
+                       const struct topic_rule *rules, uint32_t rule_count)
+{
+    struct router_limits limits = router_limits(settings);
+
+    gateway->settings = settings;
+    gateway->spare.max = (size_t)settings->max_message * 6 + 64;
+    router_configure(&gateway->router, &limits, rules, rule_count);
+}
+
+/* A quarter more places; those that are there do not move in number, only in memory. */
+static bool grow_slots(struct gateway *gateway)
+{
+    uint32_t count = gateway->slot_count + gateway->slot_count / 4 + 64;
+    struct session_slot *slots;
+
+    if (count > SLOT_COUNT_MAX)
+        count = SLOT_COUNT_MAX;
+    if (count == gateway->slot_count)
+        return false;
+    slots = ff_mem_realloc(gateway->slots, count * sizeof(*slots));
+    if (!slots)
+        return false;
+    for (uint32_t i = gateway->slot_count; i < count; i++)
+        slots[i] = (struct session_slot){NULL, i + 1 < count ? i + 1 : NO_SLOT, 0};
+    gateway->first_free = gateway->slot_count;
+    gateway->last_free = count - 1;
+    gateway->slots = slots;
+    gateway->slot_count = count;
+    return true;
+}
+
+/* Gives the session its tag. */
+static bool add_session(struct gateway *gateway, struct session *session)
+{
+    uint32_t i = gateway->first_free;
+    struct session_slot *slot;
+
+    if (i == NO_SLOT && !grow_slots(gateway))
+        return false;
+    i = gateway->first_free;
+    slot = &gateway->slots[i];
+    gateway->first_free = slot->next_free;
+    if (gateway->first_free == NO_SLOT)
+        gateway->last_free = NO_SLOT;
+    slot->session = session;
+    slot->turns++;
+    session->tag = slot->turns << SLOT_BITS | i;
+    if (session->tag == 0) /* 0 is nobody's */
+        session->tag = ++slot->turns << SLOT_BITS;
+    gateway->session_count++;
+    return true;
+}
+
+struct session *gateway_find(const struct gateway *gateway, uint32_t tag)
+{
+    uint32_t i = tag & (SLOT_COUNT_MAX - 1);
+    struct session *session = i < gateway->slot_count ? gateway->slots[i].session : NULL;
+
+    return session && session->tag == tag ? session : NULL;
+}
+
+void gateway_each(struct gateway *gateway, void (*visit)(void *arg, struct session *session),
+                  void *arg)
+{
+    for (uint32_t i = 0; i < gateway->slot_count; i++)
+        if (gateway->slots[i].session)
+            visit(arg, gateway->slots[i].session);
+}
+
+void gateway_leave_half_open(struct gateway *gateway, struct session *session)
+{
+    if (!ff_list_is_in(&session->half_open))
+        return;
+    ff_list_remove(&session->half_open);
+    gateway->half_open_count--;
+}
+
+void gateway_forget(struct gateway *gateway, struct session *session)
+{
+    uint32_t i = session->tag & (SLOT_COUNT_MAX - 1);
+
+    gateway_leave_half_open(gateway, session);
+    gateway_release_address(gateway, session->address);
+    session->address = NULL;
+    gateway->slots[i].session = NULL;
+    gateway->slots[i].next_free = NO_SLOT;
+    if (gateway->last_free == NO_SLOT)
+        gateway->first_free = i;
+    else
+        gateway->slots[gateway->last_free].next_free = i;
+    gateway->last_free = i;
+    gateway->session_count--;
+}
+
+static bool is_address(const void *arg, const struct ff_map_node *node)
+{
+    return memcmp(FF_CONTAINER_CONST(node, struct address_count, node)->ip, arg, 16) == 0;
+}
+
+bool gateway_count_address(struct gateway *gateway, const struct address *address,
+                           struct address_count **entry)
+{
+    uint32_t limit = gateway->settings->max_connections_per_address;
+    uint8_t ip[16];
+    uint32_t hash;
+    struct ff_map_node *node;
+
+    *entry = NULL;
+    if (!limit || address_is_loopback(address) || !address_ip(address, ip))
+        return true;
+    hash = ff_hash(&gateway->router.key, ip, sizeof(ip));
+    node = ff_map_find(&gateway->addresses, hash, is_address, ip);
+    if (node) {
+        *entry = FF_CONTAINER(node, struct address_count, node);
+    } else {
+        *entry = ff_mem_zalloc(sizeof(**entry));
+        if (!*entry)
+            return false;
+        memcpy((*entry)->ip, ip, sizeof(ip));
+        ff_map_add(&gateway->addresses, &(*entry)->node, hash);
+    }
+    return ++(*entry)->count <= limit;
+}
+
+void gateway_release_address(struct gateway *gateway, struct address_count *entry)
+{
+    if (!entry || --entry->count > 0)
+        return;
+    ff_map_remove(&gateway->addresses, &entry->node);
+    ff_mem_free(entry);
+}
+
+static bool can_accept(void *arg, const struct listener *listener)
+{
+    struct gateway *gateway = arg;
+    const struct settings *settings = gateway->settings;
+    const struct net *net = &gateway->worker->net;
+    struct session *oldest;
+
+    if (net->connections >= settings->max_connections + SPARE_CONNECTIONS)
+        return false;
+    if (listener->is_tls && net->handshakes >= NET_MAX_HANDSHAKES)
+        return false;
+    if (gateway->half_open_count < settings->max_half_open)
+        return true;
+    oldest = FF_CONTAINER(gateway->half_open.next, struct session, half_open);
+    if (net_tick(net) - oldest->conn.sent_at < HALF_OPEN_MIN_TICKS)
+        return false;
+    conn_abort(&oldest->conn);
+    return true;
+}
+
+static void accepted(void *arg, const struct listener *listener, int fd,
+                     const struct address *peer)
+{
+    struct gateway *gateway = arg;
+
+    session_accept(gateway, listener, fd, peer);
+}
+
+const struct listener_ops gateway_listener_ops = {.can_accept = can_accept, .accepted = accepted};
+
+bool gateway_admit(struct gateway *gateway, struct session *session)
+{
+    if (!add_session(gateway, session))
+        return false;
+    ff_list_append(&gateway->half_open, &session->half_open);
+    gateway->half_open_count++;
+    return true;
+}

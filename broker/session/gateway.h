@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gateway.h - what all sessions of a worker share, and who may come in.
+ *
+ * The gateway accepts connections, counts them (in all, of one address, half
+ * open), knows every session by its tag, and holds the memory that a command
+ * works in. A tag is unique among live sessions and is not given out again
+ * soon; answers of the engine find their session by it, or nobody.
+ */
+#ifndef SESSION_GATEWAY_H
+#define SESSION_GATEWAY_H
+
+#include "broker/engine/engine.h"
+#include "broker/net/listener.h"
+#include "broker/net/tls.h"
+#include "broker/session/settings.h"
+#include "broker/worker/worker.h"
+
+struct session;
+struct console;
+
+/* A place for a session; free ones form a queue, so that a tag rests before it comes again. */
+struct session_slot {
+    struct session *session; /* NULL: free */
+    uint32_t next_free;
+    uint32_t turns; /* how often it was given out: the upper part of the tag */
+};
+
+enum { SLOT_BITS = 20, SLOT_COUNT_MAX = 1 << SLOT_BITS };
+
+struct gateway {
+    struct worker *worker;
+    struct router router;
+    struct engine *engine;
+    const struct settings *settings;
+    struct tls_context *tls; /* NULL: no TLS listener can be served */
+    const struct console *console;
+    struct session_slot *slots;
+    uint32_t slot_count;
+    uint32_t first_free;
+    uint32_t last_free;
+    uint32_t session_count;
+    uint32_t half_open_count;
+    struct ff_list half_open;  /* sessions in their handshake, the oldest first */
+    struct ff_map addresses;   /* connections of one address; loopback is not counted */
+    struct ff_buf scratch;     /* a message being written */
+    struct ff_buf spare;       /* a payload being unescaped or quoted */
+    struct ff_message *message; /* a message being read */
+    struct delivery_scratch *delivery;
+    struct wheel_timer second; /* $SYS */
+    uint64_t started_ms;
+    uint64_t last_published;   /* when $SYS last looked */
+    uint64_t random_state[2];  /* for session ids */
+    uint64_t refused_logged_s; /* the second in which refusals were last logged */
+    char node[17];
+    bool is_draining;
+};
+
+/*
+ * Takes up work in `worker` (its ops are set). `settings` is borrowed until
+ * the next gateway_configure(). FF_OK, FF_ENOMEM, FF_ESYS (no entropy).
+ */
+FF_MUST_CHECK enum ff_err gateway_init(struct gateway *gateway, struct worker *worker,
+                                       const struct settings *settings);
+
+/* All sessions must be gone. */
+void gateway_deinit(struct gateway *gateway);
+
+void gateway_configure(struct gateway *gateway, const struct settings *settings,
+                       const struct topic_rule *rules, uint32_t rule_count);
+
+/* The listeners' part. */
+extern const struct listener_ops gateway_listener_ops;
+
+/* NULL: it is gone. */
+struct session *gateway_find(const struct gateway *gateway, uint32_t tag);
+
+/* Calls `visit` for every session; it may end the session. */
+void gateway_each(struct gateway *gateway, void (*visit)(void *arg, struct session *session),
+                  void *arg);
+
+/* A new session gets its tag and is half open. False: out of memory or of places. */
+FF_MUST_CHECK bool gateway_admit(struct gateway *gateway, struct session *session);
+
+/* A session's handshake is over, one way or the other. */
+void gateway_leave_half_open(struct gateway *gateway, struct session *session);
+
+/* A session is over: its tag, its place and its address are given back. */
+void gateway_forget(struct gateway *gateway, struct session *session);
+
+/* 64 random bits. */
+uint64_t gateway_random(struct gateway *gateway);
+
+/*
+ * Counts one more connection of an address; false when that is over the limit
+ * (it is counted all the same). `*entry`: for gateway_release_address(), NULL
+ * for an address that is not counted.
+ */
+struct address_count;
+bool gateway_count_address(struct gateway *gateway, const struct address *address,
+                           struct address_count **entry);
+void gateway_release_address(struct gateway *gateway, struct address_count *entry);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The two clocks of a connection. Sent: nothing was sent for one interval, so
+ * a HEARTBEAT goes. Heard: nothing came for one interval, so a PING goes,
+ * whatever else is being sent; dead is who was silent for 2.5 intervals and
+ * whose full socket took nothing either. The clocks are only judged when the
+ * timer is due, and sockets were read before that: nobody is closed for what
+ * the broker had not read.
+ */
+#include "broker/net/logger.h"
+#include "broker/session/session.h"
+
+enum { PLAIN_SENT_TICKS = 500, TICKS_A_SECOND = 100 };
+
+static uint32_t later(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) > 0 ? a : b;
+}
+
+static void send_ping(struct session *session)
+{
+    static const uint8_t ping[] = {0x80 | FF_OP_PING, 0};
+
+    if (session->conn.is_blocked)
+        return; /* it would only wait behind the rest: its reading tells that it lives */
+    if (conn_send(&session->conn, ping, sizeof(ping)))
+        session_close(session, FF_CLOSE_SLOW_CONSUMER, "outbox is over %u bytes",
+                      session->conn.net->outbox_max);
+}
+
+static void send_heartbeat(struct session *session)
+{
+    struct ff_writer w;
+
+    if (session->conn.is_blocked)
+        return;
+    w = session_begin_message(session, FF_TYPE_HEARTBEAT);
+    session_end_message(session, &w);
+}
+
+void heartbeat_start(struct session *session)
+{
+    session->pinged_at = session->conn.heard_at - 1;
+    heartbeat_timer(session);
+}
+
+void heartbeat_timer(struct session *session)
+{
+    struct conn *conn = &session->conn;
+    uint32_t now = net_tick(conn->net);
+    uint32_t interval = session->heartbeat_s * (uint32_t)TICKS_A_SECOND;
+    uint32_t sent_interval = session->mode == SESSION_PLAIN ? PLAIN_SENT_TICKS : interval;
+    uint32_t next = interval;
+    uint32_t alive_at;
+
+    if (conn->pauses)
+        conn->heard_at = now; /* its clock stands while we do not read from it */
+    alive_at = conn->is_blocked ? later(conn->heard_at, conn->took_at) : conn->heard_at;
+    if (now - alive_at >= interval * 5 / 2) {
+        LOG_EVENT(LOG_INFO, "heartbeat_lost", LOG_NUM("connection", session->tag));
+        session_close(session, FF_CLOSE_HEARTBEAT_LOST, "nothing was heard for %u s",
+                      interval / TICKS_A_SECOND * 5 / 2);
+        return;
+    }
+    if (now - conn->heard_at >= interval) {
+        if (session->pinged_at != conn->heard_at)
+            send_ping(session);
+        session->pinged_at = conn->heard_at;
+        next = interval * 5 / 2 - (now - alive_at);
+    } else {
+        next = interval - (now - conn->heard_at);
+    }
+    if (session->mode != SESSION_ECHO) {
+        uint32_t quiet = now - conn->sent_at;
+
+        if (quiet >= sent_interval) {
+            send_heartbeat(session);
+            quiet = 0;
+        }
+        if (sent_interval - quiet < next)
+            next = sent_interval - quiet;
+    }
+    conn_set_timer(conn, (uint64_t)next * WHEEL_TICK_MS);
+}

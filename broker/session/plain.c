@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Plain mode: what clients from WebSocket tutorials send, taken in the order
+ * that docs/protocol.md gives. The same JSON scanner as everywhere; nothing is
+ * refused for being unknown: it is published as it is.
+ */
+#include "broker/session/session.h"
+#include "protocol/message/decode.h"
+#include "protocol/message/json.h"
+
+enum { ANSWER_TICKS = 100 }; /* one answer a second to heartbeats without an id */
+
+/* What tells the cases apart. Slices are raw JSON values, .at NULL: missing. */
+struct shape {
+    struct ff_slice type;
+    struct ff_slice id;
+    struct ff_slice topic;
+    struct ff_slice message;
+    struct ff_slice data;
+    struct ff_slice token;
+};
+
+static struct shape read_shape(struct ff_slice object)
+{
+    struct shape shape = {.type = {NULL, 0}};
+    const struct {
+        struct ff_slice name;
+        struct ff_slice *value;
+    } wanted[] = {
+        {FF_SLICE("type"), &shape.type},       {FF_SLICE("id"), &shape.id},
+        {FF_SLICE("topic"), &shape.topic},     {FF_SLICE("message"), &shape.message},
+        {FF_SLICE("data"), &shape.data},       {FF_SLICE("token"), &shape.token},
+    };
+    struct ff_json j = ff_json_enter(object);
+    struct ff_slice key;
+    struct ff_slice value;
+
+    while (ff_json_next(&j, &key, &value))
+        for (size_t i = 0; i < FF_COUNT(wanted); i++)
+            if (ff_slice_is_equal(key, wanted[i].name))
+                *wanted[i].value = value;
+    return shape;
+}
+
+static bool is_string(struct ff_slice raw)
+{
+    return raw.at && raw.at[0] == '"';
+}
+
+/* Is it one of the typed requests that plain clients may make? */
+static bool is_request(const struct shape *shape, uint64_t type)
+{
+    bool has_payload = shape->message.at || shape->data.at;
+
+    switch (type) {
+    case FF_TYPE_HELLO:
+        return is_string(shape->token);
+    case FF_TYPE_SUBSCRIBE:
+    case FF_TYPE_UNSUBSCRIBE:
+    case FF_TYPE_PRESENCE:
+    case FF_TYPE_HISTORY:
+        return is_string(shape->topic);
+    case FF_TYPE_PUBLISH:
+        return shape->topic.at && has_payload;
+    default:
+        return false;
+    }
+}
+
+static void answer_heartbeat(struct session *session, struct ff_slice id)
+{
+    uint32_t now = net_tick(session->conn.net);
+    struct ff_writer w;
+    struct ff_number number = {.kind = FF_NUMBER_DOUBLE};
+
+    if (id.at && (id.at[0] == '-' || (id.at[0] >= '0' && id.at[0] <= '9')))
+        number = ff_json_number(id);
+    if (number.kind != FF_NUMBER_UINT || number.u > FF_INTEGER_MAX) {
+        /* Clients that echo every heartbeat must not loop with us. */
+        if (session->has_answered && now - session->answered_at < ANSWER_TICKS)
+            return;
+        session->has_answered = true;
+        session->answered_at = now;
+    }
+    w = session_begin_message(session, FF_TYPE_HEARTBEAT);
+    if (number.kind == FF_NUMBER_UINT && number.u <= FF_INTEGER_MAX)
+        ff_writer_integer(&w, FF_FIELD_ID, number.u);
+    session_end_message(session, &w);
+}
+
+static void publish(struct session *session, struct ff_slice topic, struct ff_payload payload)
+{
+    struct ticket ticket = {.session_tag = session->tag};
+    struct publication p = {.topic = topic, .payload = payload, .tag = session->tag};
+
+    if (ff_topic_kind(topic) != FF_TOPIC_NAME)
+        session_error(session, ticket, FF_ERROR_BAD_CONTENT,
+                      "a filter is for listening: connect with a topic's name to publish");
+    else if (ff_topic_is_reserved(topic))
+        session_error(session, ticket, FF_ERROR_NOT_ALLOWED,
+                      "names beginning with $ belong to the broker");
+    else
+        engine_publish(session->gateway->engine, &p, ticket);
+}
+
+/* {type: 2, message} is a publish; the topic it names, else the plain one, must be added. */
+static void publish_data(struct session *session, struct ff_slice object)
+{
+    struct ff_message *m = session->gateway->message;
+    struct ff_decoder decoder = {
+        .encoding = FF_JSON, .sender = FF_BROKER, .spare = &session->gateway->spare};
+    struct ff_slice topic = ff_slice_of(session->plain_topic);
+    const char *reason;
+
+    /* As the broker lays it out: a MESSAGE is just what such clients send. */
+    if (ff_decode_begin(&decoder, object, &reason) || !ff_decode_next(&decoder, m))
+        return;
+    if (m->error) {
+        session_error(session, (struct ticket){.session_tag = session->tag}, m->error, "%s",
+                      m->reason);
+        return;
+    }
+    if (ff_message_has(m, FF_FIELD_TOPIC))
+        topic = m->values[FF_FIELD_TOPIC].text;
+    publish(session, topic, m->payload);
+}
+
+static void handle_object(struct session *session, struct ff_slice object, unsigned faults)
+{
+    struct shape shape = read_shape(object);
+    struct ff_number number = {.kind = FF_NUMBER_DOUBLE};
+    uint64_t type = 0;
+
+    if (shape.type.at && shape.type.at[0] >= '0' && shape.type.at[0] <= '9')
+        number = ff_json_number(shape.type);
+    if (number.kind == FF_NUMBER_UINT)
+        type = number.u;
+    if (type == FF_TYPE_HEARTBEAT) {
+        answer_heartbeat(session, shape.id);
+    } else if (type == FF_TYPE_MESSAGE && (shape.message.at || shape.data.at)) {
+        publish_data(session, object);
+    } else if (is_request(&shape, type)) {
+        struct ff_decoder decoder = {
+            .encoding = FF_JSON, .sender = FF_CLIENT, .spare = &session->gateway->spare};
+        const char *reason;
+
+        if (ff_decode_begin(&decoder, object, &reason) == FF_OK &&
+            ff_decode_next(&decoder, session->gateway->message))
+            session_handle(session, session->gateway->message);
+    } else if (faults) {
+        session_error(session, (struct ticket){.session_tag = session->tag}, FF_ERROR_BAD_CONTENT,
+                      "%s", ff_fault_text(faults));
+    } else {
+        publish(session, ff_slice_of(session->plain_topic),
+                (struct ff_payload){FF_PAYLOAD_JSON, object});
+    }
+}
+
+/* Text that is no JSON is published as a JSON string. */
+static void publish_text(struct session *session, struct ff_slice text)
+{
+    struct ff_buf *spare = &session->gateway->spare;
+    size_t size = ff_json_quoted_size(text);
+
+    spare->len = 0;
+    if (ff_buf_reserve(spare, size)) {
+        session_error(session, (struct ticket){.session_tag = session->tag}, FF_ERROR_INTERNAL,
+                      "out of memory");
+        return;
+    }
+    (void)ff_json_write_quoted(spare->data, text);
+    spare->len = size;
+    publish(session, ff_slice_of(session->plain_topic),
+            (struct ff_payload){FF_PAYLOAD_JSON, ff_buf_slice(spare)});
+}
+
+void plain_message(struct session *session, enum ff_opcode opcode, struct ff_slice bytes)
+{
+    struct ff_json j = ff_json_of(bytes);
+    struct ff_slice value;
+    unsigned faults = 0;
+
+    if (opcode == FF_OP_BINARY) {
+        publish(session, ff_slice_of(session->plain_topic),
+                (struct ff_payload){FF_PAYLOAD_BYTES, bytes});
+    } else if (ff_slice_is_equal(bytes, FF_SLICE("ping"))) {
+        answer_heartbeat(session, (struct ff_slice){NULL, 0});
+    } else if (ff_json_take(&j, &value, &faults) || j.at != j.end) {
+        publish_text(session, bytes);
+    } else if (value.at[0] == '{') {
+        handle_object(session, value, faults);
+    } else if (faults) {
+        session_error(session, (struct ticket){.session_tag = session->tag}, FF_ERROR_BAD_CONTENT,
+                      "%s", ff_fault_text(faults));
+    } else {
+        publish(session, ff_slice_of(session->plain_topic),
+                (struct ff_payload){FF_PAYLOAD_JSON, value});
+    }
+}

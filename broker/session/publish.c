@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/session/session.h"
+
+static const char *find_later_field(const struct ff_message *m)
+{
+    if (ff_message_has(m, FF_FIELD_KEY))
+        return "key: idempotent publishing is not in this version";
+    if (ff_message_has(m, FF_FIELD_RETAIN) && m->values[FF_FIELD_RETAIN].flag)
+        return "retain is not in this version";
+    return NULL;
+}
+
+void session_publish(struct session *session, const struct ff_message *m)
+{
+    struct ticket ticket = session_ticket(session, m);
+    struct ff_slice name = m->values[FF_FIELD_TOPIC].text;
+    const char *later = find_later_field(m);
+    struct publication p = {.topic = name, .payload = m->payload, .tag = session->tag};
+
+    if (ff_topic_kind(name) != FF_TOPIC_NAME)
+        session_error(session, ticket, FF_ERROR_BAD_CONTENT, "%s",
+                      ff_topic_kind(name) == FF_TOPIC_FILTER
+                          ? "a filter is for listening: publish to a topic's name"
+                          : ff_topic_fault(name));
+    else if (ff_topic_is_reserved(name))
+        session_error(session, ticket, FF_ERROR_NOT_ALLOWED,
+                      "names beginning with $ belong to the broker");
+    else if (later)
+        session_error(session, ticket, FF_ERROR_NOT_FOUND, "%s", later);
+    else
+        engine_publish(session->gateway->engine, &p, ticket);
+}
+
+static void refuse(struct session *session, struct ticket ticket, enum ff_err err)
+{
+    if (err == FF_ELIMIT)
+        session_error(session, ticket, FF_ERROR_TOO_BIG, "over the topic's own max_message");
+    else if (err == FF_EINVAL)
+        session_error(session, ticket, FF_ERROR_BAD_CONTENT,
+                      "the payload is too large in the other encoding");
+    else
+        session_error(session, ticket, FF_ERROR_INTERNAL, "out of memory");
+}
+
+void session_on_published(void *arg, struct ticket ticket, const struct engine_receipt *receipt)
+{
+    struct session *session = gateway_find(arg, ticket.session_tag);
+    struct ff_writer w;
+
+    if (!session)
+        return;
+    if (receipt->err) {
+        refuse(session, ticket, receipt->err);
+        return;
+    }
+    if (!ticket.has_id)
+        return;
+    w = session_begin_message(session, FF_TYPE_ACK);
+    ff_writer_integer(&w, FF_FIELD_ID, ticket.id);
+    ff_writer_integer(&w, FF_FIELD_RECEIVERS, receipt->receipt.receivers);
+    ff_writer_integer(&w, FF_FIELD_BUFFERED, receipt->receipt.buffered);
+    ff_writer_string(&w, FF_FIELD_STORED, FF_SLICE("memory"));
+    session_end_message(session, &w);
+}

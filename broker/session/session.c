@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/session/session.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "broker/net/logger.h"
+#include "broker/session/bucket.h"
+#include "protocol/base/mem.h"
+#include "protocol/message/decode.h"
+
+enum { MINUTE_TICKS = 6000, SECOND_TICKS = 100, USER_TIMEOUT_INTERVALS_10 = 25 };
+
+static size_t on_input(struct conn *conn, uint8_t *bytes, size_t len);
+
+static void on_timer(struct conn *conn)
+{
+    struct session *session = session_of(conn);
+
+    if (session->mode != SESSION_HTTP) {
+        heartbeat_timer(session);
+    } else if (conn->is_in_handshake) {
+        conn_abort(conn);
+    } else {
+        http_answer(session, 408, "", "text/plain",
+                    FF_SLICE("no complete request came in time\n"));
+    }
+}
+
+static void on_end(struct conn *conn)
+{
+    struct session *session = session_of(conn);
+
+    session_unsubscribe_all(session);
+    gateway_forget(session->gateway, session);
+    ff_reader_deinit(&session->reader);
+    bucket_free(session->bucket);
+    session->bucket = NULL;
+    ff_mem_free(session->plain_topic);
+    session->plain_topic = NULL;
+}
+
+static void on_free(struct conn *conn)
+{
+    ff_mem_free(session_of(conn));
+}
+
+static const struct conn_ops ops = {
+    .input = on_input,
+    .collect = delivery_collect,
+    .taken = delivery_taken,
+    .timer = on_timer,
+    .end = on_end,
+    .free = on_free,
+};
+
+static const char *judge_newcomer(struct gateway *gateway, struct session *session,
+                                  const struct address *peer)
+{
+    const struct settings *settings = gateway->settings;
+
+    if (!gateway_count_address(gateway, peer, &session->address))
+        return "max_connections_per_address is reached";
+    if (gateway->session_count > settings->max_connections)
+        return "max_connections is reached";
+    if (ff_mem_live_bytes() > settings->max_memory)
+        return "memory is used up";
+    return NULL;
+}
+
+void session_accept(struct gateway *gateway, const struct listener *listener, int fd,
+                    const struct address *peer)
+{
+    const struct settings *settings = gateway->settings;
+    struct session *session = ff_mem_zalloc(sizeof(*session));
+    void *tls = NULL;
+
+    if (session && listener->is_tls)
+        tls = gateway->tls ? tls_accept(gateway->tls, fd) : NULL;
+    if (!session || (listener->is_tls && !tls) || !gateway_admit(gateway, session)) {
+        /* `tls` cannot be there when only the place was missing: it comes last. */
+        if (tls)
+            tls_discard(tls);
+        ff_mem_free(session);
+        socket_reset(fd);
+        return;
+    }
+    socket_set_up(fd, settings->heartbeat_s * 100 * USER_TIMEOUT_INTERVALS_10);
+    session->gateway = gateway;
+    session->heartbeat_s = (uint16_t)settings->heartbeat_s;
+    ff_list_init(&session->subscriptions);
+    ff_list_init(&session->pending);
+    conn_init(&session->conn, &gateway->worker->net, &ops, fd, tls);
+    conn_set_timer(&session->conn, settings->handshake_ms);
+    session->refusal = judge_newcomer(gateway, session, peer);
+}
+
+void session_open(struct session *session, enum session_mode mode, enum ff_encoding encoding)
+{
+    const struct settings *settings = session->gateway->settings;
+
+    gateway_leave_half_open(session->gateway, session);
+    session->mode = (uint8_t)mode;
+    session->encoding = (uint8_t)encoding;
+    session->id = gateway_random(session->gateway);
+    ff_reader_init(&session->reader, FF_ROLE_SERVER, settings->max_message);
+    heartbeat_start(session);
+    if (session->refusal) {
+        session_close(session, FF_CLOSE_TRY_LATER, "%s", session->refusal);
+        return;
+    }
+    if (settings->messages_per_second || settings->bytes_per_second) {
+        session->bucket = bucket_new(session);
+        if (!session->bucket) {
+            session_close(session, FF_CLOSE_INTERNAL, "out of memory");
+            return;
+        }
+    }
+    if (mode == SESSION_TYPED)
+        session_welcome(session, (struct ticket){.session_tag = session->tag});
+    else if (mode == SESSION_PLAIN)
+        (void)session_subscribe_plain(session);
+}
+
+void session_close(struct session *session, int code, const char *format, ...)
+{
+    uint8_t frame[FF_FRAME_HEAD_MAX + FF_CONTROL_MAX];
+    uint8_t body[FF_CONTROL_MAX];
+    char reason[REASON_MAX];
+    va_list args;
+    size_t body_len;
+    size_t head_len;
+
+    if (!conn_is_open(&session->conn))
+        return;
+    if (session->mode == SESSION_HTTP) {
+        conn_abort(&session->conn);
+        return;
+    }
+    va_start(args, format);
+    (void)vsnprintf(reason, sizeof(reason), format, args);
+    va_end(args);
+    LOG_EVENT(LOG_DEBUG, "close", LOG_NUM("connection", session->tag), LOG_NUM("code", code),
+              LOG_TEXT("reason", reason));
+    body_len = ff_frame_write_close(body, code, reason);
+    head_len = ff_frame_write_head(frame, FF_OP_CLOSE, body_len);
+    memcpy(frame + head_len, body, body_len);
+    conn_finish(&session->conn, frame, head_len + body_len);
+}
+
+struct ff_writer session_begin_message(struct session *session, enum ff_type type)
+{
+    struct ff_buf *scratch = &session->gateway->scratch;
+    struct ff_writer w;
+
+    scratch->len = 0;
+    if (ff_buf_reserve(scratch, FF_FRAME_HEAD_MAX) == FF_OK)
+        scratch->len = FF_FRAME_HEAD_MAX; /* the frame's head goes here when the size is known */
+    ff_writer_begin(&w, scratch, (enum ff_encoding)session->encoding, FF_BROKER, type);
+    if (scratch->len < FF_FRAME_HEAD_MAX)
+        w.err = FF_ENOMEM;
+    return w;
+}
+
+void session_end_message(struct session *session, struct ff_writer *w)
+{
+    struct ff_buf *scratch = w->out;
+    enum ff_err err = ff_writer_end(w);
+    uint8_t head[FF_FRAME_HEAD_MAX];
+    size_t head_len;
+    size_t body_len;
+    char *frame;
+
+    if (!err) {
+        body_len = scratch->len - FF_FRAME_HEAD_MAX;
+        head_len = ff_frame_write_head(head, session->encoding == FF_JSON ? FF_OP_TEXT : FF_OP_BINARY,
+                                       body_len);
+        frame = scratch->data + FF_FRAME_HEAD_MAX - head_len;
+        memcpy(frame, head, head_len);
+        err = conn_send(&session->conn, frame, head_len + body_len);
+    }
+    if (err == FF_ELIMIT)
+        session_close(session, FF_CLOSE_SLOW_CONSUMER, "outbox is over %u bytes",
+                      session->conn.net->outbox_max);
+    else if (err)
+        session_close(session, FF_CLOSE_INTERNAL, "out of memory");
+}
+
+struct ticket session_ticket(const struct session *session, const struct ff_message *m)
+{
+    return (struct ticket){.id = m->values[FF_FIELD_ID].integer,
+                           .session_tag = session->tag,
+                           .has_id = ff_message_has(m, FF_FIELD_ID)};
+}
+
+void session_error(struct session *session, struct ticket ticket, enum ff_error code,
+                   const char *format, ...)
+{
+    struct ff_writer w = session_begin_message(session, FF_TYPE_ERROR);
+    char reason[REASON_MAX];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(reason, sizeof(reason), format, args);
+    va_end(args);
+    if (ticket.has_id)
+        ff_writer_integer(&w, FF_FIELD_ID, ticket.id);
+    ff_writer_integer(&w, FF_FIELD_CODE, (uint64_t)code);
+    ff_writer_string(&w, FF_FIELD_REASON, ff_slice_of(reason));
+    if (ff_error_can_retry(code))
+        ff_writer_bool(&w, FF_FIELD_RETRY, true);
+    session_end_message(session, &w);
+}
+
+void session_malformed(struct session *session, struct ticket ticket, const char *reason)
+{
+    uint32_t now = net_tick(session->conn.net);
+
+    session_error(session, ticket, FF_ERROR_MALFORMED, "%s", reason);
+    if (session->errors == 0 || now - session->errors_at > MINUTE_TICKS) {
+        session->errors = 0;
+        session->errors_at = now;
+    }
+    if (++session->errors >= CLOSE_AFTER_ERRORS)
+        session_close(session, FF_CLOSE_POLICY, "%d malformed messages in a minute",
+                      CLOSE_AFTER_ERRORS);
+}
+
+uint64_t session_buffered(const struct session *session)
+{
+    uint64_t bytes = conn_owed(&session->conn) + conn_rest_size(&session->conn);
+
+    for (const struct ff_list *node = session->pending.next; node != &session->pending;
+         node = node->next) {
+        const struct subscription *s = FF_CONTAINER_CONST(node, struct subscription, pending);
+        const struct log *log = s->link->log;
+        uint64_t tail = log_tail(log);
+
+        bytes += log->head - (s->cursor.position > tail ? s->cursor.position : tail);
+    }
+    return bytes;
+}
+
+void session_handle(struct session *session, const struct ff_message *m)
+{
+    struct ticket ticket = session_ticket(session, m);
+
+    if (m->error == FF_ERROR_MALFORMED) {
+        session_malformed(session, ticket, m->reason);
+        return;
+    }
+    if (m->error) {
+        session_error(session, ticket, m->error, "%s", m->reason);
+        return;
+    }
+    switch (m->type) {
+    case FF_TYPE_HEARTBEAT:
+        session_heartbeat(session, m);
+        break;
+    case FF_TYPE_HELLO:
+        session_hello(session, m);
+        break;
+    case FF_TYPE_SUBSCRIBE:
+        session_subscribe(session, m);
+        break;
+    case FF_TYPE_UNSUBSCRIBE:
+        session_unsubscribe(session, m);
+        break;
+    case FF_TYPE_PUBLISH:
+        session_publish(session, m);
+        break;
+    default: /* PRESENCE and HISTORY: designed, but of a later version */
+        session_error(session, ticket, FF_ERROR_NOT_FOUND, "%s is not in this version",
+                      ff_type_name(m->type));
+        break;
+    }
+}
+
+/* A whole frame of a typed session. */
+static void typed_message(struct session *session, enum ff_opcode opcode, struct ff_slice frame)
+{
+    struct gateway *gateway = session->gateway;
+    struct ff_decoder decoder = {.encoding = (enum ff_encoding)session->encoding,
+                                 .sender = FF_CLIENT,
+                                 .spare = &gateway->spare};
+    bool is_text = opcode == FF_OP_TEXT;
+    const char *reason;
+
+    if (is_text != (session->encoding == FF_JSON)) {
+        session_close(session, FF_CLOSE_UNSUPPORTED,
+                      is_text ? "text frames are not for fanfare.v1.msgpack"
+                              : "binary frames are not for fanfare.v1.json");
+        return;
+    }
+    if (ff_decode_begin(&decoder, frame, &reason)) {
+        session_malformed(session, (struct ticket){.session_tag = session->tag}, reason);
+        return;
+    }
+    while (conn_is_open(&session->conn) && ff_decode_next(&decoder, gateway->message))
+        session_handle(session, gateway->message);
+}
+
+/* Pings, pongs and closes have a limit of their own: they cost, and carry nothing. */
+static bool admit_control(struct session *session)
+{
+    uint32_t limit = session->gateway->settings->pings_per_second;
+    uint32_t now = net_tick(session->conn.net);
+
+    if (now - session->control_at >= SECOND_TICKS) {
+        session->control_at = now;
+        session->controls = 0;
+    }
+    if (session->controls++ < limit || limit == 0)
+        return true;
+    session_close(session, FF_CLOSE_RATE_LIMIT, "pings_per_second is %u", limit);
+    return false;
+}
+
+static void on_ping(struct session *session, const struct ff_reader_event *event)
+{
+    uint8_t pong[FF_FRAME_HEAD_MAX + FF_CONTROL_MAX];
+    size_t head_len = ff_frame_write_head(pong, FF_OP_PONG, event->len);
+
+    if (!admit_control(session))
+        return;
+    if (event->len)
+        memcpy(pong + head_len, event->bytes, event->len);
+    if (conn_send(&session->conn, pong, head_len + event->len))
+        session_close(session, FF_CLOSE_SLOW_CONSUMER, "outbox is over %u bytes",
+                      session->conn.net->outbox_max);
+}
+
+static void on_close(struct session *session, const struct ff_reader_event *event)
+{
+    uint8_t frame[FF_FRAME_HEAD_MAX + 2];
+    uint8_t body[2];
+    size_t body_len = ff_frame_write_close(body, event->code, NULL);
+    size_t head_len = ff_frame_write_head(frame, FF_OP_CLOSE, body_len);
+
+    memcpy(frame + head_len, body, body_len);
+    conn_finish(&session->conn, frame, head_len + body_len);
+}
+
+static void on_message(struct session *session, const struct ff_reader_event *event)
+{
+    struct ff_slice bytes = {event->len ? (const char *)event->bytes : "", event->len};
+
+    if (session->bucket)
+        bucket_take(session->bucket, event->len);
+    if (session->mode == SESSION_TYPED)
+        typed_message(session, event->opcode, bytes);
+    else if (session->mode == SESSION_PLAIN)
+        plain_message(session, event->opcode, bytes);
+    else
+        echo_message(session, event->opcode, bytes);
+}
+
+static void on_event(struct session *session, const struct ff_reader_event *event)
+{
+    switch (event->kind) {
+    case FF_READER_MESSAGE:
+        on_message(session, event);
+        break;
+    case FF_READER_PING:
+        on_ping(session, event);
+        break;
+    case FF_READER_PONG:
+        (void)admit_control(session);
+        break;
+    case FF_READER_CLOSE:
+        on_close(session, event);
+        break;
+    case FF_READER_FAIL:
+        if (event->code == FF_CLOSE_TOO_BIG)
+            session_close(session, event->code, "message is over max_message, %u bytes",
+                          session->reader.max_message);
+        else
+            session_close(session, event->code, "%s", event->reason);
+        break;
+    case FF_READER_MORE:
+        break;
+    }
+}
+
+static size_t on_input(struct conn *conn, uint8_t *bytes, size_t len)
+{
+    struct session *session = session_of(conn);
+    size_t at = 0;
+
+    if (session->mode == SESSION_HTTP)
+        at = upgrade_input(session, bytes, len);
+    while (at < len && conn_is_open(conn) && !conn->pauses && session->mode != SESSION_HTTP) {
+        struct ff_reader_event event;
+        size_t used;
+
+        ff_reader_next(&session->reader, bytes + at, len - at, &used, &event);
+        at += used;
+        on_event(session, &event);
+        if (conn_is_open(conn))
+            ff_reader_release(&session->reader);
+    }
+    return at;
+}

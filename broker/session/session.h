@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session.h - one client's conversation.
+ *
+ * A session is born with its connection, in HTTP; an upgrade makes it typed (in
+ * JSON or MessagePack), plain, or an echo. This file is the trunk: state, what
+ * comes in, what goes out. What a message means is in one file for each family:
+ * subscribe.c, publish.c, hello.c, plain.c, echo.c; the handshake is in
+ * upgrade.c, what is delivered from logs in delivery.c, clocks in heartbeat.c.
+ */
+#ifndef SESSION_SESSION_H
+#define SESSION_SESSION_H
+
+#include "broker/net/conn.h"
+#include "broker/session/gateway.h"
+#include "protocol/message/encode.h"
+#include "protocol/websocket/reader.h"
+
+enum session_mode { SESSION_HTTP, SESSION_TYPED, SESSION_PLAIN, SESSION_ECHO };
+
+enum {
+    CLOSE_AFTER_ERRORS = 10, /* malformed messages in a minute */
+    REASON_MAX = 256,
+};
+
+struct bucket;
+
+struct session {
+    struct conn conn;
+    struct gateway *gateway;
+    struct ff_reader reader;
+    struct ff_list subscriptions;
+    struct ff_list pending;       /* those that have something to send */
+    struct ff_list half_open;
+    struct bucket *bucket;        /* NULL: no rate limit */
+    struct address_count *address; /* NULL: not counted */
+    char *plain_topic;            /* plain mode: what it is subscribed to */
+    const char *refusal;          /* told after the handshake by close 1013, NULL: welcome */
+    uint64_t id;                  /* public, random */
+    uint32_t tag;
+    uint32_t scanned;             /* octets of the HTTP head already looked at */
+    uint32_t errors_at;           /* tick of the first malformed message of this minute */
+    uint32_t control_at;          /* tick of the first control frame of this second */
+    uint32_t pinged_at;           /* heard_at when the last PING was sent */
+    uint32_t answered_at;         /* plain mode: tick of the last heartbeat answer */
+    uint16_t subscription_count;
+    uint16_t filter_count;
+    uint16_t controls;
+    uint16_t heartbeat_s;
+    uint8_t errors;
+    uint8_t mode;                 /* enum session_mode */
+    uint8_t encoding;             /* enum ff_encoding */
+    bool has_answered;            /* plain mode: answered_at holds */
+};
+
+static inline struct session *session_of(struct conn *conn)
+{
+    return FF_CONTAINER(conn, struct session, conn);
+}
+
+/* An accepted socket. Closed at once when there is no memory for it. */
+void session_accept(struct gateway *gateway, const struct listener *listener, int fd,
+                    const struct address *peer);
+
+/* The handshake is done: what follows are frames. */
+void session_open(struct session *session, enum session_mode mode, enum ff_encoding encoding);
+
+/* Ends the conversation with a close frame; in HTTP without one. */
+__attribute__((format(printf, 3, 4))) void session_close(struct session *session, int code,
+                                                         const char *format, ...);
+
+/* Begins a message to this client; session_end_message() sends it. */
+struct ff_writer session_begin_message(struct session *session, enum ff_type type);
+void session_end_message(struct session *session, struct ff_writer *w);
+
+/* Octets that the broker still holds for this connection, backlogs of topics included. */
+uint64_t session_buffered(const struct session *session);
+
+/* One decoded message. */
+void session_handle(struct session *session, const struct ff_message *m);
+
+/* What a request's id is, for an answer that may come later. */
+struct ticket session_ticket(const struct session *session, const struct ff_message *m);
+
+__attribute__((format(printf, 4, 5))) void session_error(struct session *session,
+                                                         struct ticket ticket, enum ff_error code,
+                                                         const char *format, ...);
+
+/* A malformed message: ERROR 400, and at the tenth in a minute close 1008. */
+void session_malformed(struct session *session, struct ticket ticket, const char *reason);
+
+/* One file for each family of commands. */
+void session_subscribe(struct session *session, const struct ff_message *m);
+void session_unsubscribe(struct session *session, const struct ff_message *m);
+void session_publish(struct session *session, const struct ff_message *m);
+void session_hello(struct session *session, const struct ff_message *m);
+void session_heartbeat(struct session *session, const struct ff_message *m);
+void session_welcome(struct session *session, struct ticket ticket);
+
+/* subscribe.c: by the broker itself (plain mode); false: the session was closed. */
+bool session_subscribe_plain(struct session *session);
+void session_unsubscribe_all(struct session *session);
+
+/* The subscription to a topic or filter, or NULL. */
+struct subscription *session_find(const struct session *session, struct ff_slice topic);
+
+/* Answers of the engine, by a ticket; `arg` is the gateway. */
+void session_on_published(void *arg, struct ticket ticket, const struct engine_receipt *receipt);
+extern const struct engine_events session_engine_events;
+
+/* upgrade.c */
+size_t upgrade_input(struct session *session, uint8_t *bytes, size_t len);
+void http_answer(struct session *session, int status, const char *headers,
+                 const char *content_type, struct ff_slice body);
+
+/* plain.c, echo.c */
+void plain_message(struct session *session, enum ff_opcode opcode, struct ff_slice bytes);
+void echo_message(struct session *session, enum ff_opcode opcode, struct ff_slice bytes);
+
+/* heartbeat.c */
+void heartbeat_start(struct session *session);
+void heartbeat_timer(struct session *session);
+
+/* delivery.c */
+void delivery_collect(struct conn *conn, struct plan *plan);
+void delivery_taken(struct conn *conn, size_t len);
+extern const struct router_ops delivery_router_ops;
+struct delivery_scratch *delivery_scratch_new(void);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * settings.h - what the configuration says about sessions. Plain values; the
+ * texts are borrowed from the configuration that holds.
+ */
+#ifndef SESSION_SETTINGS_H
+#define SESSION_SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A list of texts from the configuration. */
+struct text_list {
+    const char *const *at;
+    uint32_t count;
+};
+
+struct settings {
+    uint32_t max_message;
+    uint32_t max_buffered;
+    uint32_t max_topics;
+    uint32_t max_filters;
+    uint32_t max_connections;
+    uint32_t max_connections_per_address; /* 0: no limit; loopback has none */
+    uint32_t max_half_open;
+    uint32_t handshake_ms;
+    uint32_t max_subscriptions;           /* of one connection, filters included */
+    uint32_t max_subscribed_filters;      /* of one connection */
+    uint32_t messages_per_second;         /* 0: no limit */
+    uint32_t bytes_per_second;            /* 0: no limit */
+    uint32_t pings_per_second;
+    uint32_t heartbeat_s;
+    uint64_t max_memory;
+    const char *plain_topic;              /* "": plain mode is off */
+    const char *echo_path;                /* "": no echo endpoint */
+    bool sys;
+    bool is_loopback_only;                /* all listeners are */
+    struct text_list origins;             /* allowed by name, "*" and "null" included */
+    struct text_list hosts;
+    struct text_list proxies;             /* networks whose X-Forwarded-For counts */
+};
+
+#endif

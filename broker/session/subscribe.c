@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+
+#include "broker/session/session.h"
+#include "broker/topic/rate.h"
+#include "protocol/base/mem.h"
+
+/* What this version refuses instead of ignoring it; NULL: nothing of the kind is asked. */
+static const char *find_later_field(const struct ff_message *m)
+{
+    if (ff_message_has(m, FF_FIELD_SINCE))
+        return "since: topics keep no history in this version";
+    if (ff_message_has(m, FF_FIELD_PRESENCE) && m->values[FF_FIELD_PRESENCE].flag)
+        return "presence is not in this version";
+    return NULL;
+}
+
+struct subscription *session_find(const struct session *session, struct ff_slice name)
+{
+    struct topic *topic = router_find(&session->gateway->router, name);
+
+    if (!topic)
+        return NULL;
+    for (struct ff_list *node = session->subscriptions.next; node != &session->subscriptions;
+         node = node->next) {
+        struct subscription *s = FF_CONTAINER(node, struct subscription, node);
+
+        if (s->link && router_topic_of(s) == topic)
+            return s;
+    }
+    return NULL;
+}
+
+static void tell_skipped(struct session *session, struct subscription *s, bool keep_newest)
+{
+    uint64_t skipped;
+
+    if (!s->rate)
+        return;
+    skipped = rate_take_skipped(s, session->tag, keep_newest);
+    if (skipped)
+        delivery_router_ops.skipped(session->gateway, s, skipped);
+}
+
+/* Fields that are there change the subscription, the others stay as they are. */
+static enum ff_err apply(struct session *session, struct subscription *s,
+                         const struct ff_message *m)
+{
+    bool is_timed = s->part == PART_TIMED;
+    enum ff_err err = FF_OK;
+
+    if (ff_message_has(m, FF_FIELD_OVERFLOW)) {
+        enum link_part part = (enum link_part)s->part;
+
+        link_move(s, PART_ACTIVE); /* what a part counts depends on the rule */
+        (void)overflow_find(m->values[FF_FIELD_OVERFLOW].text, &s->overflow);
+        link_move(s, part);
+    }
+    if (ff_message_has(m, FF_FIELD_ECHO)) {
+        enum link_part part = (enum link_part)s->part;
+
+        link_move(s, PART_ACTIVE);
+        s->no_echo = !m->values[FF_FIELD_ECHO].flag;
+        link_move(s, part);
+    }
+    if (ff_message_has(m, FF_FIELD_RATE)) {
+        tell_skipped(session, s, true);
+        err = rate_set(&session->gateway->router, s, m->values[FF_FIELD_RATE].number);
+        if (!err && is_timed && !(s->rate && s->rate->per_second <= 0)) { /* the newest goes at once, after its GAP */
+            link_move(s, PART_ACTIVE);
+            router_ready(&session->gateway->router, s);
+        }
+    }
+    router_touch(&session->gateway->router, s);
+    return err;
+}
+
+/* Is this something one can subscribe to? If not, the error is sent. */
+static bool judge(struct session *session, struct ticket ticket, struct ff_slice name,
+                  const struct ff_message *m)
+{
+    const struct settings *settings = session->gateway->settings;
+    enum ff_topic_kind kind = ff_topic_kind(name);
+    const char *later = find_later_field(m);
+
+    if (kind == FF_TOPIC_BAD) {
+        session_error(session, ticket, FF_ERROR_BAD_CONTENT, "%s", ff_topic_fault(name));
+    } else if (kind == FF_TOPIC_FILTER &&
+               (ff_message_has(m, FF_FIELD_SINCE) || ff_message_has(m, FF_FIELD_RATE) ||
+                (ff_message_has(m, FF_FIELD_PRESENCE) && m->values[FF_FIELD_PRESENCE].flag)) &&
+               !(ff_message_has(m, FF_FIELD_RATE) && m->values[FF_FIELD_RATE].number == -1 &&
+                 !later)) {
+        session_error(session, ticket, FF_ERROR_BAD_CONTENT,
+                      "since, presence and rate are not for filters");
+    } else if (later) {
+        session_error(session, ticket, FF_ERROR_NOT_FOUND, "%s", later);
+    } else if (ff_topic_is_reserved(name) && !settings->sys) {
+        session_error(session, ticket, FF_ERROR_NOT_ALLOWED,
+                      "$SYS is off: the option sys = true turns it on");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+/* A new subscription, counted against the limits; NULL: the error is sent. */
+static struct subscription *make(struct session *session, struct ticket ticket, bool is_filter)
+{
+    const struct settings *settings = session->gateway->settings;
+    struct subscription *s;
+
+    if (session->subscription_count >= settings->max_subscriptions) {
+        session_error(session, ticket, FF_ERROR_TOO_MANY, "max_subscriptions of a connection is %u",
+                      settings->max_subscriptions);
+        return NULL;
+    }
+    if (is_filter && session->filter_count >= settings->max_subscribed_filters) {
+        session_error(session, ticket, FF_ERROR_TOO_MANY,
+                      "max_subscribed_filters of a connection is %u",
+                      settings->max_subscribed_filters);
+        return NULL;
+    }
+    s = ff_mem_zalloc(sizeof(*s));
+    if (!s) {
+        session_error(session, ticket, FF_ERROR_INTERNAL, "out of memory");
+        return NULL;
+    }
+    s->owner = session;
+    return s;
+}
+
+static void discard(struct session *session, struct subscription *s)
+{
+    if (s->link) {
+        bool is_filter = router_topic_of(s)->is_filter;
+
+        engine_unsubscribe(session->gateway->engine, s);
+        session->filter_count -= is_filter;
+        session->subscription_count--;
+    }
+    ff_list_remove(&s->node);
+    ff_mem_free(s);
+}
+
+static void acknowledge(struct session *session, struct ticket ticket, struct ff_slice name)
+{
+    struct ff_writer w;
+
+    if (!ticket.has_id)
+        return;
+    w = session_begin_message(session, FF_TYPE_ACK);
+    ff_writer_integer(&w, FF_FIELD_ID, ticket.id);
+    ff_writer_string(&w, FF_FIELD_TOPIC, name);
+    session_end_message(session, &w);
+}
+
+static void on_subscribed(void *arg, struct ticket ticket, struct subscription *s, enum ff_err err)
+{
+    struct session *session = gateway_find(arg, ticket.session_tag);
+    struct router *router = &((struct gateway *)arg)->router;
+
+    if (!session) { /* it went while the engine was asked */
+        if (!err)
+            router_unsubscribe(router, s);
+        ff_mem_free(s);
+        return;
+    }
+    if (!err) {
+        session->subscription_count++;
+        session->filter_count += router_topic_of(s)->is_filter;
+        acknowledge(session, ticket, topic_name(router_topic_of(s)));
+        return;
+    }
+    ff_list_remove(&s->node);
+    ff_mem_free(s);
+    if (err == FF_ELIMIT)
+        session_error(session, ticket, FF_ERROR_TOO_MANY,
+                      "the broker's max_topics (%u) or max_filters (%u) is reached",
+                      router->limits.max_topics, router->limits.max_filters);
+    else
+        session_error(session, ticket, FF_ERROR_INTERNAL, "out of memory");
+}
+
+void session_subscribe(struct session *session, const struct ff_message *m)
+{
+    struct ticket ticket = session_ticket(session, m);
+    struct ff_slice name = m->values[FF_FIELD_TOPIC].text;
+    struct subscription *s;
+
+    if (!judge(session, ticket, name, m))
+        return;
+    s = session_find(session, name);
+    if (s) {
+        if (apply(session, s, m))
+            session_error(session, ticket, FF_ERROR_INTERNAL, "out of memory");
+        else
+            acknowledge(session, ticket, name);
+        return;
+    }
+    s = make(session, ticket, ff_topic_kind(name) == FF_TOPIC_FILTER);
+    if (!s)
+        return;
+    ff_list_append(&session->subscriptions, &s->node);
+    engine_subscribe(session->gateway->engine, s, name, (enum ff_encoding)session->encoding,
+                     ticket);
+    s = session_find(session, name);
+    if (s && apply(session, s, m))
+        session_close(session, FF_CLOSE_INTERNAL, "out of memory");
+}
+
+void session_unsubscribe(struct session *session, const struct ff_message *m)
+{
+    struct ticket ticket = session_ticket(session, m);
+    struct ff_slice name = m->values[FF_FIELD_TOPIC].text;
+    struct subscription *s;
+
+    if (ff_topic_kind(name) == FF_TOPIC_BAD) {
+        session_error(session, ticket, FF_ERROR_BAD_CONTENT, "%s", ff_topic_fault(name));
+        return;
+    }
+    s = session_find(session, name);
+    if (s) {
+        tell_skipped(session, s, false);
+        discard(session, s);
+    }
+    acknowledge(session, ticket, name);
+}
+
+void session_unsubscribe_all(struct session *session)
+{
+    struct ff_list *node;
+
+    while ((node = session->subscriptions.next) != &session->subscriptions)
+        discard(session, FF_CONTAINER(node, struct subscription, node));
+}
+
+bool session_subscribe_plain(struct session *session)
+{
+    struct ff_slice name = ff_slice_of(session->plain_topic);
+    struct ticket ticket = {.session_tag = session->tag};
+    struct subscription *s;
+
+    if (ff_topic_is_reserved(name) && !session->gateway->settings->sys) {
+        session_close(session, FF_CLOSE_NOT_ALLOWED,
+                      "$SYS is off: the option sys = true turns it on");
+        return false;
+    }
+    s = make(session, ticket, ff_topic_kind(name) == FF_TOPIC_FILTER);
+    if (s) {
+        ff_list_append(&session->subscriptions, &s->node);
+        engine_subscribe(session->gateway->engine, s, name, FF_JSON, ticket);
+    }
+    if (!s || !session_find(session, name))
+        session_close(session, FF_CLOSE_TRY_LATER, "the subscription to the plain topic failed");
+    return conn_is_open(&session->conn);
+}
+
+const struct engine_events session_engine_events = {
+    .published = session_on_published,
+    .subscribed = on_subscribed,
+};

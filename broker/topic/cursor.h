@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cursor.h - a subscriber's place in a log.
+ *
+ * A cursor is a position and the number of messages passed. It never rests
+ * inside a frame. Its segment pointer is only looked at after the position was
+ * compared with the tail: a position behind the tail has lost its segment.
+ */
+#ifndef TOPIC_CURSOR_H
+#define TOPIC_CURSOR_H
+
+#include "broker/net/plan.h"
+#include "broker/topic/log.h"
+
+struct cursor {
+    struct segment *segment; /* holds the position or the octet before it; may be gone */
+    uint64_t position;
+    uint64_t number;
+};
+
+/* What was cut off a frame by a full socket. */
+struct cursor_cut {
+    struct segment *segment;
+    const uint8_t *bytes; /* the part not yet sent, .len 0: nothing was cut */
+    size_t len;
+};
+
+/* At the head: the next message will be the first. */
+void cursor_to_head(struct cursor *cursor, const struct log *log);
+
+/* At the oldest message still there. */
+void cursor_to_tail(struct cursor *cursor, const struct log *log);
+
+/*
+ * Before the newest message that `skip_tag` did not publish (0: any); false
+ * when there is none behind the cursor, which is then at the head. The cursor
+ * must not be behind the tail.
+ */
+bool cursor_to_newest(struct cursor *cursor, const struct log *log, uint32_t skip_tag);
+
+static inline bool cursor_is_behind_tail(const struct cursor *cursor, const struct log *log)
+{
+    return cursor->position < log_tail(log);
+}
+
+/*
+ * Adds ranges from the cursor on to the plan: whole frames up to `max` octets,
+ * but one frame at least, without those that `skip_tag` published. Returns the
+ * octets added. The cursor must not be behind the tail; it does not move but
+ * over frames that are skipped before anything was added.
+ */
+size_t cursor_collect(struct cursor *cursor, const struct log *log, uint32_t skip_tag,
+                      struct plan *plan, size_t max);
+
+/*
+ * Moves over `len` octets of what cursor_collect() added, to the end of a frame
+ * that was cut. Moves over the skipped frames behind it, too.
+ */
+struct cursor_cut cursor_advance(struct cursor *cursor, const struct log *log, uint32_t skip_tag,
+                                 size_t len);
+
+#endif

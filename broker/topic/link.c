@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/topic/link.h"
+
+#include "protocol/base/mem.h"
+
+void link_init(struct link *link, struct log *log)
+{
+    *link = (struct link){
+        .log = log, .active_needed = log->head, .waiting_needed = UINT64_MAX};
+}
+
+void link_deinit(struct link *link)
+{
+    ff_mem_free(link->array);
+    link->array = NULL;
+}
+
+/* Where a part ends in the array. */
+static uint32_t part_end(const struct link *link, unsigned part)
+{
+    uint32_t end = 0;
+
+    for (unsigned i = 0; i <= part; i++)
+        end += link->counts[i];
+    return end;
+}
+
+static void put(struct link *link, uint32_t index, struct subscription *s)
+{
+    link->array[index] = s;
+    s->index = index;
+}
+
+static void swap(struct link *link, uint32_t a, uint32_t b)
+{
+    struct subscription *s = link->array[a];
+
+    put(link, a, link->array[b]);
+    put(link, b, s);
+}
+
+enum ff_err link_add(struct link *link, struct subscription *s)
+{
+    uint32_t count = link_count(link);
+
+    if (count == link->capacity) {
+        uint32_t capacity = count ? count + count / 2 + 1 : 1;
+        struct subscription **array = ff_mem_realloc(link->array, capacity * sizeof(*array));
+
+        if (!array)
+            return FF_ENOMEM;
+        link->array = array;
+        link->capacity = capacity;
+    }
+    s->link = link;
+    s->part = PART_TIMED;
+    put(link, count, s);
+    link->counts[PART_TIMED]++;
+    link->quiet_timed += s->no_echo;
+    link_move(s, PART_ACTIVE);
+    return FF_OK;
+}
+
+/* What a part counts about its members. */
+static void count(struct link *link, const struct subscription *s, int by)
+{
+    uint32_t step = (uint32_t)by;
+
+    link->counts[s->part] += step;
+    if (s->part == PART_ACTIVE && link_is_pending(s))
+        link->pending += step;
+    if (s->part == PART_WAITING && s->overflow == OVERFLOW_CLOSE)
+        link->closers += step;
+    if (s->part == PART_TIMED && s->no_echo)
+        link->quiet_timed += step;
+}
+
+void link_move(struct subscription *s, enum link_part part)
+{
+    struct link *link = s->link;
+
+    if (s->part == PART_WAITING && part != PART_WAITING)
+        link->is_waiting_stale = true;
+    while (s->part < part) { /* to the end of its part, then the border moves over it */
+        swap(link, s->index, part_end(link, s->part) - 1);
+        count(link, s, -1);
+        s->part++;
+        count(link, s, 1);
+    }
+    while (s->part > part) { /* to the beginning of its part */
+        swap(link, s->index, part_end(link, s->part - 1U));
+        count(link, s, -1);
+        s->part--;
+        count(link, s, 1);
+    }
+    if (part == PART_WAITING && s->cursor.position < link->waiting_needed)
+        link->waiting_needed = s->cursor.position;
+    if (part == PART_ACTIVE && s->cursor.position < link->active_needed)
+        link->active_needed = s->cursor.position;
+}
+
+void link_remove(struct subscription *s)
+{
+    struct link *link = s->link;
+
+    link_set_pending(s, NULL);
+    link_move(s, PART_TIMED);
+    swap(link, s->index, link_count(link) - 1);
+    count(link, s, -1);
+    s->link = NULL;
+}
+
+void link_set_pending(struct subscription *s, struct ff_list *list)
+{
+    if (link_is_pending(s) == (list != NULL))
+        return;
+    if (list)
+        ff_list_append(list, &s->pending);
+    else
+        ff_list_remove(&s->pending);
+    if (s->part == PART_ACTIVE)
+        s->link->pending += list ? 1U : UINT32_MAX; /* one more or one fewer */
+}
+
+void link_note_progress(struct subscription *s, uint64_t before)
+{
+    if (s->part == PART_WAITING && before <= s->link->waiting_needed)
+        s->link->is_waiting_stale = true;
+}
+
+static uint64_t scan(const struct link *link, unsigned part, bool only_quiet)
+{
+    uint32_t end = part_end(link, part);
+    uint64_t least = UINT64_MAX;
+
+    for (uint32_t i = end - link->counts[part]; i < end; i++) {
+        const struct subscription *s = link->array[i];
+
+        if (s->cursor.position < least && (!only_quiet || s->no_echo))
+            least = s->cursor.position;
+    }
+    return least;
+}
+
+static uint64_t lesser(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t link_settle(struct link *link, bool is_dirty)
+{
+    const struct log *log = link->log;
+    uint64_t tail = log_tail(log);
+    uint64_t slowest;
+    uint64_t timed = UINT64_MAX;
+    uint64_t number;
+
+    if (link->pending)
+        link->active_needed = lesser(scan(link, PART_ACTIVE, false), log->head);
+    else if (!is_dirty)
+        link->active_needed = log->head;
+    if (link->is_waiting_stale || link->counts[PART_WAITING] == 0)
+        link->waiting_needed = scan(link, PART_WAITING, false);
+    link->is_waiting_stale = false;
+    slowest = lesser(link->active_needed, link->waiting_needed);
+    if (!is_dirty)
+        link->buffered = log->head - (slowest < tail ? tail : lesser(slowest, log->head));
+    if (link->counts[PART_TIMED] && log->first) {
+        timed = log_newest(log, &number);
+        if (link->quiet_timed)
+            timed = lesser(timed, scan(link, PART_TIMED, true));
+    }
+    return lesser(slowest, timed);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * link.h - the tie of a log to a worker: the worker's subscriptions on it.
+ *
+ * The array has three parts, active | waiting | timed, and only the first is
+ * walked when there is a message: stalled readers cost nothing a publish.
+ * `needed` is the lowest position that one of them still needs; what lies below
+ * may be freed. For waiting ones it is a lower bound, made exact at most once a
+ * turn in which one of them moved.
+ */
+#ifndef TOPIC_LINK_H
+#define TOPIC_LINK_H
+
+#include "broker/topic/subscription.h"
+
+struct link {
+    struct log *log;
+    struct subscription **array;
+    uint32_t counts[PART_COUNT];
+    uint32_t capacity;
+    uint32_t pending;         /* active ones that are not at the head, or not known to be */
+    uint32_t closers;         /* waiting ones with the rule `close` */
+    uint32_t quiet_timed;     /* timed ones that do not want their own echo */
+    bool is_waiting_stale;    /* waiting_needed is only a lower bound */
+    uint64_t active_needed;
+    uint64_t waiting_needed;
+    uint64_t buffered;        /* how far the slowest was behind when the last turn ended */
+};
+
+void link_init(struct link *link, struct log *log);
+void link_deinit(struct link *link);
+
+static inline uint32_t link_count(const struct link *link)
+{
+    return link->counts[PART_ACTIVE] + link->counts[PART_WAITING] + link->counts[PART_TIMED];
+}
+
+/* Adds a subscription as active, its cursor at the head. FF_OK, FF_ENOMEM. */
+FF_MUST_CHECK enum ff_err link_add(struct link *link, struct subscription *s);
+void link_remove(struct subscription *s);
+
+/* To another part. O(1). */
+void link_move(struct subscription *s, enum link_part part);
+
+static inline bool link_is_pending(const struct subscription *s)
+{
+    return ff_list_is_in(&s->pending);
+}
+
+/* Into its owner's list of those that have something to send, or out of it. */
+void link_set_pending(struct subscription *s, struct ff_list *list);
+
+/* Its cursor moved although it still waits: the bound may rise. */
+void link_note_progress(struct subscription *s, uint64_t before);
+
+/*
+ * The end of a turn: brings the bounds up to date and returns the lowest
+ * position still needed. `is_dirty`: messages came that were not walked yet.
+ */
+uint64_t link_settle(struct link *link, bool is_dirty);
+
+#endif

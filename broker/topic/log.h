@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * log.h - a topic's messages in one encoding, as finished frames.
+ *
+ * A log is a list of segments of contiguous bytes, frame after frame, never
+ * changed once written. Positions are absolute byte counts: `tail` is the
+ * oldest byte still there, `head` the next to be written. Messages are counted
+ * too, so that what was missed is known without the bytes that are gone.
+ *
+ * A segment never moves and never grows: 256 octets at first, each next one
+ * twice as large, up to 64 KiB. A frame over 4 KiB has a segment of its own.
+ * Frames grow up, one 12-octet entry a frame grows down from the end.
+ *
+ * A segment that a connection still sends from may be pinned: it outlives the
+ * log then. Pins have a budget of their own and never shorten the log.
+ *
+ * Appending is in two steps, so that a message goes to all its logs or to none.
+ */
+#ifndef TOPIC_LOG_H
+#define TOPIC_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/net/pool.h"
+#include "protocol/base/err.h"
+
+enum {
+    SEGMENT_SMALLEST = 256,
+    SEGMENT_LARGEST = 65536,
+    FRAME_OWN_SEGMENT = 4096, /* frames over this have a segment of their own */
+};
+
+/* One frame in its segment. */
+struct entry {
+    uint32_t end; /* where it ends, from the segment's first byte */
+    uint32_t tag; /* the session that published it */
+    uint32_t age; /* the tick of its publication */
+};
+
+struct pins;
+
+struct segment {
+    struct segment *next;
+    struct pins *pins;   /* whose budget, while pinned */
+    uint64_t base;       /* position of its first byte */
+    uint64_t number;     /* messages of the log before its first one */
+    uint32_t size;       /* octets of `bytes`, a multiple of 4 */
+    uint32_t used;       /* octets of frames */
+    uint32_t count;      /* frames */
+    uint32_t pin_count;
+    bool is_trimmed;     /* no longer in its log: the last pin frees it */
+    _Alignas(8) uint8_t bytes[];
+};
+
+struct log {
+    struct segment *first;
+    struct segment *last;
+    struct pins *pins;      /* made at the first pin */
+    struct pool *pool;
+    uint64_t head;
+    uint64_t number;        /* messages ever appended */
+    uint32_t max_buffered;  /* octets kept for readers, the newest message apart */
+    uint32_t max_pinned;
+    uint8_t warm;           /* size of the first segment after a quiet time, as a shift of 256 */
+};
+
+/* `number`: what the topic has counted already. */
+void log_init(struct log *log, struct pool *pool, uint64_t number, uint32_t max_buffered,
+              uint32_t max_pinned);
+void log_deinit(struct log *log);
+
+/* The position of the oldest byte still there; head when there is none. */
+static inline uint64_t log_tail(const struct log *log)
+{
+    return log->first ? log->first->base : log->head;
+}
+
+static inline const struct entry *segment_entry(const struct segment *segment, uint32_t i)
+{
+    const void *at = segment->bytes + segment->size - sizeof(struct entry) * (i + 1);
+
+    return at;
+}
+
+/* Where the i-th frame begins in its segment. */
+static inline uint32_t segment_frame(const struct segment *segment, uint32_t i)
+{
+    return i ? segment_entry(segment, i - 1)->end : 0;
+}
+
+/* The frame that the octet at `offset` lies in; `count` at the end. O(log frames). */
+uint32_t segment_find(const struct segment *segment, uint32_t offset);
+
+/*
+ * Makes room for a frame of `size` octets; log_commit() or log_cancel() must
+ * follow before anything else. FF_OK, FF_ENOMEM.
+ */
+FF_MUST_CHECK enum ff_err log_reserve(struct log *log, size_t size);
+
+/* The message failed elsewhere: nothing is reserved any more. */
+void log_cancel(struct log *log);
+
+/* Where to write the reserved frame. */
+uint8_t *log_reserved(const struct log *log);
+
+/* The reserved frame is written: it becomes the newest message. */
+void log_commit(struct log *log, size_t size, uint32_t tag, uint32_t age);
+
+/*
+ * Frees what lies below `needed`, and what lies below head - `keep` whether it
+ * is needed or not, but the segment with the newest message only if it is not.
+ * Returns true if the tail moved.
+ */
+bool log_trim(struct log *log, uint64_t needed, uint64_t keep);
+
+/* Position and number before the newest message. The log must have one. */
+uint64_t log_newest(const struct log *log, uint64_t *number);
+
+/*
+ * Keeps a segment alive beyond its log. FF_OK, FF_ENOMEM, FF_ELIMIT (the
+ * budget of pins is used up).
+ */
+FF_MUST_CHECK enum ff_err segment_pin(struct log *log, struct segment *segment);
+void segment_unpin(void *segment);
+
+#endif

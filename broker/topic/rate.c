@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/topic/rate.h"
+
+#include "broker/topic/link.h"
+#include "broker/topic/router.h"
+#include "protocol/base/mem.h"
+
+static double now_ms(const struct rate *rate)
+{
+    return (double)router_now_ms(rate->router);
+}
+
+static void set_timer(struct rate *rate, double at_ms)
+{
+    double wait = at_ms - now_ms(rate);
+
+    wheel_set(router_wheel(rate->router), &rate->timer, wait > 0 ? (uint64_t)wait + 1 : 1);
+}
+
+/* What was passed over is told even when nothing follows it. */
+static void set_tell_timer(struct rate *rate)
+{
+    if (rate->skipped && !wheel_is_set(&rate->timer))
+        set_timer(rate, (double)rate->told_ms + RATE_TELL_MS);
+}
+
+static void on_timer(struct wheel_timer *timer)
+{
+    struct rate *rate = FF_CONTAINER(timer, struct rate, timer);
+    struct subscription *s = rate->subscription;
+
+    if (s->part == PART_TIMED && rate->per_second > 0 && s->cursor.position != s->link->log->head) {
+        router_ready(rate->router, s);
+        return;
+    }
+    if (rate->skipped && rate_can_tell(rate)) {
+        router_tell_skipped(rate->router, s, rate->skipped);
+        rate_told(rate);
+    }
+    set_tell_timer(rate);
+}
+
+enum ff_err rate_set(struct router *router, struct subscription *s, double per_second)
+{
+    struct rate *rate = s->rate;
+
+    if (per_second < 0) {
+        rate_free(s);
+        return FF_OK;
+    }
+    if (!rate) {
+        rate = ff_mem_zalloc(sizeof(*rate));
+        if (!rate)
+            return FF_ENOMEM;
+        wheel_timer_init(&rate->timer, on_timer);
+        rate->router = router;
+        rate->subscription = s;
+        s->rate = rate;
+    }
+    rate->per_second = per_second;
+    rate->due_ms = now_ms(rate);
+    return FF_OK;
+}
+
+void rate_free(struct subscription *s)
+{
+    if (!s->rate)
+        return;
+    wheel_stop(router_wheel(s->rate->router), &s->rate->timer);
+    ff_mem_free(s->rate);
+    s->rate = NULL;
+}
+
+bool rate_admit(struct subscription *s)
+{
+    struct rate *rate = s->rate;
+
+    if (rate->per_second > 0 && now_ms(rate) >= rate->due_ms)
+        return true;
+    link_move(s, PART_TIMED);
+    if (rate->per_second > 0)
+        set_timer(rate, rate->due_ms);
+    return false;
+}
+
+void rate_sent(struct subscription *s)
+{
+    struct rate *rate = s->rate;
+    double interval;
+
+    if (rate->per_second <= 0)
+        return;
+    interval = 1000.0 / rate->per_second;
+    /* By the interval, so that the ticks of a clock add up to no drift. */
+    rate->due_ms += interval;
+    if (rate->due_ms < now_ms(rate))
+        rate->due_ms = now_ms(rate) + interval;
+    wheel_stop(router_wheel(rate->router), &rate->timer);
+    set_tell_timer(rate);
+}
+
+bool rate_can_tell(const struct rate *rate)
+{
+    return rate->told_ms == 0 || router_now_ms(rate->router) >= rate->told_ms + RATE_TELL_MS;
+}
+
+void rate_told(struct rate *rate)
+{
+    rate->skipped = 0;
+    rate->told_ms = router_now_ms(rate->router);
+}
+
+uint64_t rate_take_skipped(struct subscription *s, uint32_t own_tag, bool keep_newest)
+{
+    const struct log *log = s->link->log;
+    uint64_t before = s->cursor.number;
+    uint64_t skipped = s->rate->skipped;
+
+    if (cursor_is_behind_tail(&s->cursor, log))
+        cursor_to_tail(&s->cursor, log);
+    if (keep_newest) {
+        if (cursor_to_newest(&s->cursor, log, s->no_echo ? own_tag : 0))
+            skipped += s->cursor.number - before;
+    } else {
+        cursor_to_head(&s->cursor, log);
+        skipped += s->cursor.number - before;
+    }
+    s->rate->skipped = 0;
+    return skipped;
+}

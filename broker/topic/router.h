@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * router.h - from a published message to the logs it belongs in.
+ *
+ * A router owns the topics and filters of a worker. Publishing appends to logs
+ * and marks them dirty; at the end of the turn each dirty log's active
+ * subscriptions are walked once, and what nobody needs any more is freed.
+ * Nothing here knows a socket.
+ */
+#ifndef TOPIC_ROUTER_H
+#define TOPIC_ROUTER_H
+
+#include "broker/net/wheel.h"
+#include "broker/topic/filter.h"
+#include "protocol/base/buf.h"
+#include "protocol/message/encode.h"
+
+/* Calls upward, to the owner of the subscriptions. */
+struct router_ops {
+    /* There is something to send. False: its socket is full. */
+    bool (*ready)(void *arg, struct subscription *s);
+    /* A waiting subscription with the rule `close` was overrun; it must be removed. */
+    void (*overrun)(void *arg, struct subscription *s);
+    /* So many messages were passed over by its rate: say so now. */
+    void (*skipped)(void *arg, struct subscription *s, uint64_t count);
+};
+
+struct router_limits {
+    uint32_t max_message;  /* of a client's frame */
+    uint32_t max_buffered; /* of a topic, for each encoding; at least max_message */
+    uint32_t max_topics;
+    uint32_t max_filters;
+    uint64_t max_memory;   /* of the whole process */
+};
+
+struct router {
+    struct ff_map topics;  /* names and filters, by their text */
+    struct filter_tree filters;
+    struct ff_hash_key key;
+    struct pool *pool;
+    struct wheel *wheel;
+    const uint64_t *now_ms;
+    const struct router_ops *ops;
+    void *arg;
+    struct router_limits limits;
+    const struct topic_rule *rules;
+    uint32_t rule_count;
+    uint32_t topic_count;  /* names only */
+    struct ff_list turn;   /* logs touched in this turn */
+    struct topic_log *settling;
+    struct ff_buf spare[FF_ENCODINGS]; /* payloads rewritten for the other encoding */
+    uint64_t published;
+};
+
+struct router_env {
+    struct pool *pool;
+    struct wheel *wheel;
+    const uint64_t *now_ms; /* monotonic; read when needed */
+    struct ff_hash_key key;
+    const struct router_ops *ops;
+    void *arg;
+};
+
+/* FF_OK, FF_ENOMEM. */
+FF_MUST_CHECK enum ff_err router_init(struct router *router, const struct router_env *env,
+                                      const struct router_limits *limits);
+
+/* All subscriptions must be gone. */
+void router_deinit(struct router *router);
+
+/*
+ * New limits and rules, in file order: the first that matches a topic's name
+ * holds. Borrowed until the next call. Topics that are there change at once.
+ */
+void router_configure(struct router *router, const struct router_limits *limits,
+                      const struct topic_rule *rules, uint32_t rule_count);
+
+/*
+ * Ties a subscription to a name or filter in an encoding; its `owner` and
+ * `no_echo` must be set. The overflow rule becomes the topic's. FF_OK,
+ * FF_ENOMEM, FF_ELIMIT (max_topics or max_filters is reached).
+ */
+FF_MUST_CHECK enum ff_err router_subscribe(struct router *router, struct subscription *s,
+                                           struct ff_slice name, enum ff_encoding encoding);
+void router_unsubscribe(struct router *router, struct subscription *s);
+
+/* The topic or filter of a subscription. */
+struct topic *router_topic_of(const struct subscription *s);
+
+/* NULL if nobody is subscribed to it. */
+struct topic *router_find(const struct router *router, struct ff_slice name);
+
+struct publication {
+    struct ff_slice topic; /* a name */
+    struct ff_payload payload;
+    uint32_t tag;          /* the publishing session's, 0: the broker's own */
+};
+
+struct receipt {
+    uint32_t receivers; /* subscriptions that matched, filters included */
+    uint64_t buffered;  /* how far the slowest was behind when the last turn ended */
+};
+
+/*
+ * Appends to the logs of the topic and of all filters that match it: to all of
+ * them or, on failure, to none. FF_OK, FF_ENOMEM, FF_ELIMIT (over the topic's
+ * own size limit), FF_EINVAL (the payload cannot be rewritten).
+ */
+FF_MUST_CHECK enum ff_err router_publish(struct router *router, const struct publication *p,
+                                         struct receipt *receipt);
+
+/* The end of a turn, before the flush: tells owners whose subscriptions are behind. */
+void router_walk(struct router *router);
+
+/* After the flush: frees what nobody needs. True if there are dirty logs again. */
+bool router_settle(struct router *router);
+
+/* A subscription's cursor moved outside a walk: its log is looked at when the turn ends. */
+void router_touch(struct router *router, struct subscription *s);
+
+/* For rate.c: a due subscription, what to tell, the clocks. */
+void router_ready(struct router *router, struct subscription *s);
+void router_tell_skipped(struct router *router, struct subscription *s, uint64_t count);
+
+static inline uint64_t router_now_ms(const struct router *router)
+{
+    return *router->now_ms;
+}
+
+static inline struct wheel *router_wheel(const struct router *router)
+{
+    return router->wheel;
+}
+
+#endif

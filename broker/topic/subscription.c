@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/topic/subscription.h"
+
+#include "broker/topic/link.h"
+#include "broker/topic/rate.h"
+#include "broker/topic/topic.h"
+#include "protocol/message/encode.h"
+#include "protocol/websocket/frame.h"
+
+static const char *const rules[] = {"skip", "latest", "close"};
+
+const char *overflow_name(enum overflow_rule rule)
+{
+    return rules[rule];
+}
+
+bool overflow_find(struct ff_slice name, uint8_t *rule)
+{
+    for (uint8_t i = 0; i < FF_COUNT(rules); i++) {
+        if (ff_slice_is_equal(name, ff_slice_of(rules[i]))) {
+            *rule = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t subscription_write_gap(const struct subscription *s, const char *cause, uint64_t skipped,
+                              char out[GAP_MAX])
+{
+    const struct topic_log *log = link_topic_log(s->link);
+    struct ff_buf body = {.data = out + FF_FRAME_HEAD_MAX,
+                          .cap = GAP_MAX - FF_FRAME_HEAD_MAX,
+                          .max = GAP_MAX - FF_FRAME_HEAD_MAX};
+    struct ff_writer w;
+    uint8_t head[FF_FRAME_HEAD_MAX];
+    size_t head_len;
+
+    ff_writer_begin(&w, &body, log->encoding, FF_BROKER, FF_TYPE_GAP);
+    ff_writer_string(&w, FF_FIELD_TOPIC, topic_name(log->topic));
+    ff_writer_string(&w, FF_FIELD_CAUSE, ff_slice_of(cause));
+    ff_writer_integer(&w, FF_FIELD_SKIPPED, skipped);
+    FF_CHECK(ff_writer_end(&w) == FF_OK); /* a topic is 255 octets, 510 with escapes */
+    head_len = ff_frame_write_head(head, log->encoding == FF_JSON ? FF_OP_TEXT : FF_OP_BINARY,
+                                   body.len);
+    memmove(out + head_len, body.data, body.len);
+    memcpy(out, head, head_len);
+    return head_len + body.len;
+}
+
+/* A rated subscription: the newest message, and what was passed over for it. */
+static bool target_newest(struct subscription *s, uint32_t skip_tag, struct part *part)
+{
+    const struct log *log = s->link->log;
+    uint64_t before = part->target.number;
+    uint64_t skipped;
+
+    if (cursor_is_behind_tail(&part->target, log))
+        cursor_to_tail(&part->target, log);
+    if (!cursor_to_newest(&part->target, log, skip_tag)) {
+        s->cursor = part->target; /* only own ones: nothing to send, no gap */
+        return false;
+    }
+    part->is_moved = true;
+    skipped = s->rate->skipped + part->target.number - before;
+    if (skipped && rate_can_tell(s->rate))
+        part->gap_len = subscription_write_gap(s, "rate", skipped, part->gap);
+    return true;
+}
+
+/* Overrun: the rule moves the cursor and a GAP tells exactly what was missed. */
+static void target_overrun(struct subscription *s, struct part *part)
+{
+    const struct log *log = s->link->log;
+    uint64_t before = part->target.number;
+
+    cursor_to_tail(&part->target, log);
+    if (s->overflow == OVERFLOW_LATEST && log->first) {
+        part->target.position = log_newest(log, &part->target.number);
+        part->target.segment = log->last;
+    }
+    part->is_moved = true;
+    part->gap_len =
+        subscription_write_gap(s, "slow", part->target.number - before, part->gap);
+}
+
+bool subscription_collect(struct subscription *s, uint32_t own_tag, struct plan *plan, size_t max,
+                          struct part *part)
+{
+    const struct log *log = s->link->log;
+    uint32_t skip_tag = s->no_echo ? own_tag : 0;
+    size_t gap_at = (size_t)plan->count;
+
+    part->subscription = s;
+    part->gap_len = 0;
+    part->range_len = 0;
+    part->is_moved = false;
+    part->target = s->cursor;
+    if (s->cursor.position == log->head)
+        return false;
+    if (s->rate) {
+        if (!target_newest(s, skip_tag, part))
+            return false;
+        max = 1; /* one frame */
+    } else if (cursor_is_behind_tail(&s->cursor, log)) {
+        target_overrun(s, part);
+    }
+    if (part->gap_len)
+        plan_add(plan, part->gap, part->gap_len);
+    if (plan->count < PLAN_IOVECS)
+        part->range_len = cursor_collect(&part->target, log, skip_tag, plan, max);
+    if (!part->is_moved)
+        s->cursor = part->target; /* over frames of its own, if it wants no echo */
+    FF_CHECK(part->range_len || part->gap_len || s->cursor.position == log->head);
+    return (size_t)plan->count > gap_at;
+}
+
+/* The first frame behind a GAP belongs to it: together they go, or neither. */
+static size_t unit_size(const struct part *part)
+{
+    uint32_t offset = (uint32_t)(part->target.position - part->target.segment->base);
+    const struct segment *segment = part->target.segment;
+
+    if (!part->range_len)
+        return part->gap_len;
+    return part->gap_len + segment_entry(segment, segment_find(segment, offset))->end - offset;
+}
+
+static void note_rate(struct part *part, uint64_t before)
+{
+    struct subscription *s = part->subscription;
+
+    s->rate->skipped += part->target.number - before;
+    if (part->gap_len)
+        rate_told(s->rate);
+    rate_sent(s);
+}
+
+bool subscription_taken(struct part *part, uint32_t own_tag, size_t *len, struct part_rest *rest)
+{
+    struct subscription *s = part->subscription;
+    const struct log *log = s->link->log;
+    uint32_t skip_tag = s->no_echo ? own_tag : 0;
+    uint64_t position = s->cursor.position;
+    uint64_t number = s->cursor.number;
+    size_t whole = part->gap_len + part->range_len;
+    size_t taken = *len < whole ? *len : whole;
+    size_t frames = taken;
+
+    *len -= taken;
+    if (!taken)
+        return false;
+    if (part->is_moved)
+        s->cursor = part->target;
+    if (part->gap_len) {
+        size_t unit = unit_size(part);
+
+        if (taken < part->gap_len)
+            rest->gap = (struct ff_slice){part->gap + taken, part->gap_len - taken};
+        frames = taken > part->gap_len ? taken - part->gap_len : 0;
+        if (taken < unit && frames == 0 && unit > part->gap_len) {
+            /* The whole first frame is still to come: as if cut at its first octet. */
+            const struct segment *segment = s->cursor.segment;
+            uint32_t from = (uint32_t)(s->cursor.position - segment->base);
+
+            (void)cursor_advance(&s->cursor, log, skip_tag, unit - part->gap_len);
+            rest->cut = (struct cursor_cut){part->target.segment, segment->bytes + from,
+                                            unit - part->gap_len};
+        }
+    }
+    if (frames)
+        rest->cut = cursor_advance(&s->cursor, log, skip_tag, frames);
+    if (s->rate)
+        note_rate(part, number);
+    link_note_progress(s, position);
+    return s->cursor.position == log->head;
+}

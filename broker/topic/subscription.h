@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * subscription.h - the tie of a session to a topic or filter: a cursor, and
+ * what is to happen when it falls behind.
+ *
+ * Its owner (a session) keeps the memory and a list of those that have
+ * something to send; the link knows where each stands.
+ */
+#ifndef TOPIC_SUBSCRIPTION_H
+#define TOPIC_SUBSCRIPTION_H
+
+#include "broker/topic/cursor.h"
+#include "protocol/base/list.h"
+#include "protocol/message/message.h"
+
+struct link;
+struct rate;
+
+enum overflow_rule { OVERFLOW_SKIP, OVERFLOW_LATEST, OVERFLOW_CLOSE };
+
+/* The part of its link's array that a subscription is in. */
+enum link_part {
+    PART_ACTIVE,  /* walked when there is something new */
+    PART_WAITING, /* its socket is full */
+    PART_TIMED,   /* its rate says later, or never */
+    PART_COUNT,
+};
+
+struct subscription {
+    struct link *link;
+    void *owner;
+    struct cursor cursor;
+    struct ff_list node;    /* among its owner's subscriptions */
+    struct ff_list pending; /* among those of them that have something to send */
+    struct rate *rate;      /* NULL: every message */
+    uint32_t index;         /* in the link's array */
+    uint8_t part;           /* enum link_part */
+    uint8_t overflow;       /* enum overflow_rule */
+    bool no_echo;           /* what its own session published is passed over */
+};
+
+/* What collect added to a plan for one subscription, until it is known what was taken. */
+struct part {
+    struct subscription *subscription;
+    size_t gap_len;       /* octets of a GAP before the range */
+    size_t range_len;
+    struct cursor target; /* where the range begins, when the overflow or rate rule moved it */
+    bool is_moved;
+    char *gap;            /* GAP_MAX octets of room */
+};
+
+enum { GAP_MAX = 640 };
+
+/*
+ * Adds what is owed to the plan: a GAP if something was missed, then up to
+ * `max` octets of frames. `own_tag`: the session's tag. Returns false when
+ * nothing is owed (the subscription is at the head). `part->gap` must be set.
+ */
+bool subscription_collect(struct subscription *s, uint32_t own_tag, struct plan *plan, size_t max,
+                          struct part *part);
+
+/* What is left of a unit that was cut: up to two pieces to be copied, or one that is pinned. */
+struct part_rest {
+    struct ff_slice gap;
+    struct cursor_cut cut;
+};
+
+/*
+ * `*len` octets from this part on were taken; what belongs to the part is
+ * subtracted. True if the subscription is now at the head.
+ */
+bool subscription_taken(struct part *part, uint32_t own_tag, size_t *len, struct part_rest *rest);
+
+/* Writes a GAP frame for this subscription; returns its size, at most GAP_MAX. */
+size_t subscription_write_gap(const struct subscription *s, const char *cause, uint64_t skipped,
+                              char out[GAP_MAX]);
+
+/* The overflow rule's name on the wire, and back (false: no such rule). */
+const char *overflow_name(enum overflow_rule rule);
+bool overflow_find(struct ff_slice name, uint8_t *rule);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/worker/worker.h"
+
+enum ff_err worker_init(struct worker *worker)
+{
+    worker->ops = NULL;
+    return net_init(&worker->net, worker_turn, worker);
+}
+
+void worker_set_ops(struct worker *worker, const struct worker_ops *ops, void *arg)
+{
+    worker->ops = ops;
+    worker->arg = arg;
+}
+
+void worker_deinit(struct worker *worker)
+{
+    net_deinit(&worker->net);
+}
+
+uint64_t worker_turn(void *arg)
+{
+    struct worker *worker = arg;
+    struct net *net = &worker->net;
+    bool is_more;
+
+    /* After the sockets were read: clocks judge what has come, not what is about to. */
+    wheel_advance(&net->wheel, net->loop.now_ms);
+    worker->ops->route(worker->arg);
+    is_more = !net_flush(net, WORKER_SLICE_US);
+    is_more |= worker->ops->settle(worker->arg);
+    net_bury(net);
+    return is_more ? 0 : wheel_wait_ms(&net->wheel, loop_clock_us() / 1000, WORKER_SLEEP_MS);
+}

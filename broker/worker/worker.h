@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * worker.h - one thread's share of the broker, and the order of its turn.
+ *
+ * A turn: events are handled; timers that are due fire; what became dirty is
+ * routed (each dirty log's subscriptions are walked once); the flush list is
+ * worked for a slice of 4 ms; what nobody needs any more is trimmed; the dead
+ * are buried. If work is left the next wait does not block.
+ *
+ * There is one worker now, run by the main thread. Floors above hold a pointer
+ * to theirs and never reach another one's.
+ */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+
+#include "broker/net/net.h"
+
+enum { WORKER_SLICE_US = 4000, WORKER_SLEEP_MS = 10000 };
+
+/* What the floors above do at the end of a turn. */
+struct worker_ops {
+    void (*route)(void *arg);  /* marks connections that have something to send */
+    bool (*settle)(void *arg); /* after the flush; true: there is more to route */
+};
+
+struct worker {
+    struct net net;
+    const struct worker_ops *ops;
+    void *arg;
+};
+
+/* FF_OK, FF_ENOMEM. `ops` may be set later with worker_set_ops, before the first turn. */
+FF_MUST_CHECK enum ff_err worker_init(struct worker *worker);
+void worker_set_ops(struct worker *worker, const struct worker_ops *ops, void *arg);
+void worker_deinit(struct worker *worker);
+
+/* One end of a turn, as the loop calls it; for tests, too. Returns how long it may sleep. */
+uint64_t worker_turn(void *worker);
+
+#endif

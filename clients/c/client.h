@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * client.h - a first C client: one connection, typed JSON, blocking.
+ *
+ *   char why[FF_CLIENT_WHY];
+ *   struct ff_client *c = ff_client_open(&(struct ff_client_options){.url = url}, why);
+ *   ff_client_subscribe(c, 1, "room/1");
+ *   while (ff_client_next(c, &m, -1) > 0) ...
+ *
+ * While it writes it also reads, so that two sides that wait for each other
+ * cannot stand still. Pings are answered inside. Not for several threads.
+ */
+#ifndef C_CLIENT_H
+#define C_CLIENT_H
+
+#include "clients/c/url.h"
+#include "protocol/message/message.h"
+
+enum { FF_CLIENT_WHY = 512 };
+
+struct ff_client_options {
+    const char *url;
+    const char *ca_file; /* NULL: the system's */
+    bool is_insecure;
+};
+
+struct ff_client;
+
+/* Connects and waits for WELCOME. NULL: `why` says what is wrong and what to do. */
+struct ff_client *ff_client_open(const struct ff_client_options *options, char why[FF_CLIENT_WHY]);
+
+/* Says goodbye if it still can. NULL is allowed. */
+void ff_client_free(struct ff_client *client);
+
+/*
+ * The next message but heartbeats without an id; it is valid until the next
+ * call, `*raw` (may be NULL) is its JSON text. 1: a message; 0: none came in
+ * `timeout_ms` (-1: for ever); -1: the connection is over, ff_client_why()
+ * says how.
+ */
+int ff_client_next(struct ff_client *client, struct ff_message *m, struct ff_slice *raw,
+                   int timeout_ms);
+
+/* Requests. False: the connection is over. An id of 0 sends none. */
+bool ff_client_subscribe(struct ff_client *client, uint64_t id, struct ff_slice topic);
+bool ff_client_publish(struct ff_client *client, uint64_t id, struct ff_slice topic,
+                       struct ff_slice json);
+bool ff_client_heartbeat(struct ff_client *client, uint64_t id);
+
+const char *ff_client_why(const struct ff_client *client);
+
+/* WELCOME's limits.buffered. */
+uint64_t ff_client_buffered_limit(const struct ff_client *client);
+
+/* For poll(): readable means that ff_client_next() has something to do. */
+int ff_client_fd(const struct ff_client *client);
+
+/* Has ff_client_next() something to do without waiting? */
+bool ff_client_has_input(const struct ff_client *client);
+
+#endif

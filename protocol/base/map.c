@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "protocol/base/map.h"
+
+#include <string.h>
+
+#include "protocol/base/mem.h"
+
+enum { FIRST_BUCKETS = 16 };
+
+static uint64_t rotate(uint64_t v, int by)
+{
+    return (v << by) | (v >> (64 - by));
+}
+
+static void sip_round(uint64_t v[4])
+{
+    v[0] += v[1];
+    v[1] = rotate(v[1], 13) ^ v[0];
+    v[0] = rotate(v[0], 32);
+    v[2] += v[3];
+    v[3] = rotate(v[3], 16) ^ v[2];
+    v[0] += v[3];
+    v[3] = rotate(v[3], 21) ^ v[0];
+    v[2] += v[1];
+    v[1] = rotate(v[1], 17) ^ v[2];
+    v[2] = rotate(v[2], 32);
+}
+
+uint32_t ff_hash(const struct ff_hash_key *key, const void *bytes, size_t len)
+{
+    const unsigned char *p = bytes;
+    uint64_t v[4] = {key->words[0] ^ 0x736f6d6570736575U, key->words[1] ^ 0x646f72616e646f6dU,
+                     key->words[0] ^ 0x6c7967656e657261U, key->words[1] ^ 0x7465646279746573U};
+    uint64_t last = (uint64_t)len << 56;
+    uint64_t word;
+    uint64_t h;
+
+    for (size_t left = len; left >= 8; left -= 8, p += 8) {
+        memcpy(&word, p, 8);
+        v[3] ^= word;
+        sip_round(v);
+        v[0] ^= word;
+    }
+    for (size_t i = 0; i < (len & 7); i++)
+        last |= (uint64_t)p[i] << (8 * i);
+    v[3] ^= last;
+    sip_round(v);
+    v[0] ^= last;
+    v[2] ^= 0xff;
+    sip_round(v);
+    sip_round(v);
+    sip_round(v);
+    h = v[0] ^ v[1] ^ v[2] ^ v[3];
+    return (uint32_t)(h ^ (h >> 32));
+}
+
+enum ff_err ff_map_init(struct ff_map *map)
+{
+    map->buckets = ff_mem_zalloc(FIRST_BUCKETS * sizeof(struct ff_map_node *));
+    map->mask = FIRST_BUCKETS - 1;
+    map->count = 0;
+    return map->buckets ? FF_OK : FF_ENOMEM;
+}
+
+void ff_map_deinit(struct ff_map *map)
+{
+    ff_mem_free(map->buckets);
+    map->buckets = NULL;
+}
+
+struct ff_map_node *ff_map_find(const struct ff_map *map, uint32_t hash, ff_map_match_fn *match,
+                                const void *arg)
+{
+    struct ff_map_node *node = map->buckets[hash & map->mask];
+
+    while (node && !(node->hash == hash && match(arg, node)))
+        node = node->next;
+    return node;
+}
+
+static void grow(struct ff_map *map)
+{
+    size_t size = (map->mask + 1) * 2;
+    struct ff_map_node **buckets = ff_mem_zalloc(size * sizeof(struct ff_map_node *));
+
+    if (!buckets)
+        return;
+    for (size_t i = 0; i <= map->mask; i++) {
+        struct ff_map_node *node = map->buckets[i];
+
+        while (node) {
+            struct ff_map_node *next = node->next;
+            struct ff_map_node **to = &buckets[node->hash & (size - 1)];
+
+            node->next = *to;
+            *to = node;
+            node = next;
+        }
+    }
+    ff_mem_free(map->buckets);
+    map->buckets = buckets;
+    map->mask = size - 1;
+}
+
+void ff_map_add(struct ff_map *map, struct ff_map_node *node, uint32_t hash)
+{
+    struct ff_map_node **bucket;
+
+    if (map->count > map->mask)
+        grow(map);
+    bucket = &map->buckets[hash & map->mask];
+    node->hash = hash;
+    node->next = *bucket;
+    *bucket = node;
+    map->count++;
+}
+
+void ff_map_remove(struct ff_map *map, struct ff_map_node *node)
+{
+    struct ff_map_node **at = &map->buckets[node->hash & map->mask];
+
+    while (*at != node) {
+        FF_CHECK(*at);
+        at = &(*at)->next;
+    }
+    *at = node->next;
+    map->count--;
+}
+
+struct ff_map_node *ff_map_next(const struct ff_map *map, const struct ff_map_node *node)
+{
+    size_t i = 0;
+
+    if (node && node->next)
+        return node->next;
+    if (node)
+        i = (node->hash & map->mask) + 1;
+    for (; i <= map->mask; i++)
+        if (map->buckets[i])
+            return map->buckets[i];
+    return NULL;
+}

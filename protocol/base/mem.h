@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mem.h - the one door to the heap.
+ *
+ * Every allocation of Fanfare goes through here, so that live bytes can be
+ * counted in every build, so that a budget can be kept, and so that a test can
+ * make the k-th allocation fail. The counters are process-wide and atomic:
+ * nothing on the path of a delivery allocates, so they cost nothing there.
+ *
+ * All functions that return memory may return NULL, which is an ordinary
+ * error. ff_mem_free(NULL) is allowed.
+ */
+#ifndef BASE_MEM_H
+#define BASE_MEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "protocol/base/check.h"
+
+/* Uninitialised memory. `size` > 0. */
+FF_MUST_CHECK void *ff_mem_alloc(size_t size);
+
+/* Memory filled with zeros. `size` > 0. */
+FF_MUST_CHECK void *ff_mem_zalloc(size_t size);
+
+/* As realloc; on failure the old block stays valid. `size` > 0. */
+FF_MUST_CHECK void *ff_mem_realloc(void *block, size_t size);
+
+/* A copy of `size` bytes with a NUL behind them; the caller owns it. */
+FF_MUST_CHECK char *ff_mem_dup(const void *bytes, size_t size);
+
+void ff_mem_free(void *block);
+
+/* Gives freed pages back to the system where the C library can (after a storm). */
+void ff_mem_trim(void);
+
+/* Bytes and blocks allocated and not yet freed, as the heap counts them. */
+size_t ff_mem_live_bytes(void);
+size_t ff_mem_live_blocks(void);
+
+/* How many allocations have been asked for since the start of the program. */
+uint64_t ff_mem_count(void);
+
+/* Tests: the k-th allocation from now on fails, once. 0 turns it off. */
+void ff_mem_fail_at(uint64_t k);
+
+#endif

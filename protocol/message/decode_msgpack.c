@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One MessagePack message: an array that begins with the type; the fields
+ * stand in the order of its layout. Everything is walked once, so that counts
+ * and depths hold for elements we do not know, too.
+ */
+#include "protocol/message/fields.h"
+#include "protocol/message/msgpack.h"
+
+static bool read_integer(const struct ff_msgpack_item *item, uint64_t *out)
+{
+    if (item->kind == FF_MSGPACK_DOUBLE) {
+        if (!(item->d >= 0 && item->d <= (double)FF_INTEGER_MAX))
+            return false;
+        *out = (uint64_t)item->d;
+        return (double)*out == item->d;
+    }
+    *out = item->u;
+    return item->kind == FF_MSGPACK_UINT && item->u <= FF_INTEGER_MAX;
+}
+
+static bool read_number(const struct ff_msgpack_item *item, double *out)
+{
+    if (item->kind == FF_MSGPACK_DOUBLE)
+        *out = item->d;
+    else if (item->kind == FF_MSGPACK_UINT)
+        *out = (double)item->u;
+    else
+        *out = (double)item->i;
+    return item->kind == FF_MSGPACK_DOUBLE || item->kind == FF_MSGPACK_UINT ||
+           item->kind == FF_MSGPACK_INT;
+}
+
+static bool read_value(enum ff_field_kind kind, const struct ff_msgpack_item *item,
+                       struct ff_value *out)
+{
+    switch (kind) {
+    case FF_KIND_INTEGER:
+        return read_integer(item, &out->integer);
+    case FF_KIND_NUMBER:
+        return read_number(item, &out->number);
+    case FF_KIND_STRING:
+        out->text = item->bytes;
+        return item->kind == FF_MSGPACK_STR;
+    case FF_KIND_BOOL:
+        out->flag = item->b;
+        return item->kind == FF_MSGPACK_BOOL;
+    case FF_KIND_SINCE:
+        return item->kind == FF_MSGPACK_MAP || read_integer(item, &out->integer);
+    case FF_KIND_OBJECT:
+        return item->kind == FF_MSGPACK_MAP;
+    case FF_KIND_ARRAY:
+        return item->kind == FF_MSGPACK_ARRAY;
+    case FF_KIND_ANY:
+    case FF_KIND_PAYLOAD:
+        return true;
+    }
+    FF_UNREACHABLE();
+}
+
+static void read_field(struct ff_message *m, enum ff_field field, struct ff_slice raw,
+                       unsigned faults)
+{
+    struct ff_msgpack at = ff_msgpack_of(raw);
+    struct ff_msgpack_item item;
+
+    if (field == FF_FIELD_MESSAGE) {
+        m->payload = (struct ff_payload){FF_PAYLOAD_MSGPACK, raw};
+        if (faults)
+            ff_message_fail(m, FF_ERROR_BAD_CONTENT, ff_fault_text(faults));
+        return;
+    }
+    if (ff_msgpack_take_item(&at, &item) || item.kind == FF_MSGPACK_NIL)
+        return;
+    m->values[field].text = raw;
+    if (!faults && read_value(ff_field_kind(field), &item, &m->values[field]))
+        m->present |= 1ULL << field;
+    else if (field == FF_FIELD_TOPIC && item.kind == FF_MSGPACK_STR)
+        ff_message_fail(m, FF_ERROR_BAD_CONTENT, "the topic is no valid text");
+    else
+        ff_message_fail(m, FF_ERROR_MALFORMED, ff_field_fault(field));
+}
+
+/* The type, and where its fields are; a type that is not taken may still have an id. */
+static const uint8_t *read_type(struct ff_decoder *d, struct ff_message *m, struct ff_msgpack *at,
+                                size_t *count)
+{
+    static const uint8_t only_id[] = {FF_FIELD_ID};
+    struct ff_msgpack_item item;
+    const uint8_t *layout;
+    uint64_t type;
+
+    if (ff_msgpack_take_item(at, &item) || !read_integer(&item, &type)) {
+        ff_message_fail(m, FF_ERROR_MALFORMED, "a message begins with its type, an integer");
+        return NULL;
+    }
+    m->type = type < FF_TYPES ? (unsigned)type : FF_TYPES;
+    layout = ff_layout(d->sender, m->type, count);
+    if (layout)
+        return layout;
+    *count = 1;
+    return only_id;
+}
+
+void ff_decode_msgpack_message(struct ff_decoder *d, struct ff_message *m)
+{
+    struct ff_msgpack at = ff_msgpack_of(d->rest);
+    struct ff_msgpack_item item;
+    const uint8_t *layout;
+    size_t count;
+
+    if (ff_msgpack_take_item(&at, &item) || item.kind != FF_MSGPACK_ARRAY || item.count == 0) {
+        ff_message_fail(m, FF_ERROR_MALFORMED, "this is not a MessagePack array");
+        return;
+    }
+    layout = read_type(d, m, &at, &count);
+    if (!layout)
+        return;
+    for (uint32_t i = 0; i + 1 < item.count; i++) {
+        struct ff_slice raw;
+        unsigned faults = 0;
+
+        if (ff_msgpack_take(&at, &raw, &faults)) {
+            m->error = FF_ERROR_NONE; /* outweighs what was wrong with one field */
+            ff_message_fail(m, FF_ERROR_MALFORMED, "this is not MessagePack");
+            return;
+        }
+        if (i < count && layout[i] != FF_FIELD_NONE)
+            read_field(m, layout[i], raw, faults);
+    }
+    d->rest = (struct ff_slice){at.at, (size_t)(at.end - at.at)};
+    if (!ff_layout(d->sender, m->type, &count)) {
+        ff_message_fail(m, FF_ERROR_NOT_FOUND, "this type of message is not taken here");
+        return;
+    }
+    if (m->type == FF_TYPE_PUBLISH && !m->payload.bytes.at)
+        m->payload = (struct ff_payload){FF_PAYLOAD_MSGPACK, FF_SLICE("\xc0")};
+    ff_message_judge(m, d->sender);
+}

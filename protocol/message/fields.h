@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fields.h - what both decoders share: raw fields, and what a message needs.
+ *
+ * Inside the message floor only.
+ */
+#ifndef MESSAGE_FIELDS_H
+#define MESSAGE_FIELDS_H
+
+#include "protocol/message/decode.h"
+
+/* Where a field stood in the frame, before its meaning is known. */
+struct ff_raw {
+    struct ff_slice bytes;
+    unsigned faults;
+};
+
+/* Empties a message for the next one. */
+void ff_message_reset(struct ff_message *m);
+
+/* Notes the first thing that is wrong; later ones change nothing. */
+void ff_message_fail(struct ff_message *m, enum ff_error error, const char *reason);
+
+/* "wrong kind" in words for this field. Static. */
+const char *ff_field_fault(enum ff_field field);
+
+/* Are the fields that this type must have there, and have all a value that may be? */
+void ff_message_judge(struct ff_message *m, enum ff_sender sender);
+
+/* The two decoders: one message off the front of `d->rest`. */
+void ff_decode_json_message(struct ff_decoder *d, struct ff_message *m);
+void ff_decode_msgpack_message(struct ff_decoder *d, struct ff_message *m);
+
+#endif

@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "protocol/message/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { NUMBER_DIGITS = 800, EXPONENT_LIMIT = 100000 };
+
+const char *ff_fault_text(unsigned faults)
+{
+    static const char *const texts[] = {
+        "a JSON escape of a lone surrogate",
+        "a number that overflows a double",
+        "nested deeper than 24 levels",
+        "MessagePack ext types are not carried",
+        "MessagePack bin is only carried as the whole payload",
+        "a key of a map that is no string",
+        "a MessagePack str that is no UTF-8",
+        "NaN and infinities are not carried",
+    };
+
+    for (size_t i = 0; i < FF_COUNT(texts); i++)
+        if (faults & (1U << i))
+            return texts[i];
+    return "";
+}
+
+void ff_json_skip_space(struct ff_json *j)
+{
+    while (j->at < j->end &&
+           (*j->at == ' ' || *j->at == '\n' || *j->at == '\r' || *j->at == '\t'))
+        j->at++;
+}
+
+/* Eight octets a step up to the next quote, backslash or control character. */
+static const char *skip_plain(const char *p, const char *end)
+{
+    const uint64_t ones = 0x0101010101010101U;
+    const uint64_t highs = ones * 0x80;
+    uint64_t v;
+
+    while (end - p >= 8) {
+        uint64_t quote;
+        uint64_t slash;
+
+        memcpy(&v, p, sizeof(v));
+        quote = v ^ (ones * '"');
+        slash = v ^ (ones * '\\');
+        if ((((v - ones * 0x20) & ~v) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash)) &
+            highs)
+            break;
+        p += 8;
+    }
+    while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20)
+        p++;
+    return p;
+}
+
+static int hex4(const char *p)
+{
+    int v = 0;
+
+    for (int i = 0; i < 4; i++) {
+        char c = p[i];
+
+        if (c >= '0' && c <= '9')
+            v = v * 16 + (c - '0');
+        else if ((c | 32) >= 'a' && (c | 32) <= 'f')
+            v = v * 16 + ((c | 32) - 'a' + 10);
+        else
+            return -1;
+    }
+    return v;
+}
+
+/* The escape at `p` (a backslash): its end, or NULL when it is malformed. */
+static const char *skip_escape(const char *p, const char *end, unsigned *faults)
+{
+    int unit;
+    int low = -1;
+
+    if (end - p < 2)
+        return NULL;
+    if (p[1] != 'u')
+        return p[1] && strchr("\"\\/bfnrt", p[1]) ? p + 2 : NULL;
+    if (end - p < 6)
+        return NULL;
+    unit = hex4(p + 2);
+    if (unit < 0)
+        return NULL;
+    p += 6;
+    if (unit < 0xd800 || unit > 0xdfff)
+        return p;
+    if (unit <= 0xdbff && end - p >= 6 && p[0] == '\\' && p[1] == 'u')
+        low = hex4(p + 2);
+    if (low >= 0xdc00 && low <= 0xdfff)
+        return p + 6;
+    *faults |= FF_FAULT_SURROGATE;
+    return p;
+}
+
+enum ff_err ff_json_take_string(struct ff_json *j, struct ff_slice *raw, unsigned *faults)
+{
+    const char *p = j->at;
+
+    if (p == j->end || *p != '"')
+        return FF_EINVAL;
+    raw->at = ++p;
+    for (;;) {
+        p = skip_plain(p, j->end);
+        if (p == j->end || (unsigned char)*p < 0x20)
+            return FF_EINVAL;
+        if (*p == '"')
+            break;
+        p = skip_escape(p, j->end, faults);
+        if (!p)
+            return FF_EINVAL;
+    }
+    raw->len = (size_t)(p - raw->at);
+    j->at = p + 1;
+    ff_json_skip_space(j);
+    return FF_OK;
+}
+
+static const char *skip_digits(const char *p, const char *end)
+{
+    while (p < end && *p >= '0' && *p <= '9')
+        p++;
+    return p;
+}
+
+static double read_double(struct ff_slice raw);
+
+static enum ff_err take_number(struct ff_json *j, unsigned *faults)
+{
+    const char *begin = j->at;
+    const char *p = begin + (*begin == '-');
+    const char *digits = p;
+    const char *from;
+    bool is_large;
+
+    p = skip_digits(p, j->end);
+    if (p == digits || (*digits == '0' && p - digits > 1))
+        return FF_EINVAL;
+    is_large = p - digits > 300;
+    if (p < j->end && *p == '.') {
+        from = ++p;
+        p = skip_digits(p, j->end);
+        if (p == from)
+            return FF_EINVAL;
+    }
+    if (p < j->end && (*p | 32) == 'e') {
+        p++;
+        if (p < j->end && (*p == '+' || *p == '-'))
+            p++;
+        from = p;
+        p = skip_digits(p, j->end);
+        if (p == from)
+            return FF_EINVAL;
+        is_large = true;
+    }
+    if (is_large && isinf(read_double((struct ff_slice){begin, (size_t)(p - begin)})))
+        *faults |= FF_FAULT_OVERFLOW;
+    j->at = p;
+    return FF_OK;
+}
+
+static enum ff_err take_word(struct ff_json *j, const char *word, size_t len)
+{
+    if ((size_t)(j->end - j->at) < len || memcmp(j->at, word, len) != 0)
+        return FF_EINVAL;
+    j->at += len;
+    return FF_OK;
+}
+
+/* A value that is neither object nor array; `at` is behind it, space not skipped. */
+static enum ff_err take_scalar(struct ff_json *j, unsigned *faults)
+{
+    struct ff_slice raw;
+    enum ff_err err;
+
+    switch (*j->at) {
+    case '"':
+        err = ff_json_take_string(j, &raw, faults);
+        if (!err)
+            j->at = raw.at + raw.len + 1;
+        return err;
+    case 't':
+        return take_word(j, "true", 4);
+    case 'f':
+        return take_word(j, "false", 5);
+    case 'n':
+        return take_word(j, "null", 4);
+    case '-':
+    case '0':
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+    case '6':
+    case '7':
+    case '8':
+    case '9':
+        return j->end - j->at > (*j->at == '-') ? take_number(j, faults) : FF_EINVAL;
+    default:
+        return FF_EINVAL;
+    }
+}
+
+/* Where the scanner stands in a nest of containers: a bit a level, 1 is an object. */
+struct nest {
+    uint64_t bits[FF_JSON_NESTING_MAX / 64];
+    unsigned depth;
+};
+
+static bool is_in_object(const struct nest *nest)
+{
+    unsigned i = nest->depth - 1;
+
+    return nest->bits[i / 64] >> (i % 64) & 1;
+}
+
+static enum ff_err open_container(struct nest *nest, bool is_object, unsigned *faults)
+{
+    unsigned i = nest->depth;
+
+    if (i == FF_JSON_NESTING_MAX)
+        return FF_EINVAL;
+    nest->bits[i / 64] &= ~(1ULL << (i % 64));
+    nest->bits[i / 64] |= (uint64_t)is_object << (i % 64);
+    if (++nest->depth > FF_DEPTH_MAX)
+        *faults |= FF_FAULT_DEEP;
+    return FF_OK;
+}
+
+/* In an object: takes the key and the colon. */
+static enum ff_err take_key(struct ff_json *j, unsigned *faults)
+{
+    struct ff_slice key;
+
+    if (ff_json_take_string(j, &key, faults) || !ff_json_take_char(j, ':'))
+        return FF_EINVAL;
+    return FF_OK;
+}
+
+/* Behind a value: closes containers that end here, then wants a comma. */
+static enum ff_err take_separator(struct ff_json *j, struct nest *nest, unsigned *faults)
+{
+    while (nest->depth) {
+        bool is_object = is_in_object(nest);
+
+        ff_json_skip_space(j);
+        if (ff_json_take_char(j, ','))
+            return is_object ? take_key(j, faults) : FF_OK;
+        if (j->at == j->end || *j->at != (is_object ? '}' : ']'))
+            return FF_EINVAL;
+        j->at++;
+        nest->depth--;
+    }
+    return FF_OK;
+}
+
+enum ff_err ff_json_take(struct ff_json *j, struct ff_slice *value, unsigned *faults)
+{
+    struct nest nest = {.depth = 0};
+    enum ff_err err;
+
+    ff_json_skip_space(j);
+    value->at = j->at;
+    do {
+        char c = j->at < j->end ? *j->at : '\0';
+
+        if (c == '{' || c == '[') {
+            j->at++;
+            err = open_container(&nest, c == '{', faults);
+            ff_json_skip_space(j);
+            if (!err && j->at < j->end && *j->at == c + 2) { /* "{}" and "[]" are 2 apart */
+                j->at++;
+                nest.depth--;
+                err = take_separator(j, &nest, faults);
+            } else if (!err && c == '{') {
+                err = take_key(j, faults);
+            }
+        } else {
+            err = j->at < j->end ? take_scalar(j, faults) : FF_EINVAL;
+            if (!err && nest.depth)
+                err = take_separator(j, &nest, faults);
+        }
+    } while (!err && nest.depth);
+    if (err)
+        return FF_EINVAL;
+    value->len = (size_t)(j->at - value->at);
+    ff_json_skip_space(j);
+    return FF_OK;
+}
+
+bool ff_json_take_char(struct ff_json *j, char c)
+{
+    if (j->at == j->end || *j->at != c)
+        return false;
+    j->at++;
+    ff_json_skip_space(j);
+    return true;
+}
+
+struct ff_json ff_json_enter(struct ff_slice value)
+{
+    struct ff_json j = ff_json_of(value);
+
+    j.at++; /* the bracket */
+    ff_json_skip_space(&j);
+    return j;
+}
+
+bool ff_json_next(struct ff_json *j, struct ff_slice *key, struct ff_slice *value)
+{
+    struct ff_json look = *j;
+    unsigned faults = 0;
+
+    if (j->at >= j->end || *j->at == '}' || *j->at == ']')
+        return false;
+    *key = (struct ff_slice){NULL, 0};
+    if (*j->at == '"' && !ff_json_take_string(&look, key, &faults) &&
+        ff_json_take_char(&look, ':'))
+        *j = look; /* a member; else the string is an element */
+    else
+        *key = (struct ff_slice){NULL, 0};
+    if (ff_json_take(j, value, &faults))
+        return false;
+    (void)ff_json_take_char(j, ',');
+    return true;
+}
+
+static char *write_utf8(char *out, unsigned c)
+{
+    if (c < 0x80) {
+        *out++ = (char)c;
+        return out;
+    }
+    if (c < 0x800) {
+        *out++ = (char)(0xc0 | c >> 6);
+    } else {
+        if (c < 0x10000) {
+            *out++ = (char)(0xe0 | c >> 12);
+        } else {
+            *out++ = (char)(0xf0 | c >> 18);
+            *out++ = (char)(0x80 | (c >> 12 & 63));
+        }
+        *out++ = (char)(0x80 | (c >> 6 & 63));
+    }
+    *out++ = (char)(0x80 | (c & 63));
+    return out;
+}
+
+size_t ff_json_unescape(char *out, struct ff_slice raw)
+{
+    static const char from[] = "\"\\/bfnrt";
+    static const char to[] = "\"\\/\b\f\n\r\t";
+    const char *p = raw.at;
+    const char *end = p + raw.len;
+    char *o = out;
+
+    while (p < end) {
+        unsigned unit;
+
+        if (*p != '\\') {
+            *o++ = *p++;
+            continue;
+        }
+        if (p[1] != 'u') {
+            *o++ = to[strchr(from, p[1]) - from];
+            p += 2;
+            continue;
+        }
+        unit = (unsigned)hex4(p + 2);
+        p += 6;
+        if (unit >= 0xd800 && unit <= 0xdbff && end - p >= 6) {
+            unit = 0x10000 + ((unit - 0xd800) << 10) + ((unsigned)hex4(p + 2) - 0xdc00);
+            p += 6;
+        }
+        o = write_utf8(o, unit);
+    }
+    return (size_t)(o - out);
+}
+
+/* The short escape for `c`, or 0. */
+static char short_escape(char c)
+{
+    switch (c) {
+    case '"':
+    case '\\':
+        return c;
+    case '\b':
+        return 'b';
+    case '\f':
+        return 'f';
+    case '\n':
+        return 'n';
+    case '\r':
+        return 'r';
+    case '\t':
+        return 't';
+    default:
+        return 0;
+    }
+}
+
+size_t ff_json_quoted_size(struct ff_slice text)
+{
+    size_t size = text.len + 2;
+
+    for (size_t i = 0; i < text.len; i++) {
+        if (short_escape(text.at[i]))
+            size += 1;
+        else if ((unsigned char)text.at[i] < 0x20)
+            size += 5;
+    }
+    return size;
+}
+
+char *ff_json_write_quoted(char *out, struct ff_slice text)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    *out++ = '"';
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.at[i];
+        char escape = short_escape(c);
+
+        if (escape) {
+            *out++ = '\\';
+            *out++ = escape;
+        } else if ((unsigned char)c < 0x20) {
+            memcpy(out, "\\u00", 4);
+            out[4] = digits[(unsigned char)c >> 4];
+            out[5] = digits[c & 15];
+            out += 6;
+        } else {
+            *out++ = c;
+        }
+    }
+    *out++ = '"';
+    return out;
+}
+
+/*
+ * strtod() wants a NUL, and a number may be as long as a message. Digits past
+ * 800 cannot change a double but for an exact tie, so they only count.
+ */
+static double read_double(struct ff_slice raw)
+{
+    char text[NUMBER_DIGITS + 32];
+    size_t n = 0;
+    size_t digits = 0;
+    long shift = 0;
+    long exponent = 0;
+    bool is_fraction = false;
+    size_t i = 0;
+
+    for (; i < raw.len && (raw.at[i] | 32) != 'e'; i++) {
+        char c = raw.at[i];
+
+        if (c == '.') {
+            is_fraction = true;
+        } else if (c == '-') {
+            text[n++] = c;
+        } else if (digits || c != '0') {
+            if (digits++ < NUMBER_DIGITS) {
+                text[n++] = c;
+                shift -= is_fraction;
+            } else {
+                shift += !is_fraction;
+            }
+        } else {
+            shift -= is_fraction;
+        }
+    }
+    if (digits == 0)
+        return raw.at[0] == '-' ? -0.0 : 0.0;
+    if (i < raw.len) {
+        bool is_negative = raw.at[i + 1] == '-';
+
+        for (i++; i < raw.len; i++)
+            if (raw.at[i] >= '0' && raw.at[i] <= '9' && exponent < EXPONENT_LIMIT * 100L)
+                exponent = exponent * 10 + (raw.at[i] - '0');
+        if (is_negative)
+            exponent = -exponent;
+    }
+    (void)snprintf(text + n, sizeof(text) - n, "e%ld", exponent + shift);
+    return strtod(text, NULL);
+}
+
+struct ff_number ff_json_number(struct ff_slice raw)
+{
+    struct ff_number number = {.kind = FF_NUMBER_DOUBLE};
+    bool is_negative = raw.at[0] == '-';
+    uint64_t u = 0;
+
+    number.d = read_double(raw);
+    for (size_t i = is_negative; i < raw.len; i++) {
+        char c = raw.at[i];
+
+        if (c < '0' || c > '9' || __builtin_mul_overflow(u, 10U, &u) ||
+            __builtin_add_overflow(u, (uint64_t)(c - '0'), &u))
+            return number;
+    }
+    if (!is_negative) {
+        number.kind = FF_NUMBER_UINT;
+        number.u = u;
+    } else if (u > 0 && u <= (uint64_t)INT64_MAX + 1) { /* -0 is a float */
+        number.kind = FF_NUMBER_INT;
+        number.i = (int64_t)(0 - u);
+    }
+    return number;
+}
+
+size_t ff_json_write_double(char *out, double d)
+{
+    /* Below the normal range 15 digits are not always a padded shorter form. */
+    int precision = fabs(d) < 2.3e-308 ? 1 : 15;
+    int len;
+
+    do {
+        len = snprintf(out, 32, "%.*g", precision, d);
+        FF_CHECK(len > 0 && len < 30);
+    } while (precision++ < 17 && strtod(out, NULL) != d);
+    if (!strpbrk(out, ".e")) {
+        memcpy(out + len, ".0", 3);
+        len += 2;
+    }
+    return (size_t)len;
+}

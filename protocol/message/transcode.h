@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * transcode.h - a payload as the equivalent value of the other encoding.
+ *
+ * Integers within int64 and uint64 stay integers, other numbers become
+ * float64; floats go to JSON with the shortest digits that read back, always
+ * with a `.` or an exponent; doubled keys stay; `bin` is base64 `data`. The
+ * payload must have passed the decoder's checks. No recursion.
+ */
+#ifndef MESSAGE_TRANSCODE_H
+#define MESSAGE_TRANSCODE_H
+
+#include "protocol/base/buf.h"
+#include "protocol/message/message.h"
+
+/*
+ * Makes `payload` fit for messages of `encoding`: as it is where it already
+ * does, else rewritten into `spare` (emptied first). FF_OK, FF_ENOMEM,
+ * FF_ELIMIT (it does not fit into spare's maximum).
+ */
+FF_MUST_CHECK enum ff_err ff_transcode(struct ff_payload *payload, enum ff_encoding encoding,
+                                       struct ff_buf *spare);
+
+#endif

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small raw WebSocket peer of the tests' own: it sends exactly the octets it is told to.
+
+Blocking, with a deadline on every read, so that a test reads like the conversation it checks.
+"""
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import time
+
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+DEADLINE = 30.0
+
+BIN = os.environ.get("FANFARE_BIN", os.path.join(os.path.dirname(__file__), "../../build/dev/bin"))
+
+
+class Gone(Exception):
+    """The peer ended the connection."""
+
+
+def mask_bytes(payload, key):
+    if not payload:
+        return b""
+    n = len(payload)
+    pad = (key * (n // 4 + 1))[:n]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(pad, "big")).to_bytes(n, "big")
+
+
+def frame(opcode, payload=b"", fin=True, rsv=0, mask=b"\x12\x34\x56\x78", length=None):
+    """One client frame; `mask` None sends it unmasked, `length` lies about the size."""
+    if isinstance(payload, str):
+        payload = payload.encode()
+    first = (0x80 if fin else 0) | rsv << 4 | opcode
+    bit = 0x80 if mask is not None else 0
+    n = len(payload) if length is None else length
+    if n < 126:
+        head = struct.pack("!BB", first, bit | n)
+    elif n < 65536:
+        head = struct.pack("!BBH", first, bit | 126, n)
+    else:
+        head = struct.pack("!BBQ", first, bit | 127, n)
+    if mask is None:
+        return head + payload
+    return head + mask + mask_bytes(payload, mask)
+
+
+class Peer:
+    """One connection. Events read are tuples (opcode, payload), fragments joined."""
+
+    def __init__(self, port=None, path="/ws", protocol=None, headers=(), host=None, upgrade=True,
+                 tls=None, rcvbuf=None, unix=None):
+        if unix:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.connect(unix)
+        else:
+            self.sock = socket.socket()
+            if rcvbuf:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+            self.sock.settimeout(DEADLINE)
+            self.sock.connect(("127.0.0.1", port))
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.settimeout(DEADLINE)
+        if tls:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
+        self.buffer = b""
+        self.status = None
+        self.protocol = protocol
+        if upgrade:
+            self.upgrade(path, protocol, headers, host or "127.0.0.1:%s" % port)
+
+    def upgrade(self, path, protocol, headers, host):
+        key = base64.b64encode(os.urandom(16))
+        lines = ["GET %s HTTP/1.1" % path, "Host: " + host, "Upgrade: websocket",
+                 "Connection: Upgrade", "Sec-WebSocket-Key: " + key.decode(),
+                 "Sec-WebSocket-Version: 13"]
+        if protocol:
+            lines.append("Sec-WebSocket-Protocol: " + protocol)
+        lines.extend(headers)
+        self.send("\r\n".join(lines).encode() + b"\r\n\r\n")
+        self.read_head()
+        if self.status == 101:
+            accept = base64.b64encode(hashlib.sha1(key + GUID).digest()).decode()
+            assert self.headers["sec-websocket-accept"] == accept, "wrong accept"
+
+    def read_head(self):
+        while b"\r\n\r\n" not in self.buffer:
+            self.fill()
+        head, self.buffer = self.buffer.split(b"\r\n\r\n", 1)
+        lines = head.decode("latin-1").split("\r\n")
+        self.status = int(lines[0].split()[1])
+        self.headers = {}
+        for line in lines[1:]:
+            name, value = line.split(":", 1)
+            self.headers[name.strip().lower()] = value.strip()
+
+    def read_body(self):
+        size = int(self.headers["content-length"])
+        while len(self.buffer) < size:
+            self.fill()
+        body, self.buffer = self.buffer[:size], self.buffer[size:]
+        return body.decode()
+
+    def send(self, octets, chop=0):
+        if not chop:
+            self.sock.sendall(octets)
+        for i in range(0, len(octets) if chop else 0, chop or 1):
+            self.sock.sendall(octets[i:i + chop])
+
+    def fill(self):
+        try:
+            got = self.sock.recv(1 << 18)
+        except (ConnectionResetError, BrokenPipeError, ssl.SSLError) as why:
+            raise Gone("reset: %s" % why)
+        if not got:
+            raise Gone("end")
+        self.buffer += got
+
+    def take(self, n):
+        while len(self.buffer) < n:
+            self.fill()
+        out, self.buffer = self.buffer[:n], self.buffer[n:]
+        return out
+
+    def read_frame(self):
+        first, second = self.take(2)
+        assert not second & 0x80, "a server's frame is masked"
+        n = second & 0x7F
+        if n == 126:
+            n, = struct.unpack("!H", self.take(2))
+        elif n == 127:
+            n, = struct.unpack("!Q", self.take(8))
+        return first, self.take(n)
+
+    def read(self, timeout=None):
+        """The next event; None when nothing comes within `timeout` seconds."""
+        whole = b""
+        opcode = None
+        if timeout is not None and len(self.buffer) < 2:
+            self.sock.settimeout(timeout)
+            try:
+                self.fill()
+            except (TimeoutError, socket.timeout, ssl.SSLWantReadError):
+                return None
+            finally:
+                self.sock.settimeout(DEADLINE)
+        while True:
+            first, payload = self.read_frame()
+            assert not first & 0x70, "reserved bits"
+            if first & 0x0F >= 8:
+                return first & 0x0F, payload
+            opcode = opcode or first & 0x0F
+            whole += payload
+            if first & 0x80:
+                return opcode, whole
+
+    def read_json(self, skip=(1,)):
+        """The next message as a dict, heartbeats left out."""
+        while True:
+            opcode, payload = self.read()
+            if opcode == PING:
+                self.send(frame(PONG, payload))
+                continue
+            if opcode == CLOSE:
+                raise Gone("close %s" % (close_code(payload),))
+            assert opcode == TEXT, opcode
+            message = json.loads(payload)
+            if message.get("type") not in skip:
+                return message
+
+    def send_json(self, message):
+        self.send(frame(TEXT, json.dumps(message, separators=(",", ":"), ensure_ascii=False)))
+
+    def ask(self, message):
+        """Sends a request and returns its answer; what comes before it is kept in `seen`."""
+        self.send_json(message)
+        self.seen = []
+        while True:
+            got = self.read_json()
+            if got.get("id") == message["id"] and got["type"] in (1, 4, 8, 9):
+                return got
+            self.seen.append(got)
+
+    def read_close(self):
+        """Reads up to the close frame; its code (None: without one) and reason."""
+        while True:
+            opcode, payload = self.read()
+            if opcode == CLOSE:
+                return close_code(payload), payload[2:].decode()
+
+    def at_end(self):
+        """True when the peer ends the connection without another frame."""
+        try:
+            self.fill()
+        except Gone:
+            return True
+        return False
+
+    def close(self):
+        self.sock.close()
+
+    def reset(self):
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def close_code(payload):
+    return struct.unpack("!H", payload[:2])[0] if payload else None
+
+
+def typed(port, **more):
+    """A typed JSON client whose WELCOME was read."""
+    peer = Peer(port, protocol="fanfare.v1.json", **more)
+    assert peer.status == 101, peer.status
+    peer.welcome = peer.read_json()
+    assert peer.welcome["type"] == 4
+    return peer
+
+
+class Broker:
+    """The real broker on a port of its own."""
+
+    def __init__(self, *args, listen="127.0.0.1:0", env=None, prefix=()):
+        command = list(prefix) + [os.path.join(BIN, "fanfared")]
+        if listen:
+            command += ["--listen", listen]
+        self.log_file = open("/tmp/fanfared-%d-%f.log" % (os.getpid(), time.monotonic()), "w+b")
+        self.process = subprocess.Popen(command + list(args), stdout=subprocess.PIPE,
+                                        stderr=self.log_file, env=dict(os.environ, **(env or {})))
+        self.urls = []
+        line = self.process.stdout.readline().decode()
+        if not line:
+            self.process.wait()
+            raise AssertionError("the broker did not start: " + self.log())
+        self.urls.append(line.split()[-1])
+        found = re.search(r":(\d+)/ws", line)
+        self.port = int(found.group(1)) if found else None
+
+    def log(self):
+        with open(self.log_file.name, errors="replace") as text:
+            return text.read()
+
+    def rss(self):
+        with open("/proc/%d/status" % self.process.pid) as status:
+            return int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1)) * 1024
+
+    def descriptors(self):
+        return len(os.listdir("/proc/%d/fd" % self.process.pid))
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """Ends it as an operator would and checks that it ended well."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(30)
+        self.process.stdout.close()
+        code, log = self.process.returncode, self.log()
+        self.log_file.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.log_file.name)
+        assert "AddressSanitizer" not in log and "runtime error" not in log, log
+        assert "LeakSanitizer" not in log, log
+        assert code == 0, "exit %s: %s" % (code, log)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind:
+            print(self.log()[-4000:])
+            self.process.kill()
+            self.process.wait()
+        elif self.process.returncode is None or self.process.returncode >= 0:
+            self.stop()
