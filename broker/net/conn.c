@@ -441,6 +441,17 @@ static void set_blocked(struct conn *conn, bool is_blocked)
     watch(conn);
 }
 
+bool conn_is_dry(struct conn *conn)
+{
+    bool is_dry = !conn->transport->is_holding(conn) && socket_unsent(conn_fd(conn)) == 0;
+
+    if (conn->is_drying == !is_dry)
+        return is_dry;
+    conn->is_drying = !is_dry;
+    socket_set_low_water(conn_fd(conn), is_dry ? SOCKET_LOW_WATER : 1);
+    return is_dry;
+}
+
 /* All that was owed is out. */
 static void finish_flush(struct conn *conn)
 {
@@ -464,12 +475,17 @@ static bool flush_once(struct conn *conn, size_t *total)
 
     plan_own(conn, &plan);
     own = plan.bytes;
+    if (conn->is_drying)
+        (void)conn_is_dry(conn);
     if (conn->state == CONN_OPEN && !plan_is_full(&plan))
         conn->ops->collect(conn, &plan);
     if (conn->state == CONN_DEAD || conn->state == CONN_LINGERING)
         return false;
     if (plan.bytes == 0) {
-        finish_flush(conn);
+        if (conn->is_drying && conn->state == CONN_OPEN)
+            set_blocked(conn, true);
+        else
+            finish_flush(conn);
         return false;
     }
     sent = conn->transport->send(conn, plan.iov, plan.count);
@@ -483,21 +499,16 @@ static bool flush_once(struct conn *conn, size_t *total)
         *total += (size_t)sent;
     }
     sent = sent < 0 ? 0 : sent;
+    /* Before `taken`, which marks the connection again if more is owed. */
+    set_blocked(conn, ((size_t)sent < plan.bytes && (size_t)sent < plan.max_bytes) ||
+                          conn->transport->is_holding(conn) || conn->is_drying);
     if (plan.bytes > own)
         conn->ops->taken(conn, take_own(conn, (size_t)sent));
     else
         (void)take_own(conn, (size_t)sent);
-    if (conn->state == CONN_DEAD)
+    if (conn->state == CONN_DEAD || conn->is_blocked)
         return false;
-    if (((size_t)sent < plan.bytes && (size_t)sent < plan.max_bytes) ||
-        conn->transport->is_holding(conn)) {
-        set_blocked(conn, true);
-        return false;
-    }
-    if (conn->state == CONN_CLOSING || plan_is_full(&plan))
-        return true;
-    set_blocked(conn, false);
-    return false;
+    return conn->state == CONN_CLOSING || plan_is_full(&plan);
 }
 
 static void flush(struct conn *conn)

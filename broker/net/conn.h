@@ -71,6 +71,7 @@ struct conn {
     bool has_ended : 1;      /* `end` was called */
     bool wants_write : 1;    /* TLS must write before it can read */
     bool is_fed_again : 1;   /* a pause is over: the stash is offered in the flush */
+    bool is_drying : 1;      /* waits until the socket has sent all it took */
     bool is_peer_done : 1;   /* the peer ended its side */
 };
 
@@ -125,6 +126,14 @@ void conn_abort(struct conn *conn);
 
 void conn_pause(struct conn *conn, unsigned reason);
 void conn_resume(struct conn *conn, unsigned reason);
+
+/*
+ * For collect: may a reader that lost its place be given a new one? Only when
+ * its socket has sent all it took: one that merely found room for a few octets
+ * (a window probe of a reader that stands still) would soon lose it again.
+ * While false the connection counts as blocked and is asked again when it is dry.
+ */
+bool conn_is_dry(struct conn *conn);
 
 /* While open: `ops->timer` is called once after that time. */
 void conn_set_timer(struct conn *conn, uint64_t after_ms);

@@ -3,13 +3,15 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { BACKLOG = 4096, NOT_SENT_LOW_WATER = 16384 };
+enum { BACKLOG = 4096 };
 
 enum ff_err address_parse_ip(struct address *address, struct ff_slice text)
 {
@@ -231,13 +233,24 @@ fail:
     return FF_ESYS;
 }
 
+int socket_unsent(int fd)
+{
+    int bytes = 0;
+
+    return ioctl(fd, SIOCOUTQNSD, &bytes) == 0 ? bytes : 0;
+}
+
+void socket_set_low_water(int fd, int bytes)
+{
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
+}
+
 void socket_set_up(int fd, unsigned user_timeout_ms)
 {
     int on = 1;
-    int low_water = NOT_SENT_LOW_WATER;
 
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &low_water, sizeof(low_water));
+    socket_set_low_water(fd, SOCKET_LOW_WATER);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
 }
 

@@ -14,7 +14,7 @@
 #include "protocol/base/check.h"
 #include "protocol/base/err.h"
 
-enum { ADDRESS_TEXT_MAX = 160 };
+enum { ADDRESS_TEXT_MAX = 160, SOCKET_LOW_WATER = 16384 };
 
 struct address {
     struct sockaddr_storage storage;
@@ -61,6 +61,12 @@ FF_MUST_CHECK enum ff_err socket_listen(struct address *address, int *fd);
  * `user_timeout_ms` until unanswered bytes end it. Errors are of no importance.
  */
 void socket_set_up(int fd, unsigned user_timeout_ms);
+
+/* Octets that the kernel has taken but not yet sent; 0 where it cannot tell. */
+int socket_unsent(int fd);
+
+/* The socket counts as writable when fewer than `bytes` are not yet sent. */
+void socket_set_low_water(int fd, int bytes);
 
 /* Closes with a reset instead of waiting for the peer. */
 void socket_reset(int fd);

@@ -51,6 +51,8 @@ void delivery_collect(struct conn *conn, struct plan *plan)
         size_t room = plan->max_bytes - plan->bytes;
 
         node = node->next;
+        if (!s->rate && cursor_is_behind_tail(&s->cursor, s->link->log) && !conn_is_dry(conn))
+            continue;
         part->gap = scratch->gaps[scratch->count];
         if (subscription_collect(s, session->tag, plan, room < PART_MAX ? room : PART_MAX, part))
             scratch->count++;

@@ -192,9 +192,9 @@ enum ff_err segment_pin(struct log *log, struct segment *segment)
         log->pins->refs = 1;
     }
     if (segment->pin_count == 0) {
-        if (log->pins->bytes + segment->used > log->pins->max_bytes)
+        if (log->pins->bytes + segment->size > log->pins->max_bytes)
             return FF_ELIMIT;
-        log->pins->bytes += segment->used;
+        log->pins->bytes += segment->size;
         log->pins->refs++;
         segment->pins = log->pins;
     }
@@ -210,7 +210,7 @@ void segment_unpin(void *arg)
     FF_CHECK(segment->pin_count > 0);
     if (--segment->pin_count > 0)
         return;
-    pins->bytes -= segment->used;
+    pins->bytes -= segment->size; /* not `used`: a pinned segment may still take small frames */
     segment->pins = NULL;
     if (segment->is_trimmed)
         pool_free(pins->pool, segment, block_size(segment));

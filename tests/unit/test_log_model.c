@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The log and its cursors against a naive model: random publishes, stalls,
+ * overflow rules, rates, echoes and closes; each subscriber must see every
+ * message in order, exactly once, or be told of exactly what it did not see.
+ *
+ *   unit_log_model [--steps N] [--seed S]
+ *
+ * The seed is printed; the same seed replays the same run.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "broker/topic/rate.h"
+#include "broker/topic/router.h"
+#include "protocol/message/decode.h"
+#include "protocol/message/msgpack.h"
+#include "protocol/websocket/reader.h"
+#include "tests/support/test.h"
+
+enum {
+    PEERS = 24,
+    TOPICS = 5,
+    SUBSCRIPTIONS = 4, /* of one peer */
+    MAX_PAYLOAD = 80000,
+    MAX_BUFFERED = 30000,
+    HISTORY = 1 << 20,
+    ROOM = 1 << 16,
+};
+
+static const char *const names[TOPICS] = {"a", "b/1", "b/2", "b/#", "+/1"};
+
+static uint64_t steps = 100000;
+static uint64_t seed;
+
+/* What a subscriber knows; everything below is checked against the topic's own list. */
+struct follower {
+    struct subscription s;
+    uint32_t topic;
+    uint64_t passed; /* messages that are accounted for: seen, or told of */
+    uint64_t told;   /* by gaps: since the last message; by a rate, which tells late: in all */
+    uint64_t missed; /* by a rate: in all */
+    double rate;
+    bool is_used;
+};
+
+struct peer {
+    struct follower followers[SUBSCRIPTIONS];
+    struct ff_list pending;
+    struct ff_reader reader;
+    uint32_t tag;
+    enum ff_encoding encoding;
+    size_t room; /* octets that its socket takes */
+    bool is_blocked;
+    uint8_t *copied; /* what is left of a cut frame */
+    size_t copied_len;
+    size_t copied_at;
+    struct cursor_cut pinned;
+};
+
+/* Who published the messages of a topic, in order. */
+struct truth {
+    uint32_t *tags; /* HISTORY entries */
+    uint64_t count;
+};
+
+static struct world {
+    struct router router;
+    struct pool pool;
+    struct wheel wheel;
+    uint64_t now_ms;
+    struct dice dice;
+    struct peer peers[PEERS];
+    struct truth truths[TOPICS];
+    uint64_t seen;
+    uint64_t gaps;
+    uint64_t closed;
+    char payload[MAX_PAYLOAD + 64];
+    char gap[PLAN_IOVECS][GAP_MAX];
+} world;
+
+static struct follower *follower_of(struct subscription *s)
+{
+    return FF_CONTAINER(s, struct follower, s);
+}
+
+static bool on_ready(void *arg, struct subscription *s)
+{
+    struct peer *peer = s->owner;
+
+    (void)arg;
+    link_set_pending(s, &peer->pending);
+    return !peer->is_blocked;
+}
+
+static void drop(struct follower *f)
+{
+    router_unsubscribe(&world.router, &f->s);
+    f->is_used = false;
+}
+
+static void on_overrun(void *arg, struct subscription *s)
+{
+    (void)arg;
+    assert_int_equal(s->overflow, OVERFLOW_CLOSE);
+    assert_true(cursor_is_behind_tail(&s->cursor, s->link->log));
+    world.closed++;
+    drop(follower_of(s));
+}
+
+static void account(struct follower *f, uint64_t skipped)
+{
+    f->told += skipped;
+    world.gaps++;
+}
+
+static void on_skipped(void *arg, struct subscription *s, uint64_t count)
+{
+    (void)arg;
+    account(follower_of(s), count);
+}
+
+static const struct router_ops ops = {
+    .ready = on_ready, .overrun = on_overrun, .skipped = on_skipped};
+
+/*
+ * The message numbered `number` arrived. Between it and the last one that is
+ * accounted for only told ones may be missing, and own ones if it wants none.
+ */
+static void account_message(struct peer *peer, struct follower *f, uint64_t number)
+{
+    const struct truth *truth = &world.truths[f->topic];
+    uint64_t missing;
+    uint64_t own = 0;
+
+    assert_true(number > f->passed);
+    assert_true(number <= truth->count);
+    missing = number - 1 - f->passed;
+    for (uint64_t i = f->passed; i + 1 < number; i++)
+        own += truth->tags[i] == peer->tag;
+    if (f->rate < 0) /* what was not told must be own, unwanted ones */
+        assert_true(missing - f->told <= own);
+    if (f->rate < 0 && !f->s.no_echo)
+        assert_int_equal(missing, f->told);
+    f->missed += missing;
+    assert_true(f->told <= (f->rate < 0 ? missing : f->missed)); /* never of more than was missed */
+    if (f->rate < 0)
+        f->told = 0;
+    f->passed = number;
+    world.seen++;
+}
+
+static uint64_t payload_number(const struct ff_payload *payload)
+{
+    struct ff_msgpack m = ff_msgpack_of(payload->bytes);
+    struct ff_msgpack_item item;
+
+    if (payload->kind == FF_PAYLOAD_JSON)
+        return strtoull(payload->bytes.at + 1, NULL, 10);
+    assert_int_equal(ff_msgpack_take_item(&m, &item), FF_OK);
+    assert_int_equal(ff_msgpack_take_item(&m, &item), FF_OK);
+    return item.u;
+}
+
+static struct follower *find(struct peer *peer, struct ff_slice name)
+{
+    for (int i = 0; i < SUBSCRIPTIONS; i++)
+        if (peer->followers[i].is_used &&
+            ff_slice_is_equal(name, ff_slice_of(names[peer->followers[i].topic])))
+            return &peer->followers[i];
+    return NULL;
+}
+
+/* A message of each topic has its numbers in all of the topics that it matches. */
+static uint64_t number_in(const struct follower *f, uint64_t id);
+
+static void on_message(struct peer *peer, const struct ff_reader_event *event)
+{
+    static struct ff_message m;
+    struct ff_decoder d = {.encoding = peer->encoding, .sender = FF_BROKER};
+    const char *reason;
+    struct follower *f;
+
+    assert_int_equal(
+        ff_decode_begin(&d, (struct ff_slice){(char *)event->bytes, event->len}, &reason), FF_OK);
+    assert_true(ff_decode_next(&d, &m));
+    assert_int_equal(m.error, FF_ERROR_NONE);
+    f = find(peer, ff_message_has(&m, FF_FIELD_FILTER) ? ff_message_text(&m, FF_FIELD_FILTER)
+                                                       : ff_message_text(&m, FF_FIELD_TOPIC));
+    if (!f)
+        return; /* the rest of what it was subscribed to before */
+    if (m.type == FF_TYPE_GAP)
+        account(f, m.values[FF_FIELD_SKIPPED].integer);
+    else
+        account_message(peer, f, number_in(f, payload_number(&m.payload)));
+}
+
+/* ids[topic][id] would be large: an id is unique in the world, found by search from the end. */
+static struct {
+    uint64_t *ids; /* of each message of the topic, in order */
+} numbers[TOPICS];
+
+static uint64_t number_in(const struct follower *f, uint64_t id)
+{
+    const struct truth *truth = &world.truths[f->topic];
+    uint64_t low = 0;
+    uint64_t high = truth->count;
+
+    while (low < high) {
+        uint64_t middle = (low + high) / 2;
+
+        if (numbers[f->topic].ids[middle] < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    assert_true(low < truth->count);
+    assert_int_equal(numbers[f->topic].ids[low], id);
+    return low + 1;
+}
+
+static void receive(struct peer *peer, const uint8_t *bytes, size_t len)
+{
+    static uint8_t copy[ROOM * 4];
+    size_t at = 0;
+
+    if (len)
+        memcpy(copy, bytes, len);
+    while (at < len) {
+        struct ff_reader_event event;
+        size_t used;
+
+        ff_reader_next(&peer->reader, copy + at, len - at, &used, &event);
+        assert_int_not_equal(event.kind, FF_READER_FAIL);
+        at += used;
+        if (event.kind == FF_READER_MESSAGE)
+            on_message(peer, &event);
+        ff_reader_release(&peer->reader);
+    }
+}
+
+/* What a full socket left goes first. True when it is all gone. */
+static bool send_rest(struct peer *peer)
+{
+    size_t part = peer->copied_len - peer->copied_at;
+
+    part = part < peer->room ? part : peer->room;
+    receive(peer, peer->copied + peer->copied_at, part);
+    peer->copied_at += part;
+    peer->room -= part;
+    if (peer->copied_at < peer->copied_len)
+        return false;
+    ff_mem_free(peer->copied);
+    peer->copied = NULL;
+    peer->copied_len = peer->copied_at = 0;
+    while (peer->pinned.len && peer->room) {
+        part = peer->pinned.len < peer->room ? peer->pinned.len : peer->room;
+        part = part < ROOM ? part : ROOM;
+        receive(peer, peer->pinned.bytes, part);
+        peer->pinned.bytes += part;
+        peer->pinned.len -= part;
+        peer->room -= part;
+        if (peer->pinned.len == 0)
+            segment_unpin(peer->pinned.segment);
+    }
+    return peer->pinned.len == 0;
+}
+
+static void keep_rest(struct peer *peer, struct subscription *s, const struct part_rest *rest)
+{
+    size_t len = rest->gap.len + (rest->cut.len <= FRAME_OWN_SEGMENT ? rest->cut.len : 0);
+
+    if (len) {
+        peer->copied = ff_mem_alloc(len);
+        assert_non_null(peer->copied);
+        if (rest->gap.len)
+            memcpy(peer->copied, rest->gap.at, rest->gap.len);
+        if (len > rest->gap.len)
+            memcpy(peer->copied + rest->gap.len, rest->cut.bytes, rest->cut.len);
+        peer->copied_len = len;
+    }
+    if (rest->cut.len > FRAME_OWN_SEGMENT) {
+        assert_int_equal(segment_pin(s->link->log, rest->cut.segment), FF_OK);
+        peer->pinned = rest->cut;
+    }
+}
+
+/* The overflow rule moved a cursor: to where it says? */
+static void check_target(const struct part *part)
+{
+    const struct subscription *s = part->subscription;
+    const struct log *log = s->link->log;
+
+    if (!part->is_moved || s->rate || s->no_echo)
+        return;
+    if (s->overflow == OVERFLOW_LATEST)
+        assert_int_equal(part->target.number, log->number - 1);
+    else
+        assert_int_equal(part->target.number, log->first->number);
+}
+
+/* One sendmsg of a peer, as the session makes it. True if there may be more. */
+static bool flush_once(struct peer *peer)
+{
+    static struct part parts[PLAN_IOVECS];
+    struct plan plan = {.max_bytes = ROOM};
+    struct ff_list *node = peer->pending.next;
+    size_t taken;
+    size_t left;
+    int count = 0;
+
+    if (!send_rest(peer)) {
+        peer->is_blocked = true;
+        return false;
+    }
+    while (node != &peer->pending && count < 16 && plan.count <= PLAN_IOVECS - 2) {
+        struct subscription *s = FF_CONTAINER(node, struct subscription, pending);
+
+        node = node->next;
+        parts[count].gap = world.gap[count];
+        router_touch(&world.router, s);
+        if (subscription_collect(s, peer->tag, &plan, 8192, &parts[count])) {
+            check_target(&parts[count++]);
+        } else {
+            link_set_pending(s, NULL);
+            link_move(s, PART_ACTIVE);
+        }
+    }
+    taken = left = plan.bytes < peer->room ? plan.bytes : peer->room;
+    peer->room -= taken;
+    for (int i = 0; i < plan.count && left; i++) {
+        size_t part = plan.iov[i].iov_len < left ? plan.iov[i].iov_len : left;
+
+        receive(peer, plan.iov[i].iov_base, part);
+        left -= part;
+    }
+    left = taken;
+    for (int i = 0; i < count && left; i++) {
+        struct subscription *s = parts[i].subscription;
+        struct part_rest rest = {.gap = {NULL, 0}};
+        bool is_at_head = subscription_taken(&parts[i], peer->tag, &left, &rest);
+
+        if (rest.gap.len || rest.cut.len)
+            keep_rest(peer, s, &rest);
+        if (is_at_head) {
+            link_set_pending(s, NULL);
+            link_move(s, PART_ACTIVE);
+        }
+    }
+    peer->is_blocked = taken < plan.bytes;
+    return taken && !peer->is_blocked;
+}
+
+static void turn(void)
+{
+    wheel_advance(&world.wheel, world.now_ms);
+    router_walk(&world.router);
+    for (int i = 0; i < PEERS; i++) {
+        struct peer *peer = &world.peers[i];
+
+        while (flush_once(peer) && !ff_list_is_empty(&peer->pending))
+            ;
+    }
+    (void)router_settle(&world.router);
+    for (int i = 0; i < TOPICS; i++) { /* no slow reader costs more than the bound */
+        struct topic *topic = router_find(&world.router, ff_slice_of(names[i]));
+
+        for (int k = 0; topic && k < FF_ENCODINGS; k++)
+            if (topic->logs[k])
+                assert_true(topic->logs[k]->log.head - log_tail(&topic->logs[k]->log) <=
+                            MAX_BUFFERED + SEGMENT_LARGEST + 2 * MAX_PAYLOAD);
+    }
+}
+
+static void publish(void)
+{
+    static uint64_t id;
+    uint32_t t = dice_below(&world.dice, 3);
+    struct peer *peer = &world.peers[dice_below(&world.dice, PEERS)];
+    uint32_t shape = dice_below(&world.dice, 100);
+    size_t pad = shape < 80   ? dice_below(&world.dice, 200)
+                 : shape < 98 ? dice_below(&world.dice, 6000)
+                              : dice_below(&world.dice, MAX_PAYLOAD);
+    int len = snprintf(world.payload, 32, "[%" PRIu64 ",\"", ++id);
+    struct publication p = {.topic = ff_slice_of(names[t]), .tag = peer->tag};
+    struct receipt receipt;
+    uint32_t receivers = 0;
+
+    memset(world.payload + len, 'x', pad);
+    memcpy(world.payload + len + pad, "\"]", 2);
+    p.payload = (struct ff_payload){FF_PAYLOAD_JSON, {world.payload, (size_t)len + pad + 2}};
+    assert_int_equal(router_publish(&world.router, &p, &receipt), FF_OK);
+    for (uint32_t i = 0; i < TOPICS; i++) {
+        struct topic *topic = router_find(&world.router, ff_slice_of(names[i]));
+
+        if (!ff_topic_is_match(ff_slice_of(names[i]), p.topic))
+            continue;
+        assert_true(world.truths[i].count < HISTORY);
+        world.truths[i].tags[world.truths[i].count] = peer->tag;
+        numbers[i].ids[world.truths[i].count++] = id;
+        receivers += topic ? topic_subscribers(topic) : 0;
+    }
+    assert_int_equal(receipt.receivers, receivers);
+}
+
+static void subscribe(struct peer *peer)
+{
+    uint32_t t = dice_below(&world.dice, TOPICS);
+
+    if (find(peer, ff_slice_of(names[t])) || peer->copied || peer->pinned.len)
+        return; /* what is left of an earlier subscription comes first */
+    for (int i = 0; i < SUBSCRIPTIONS; i++) {
+        struct follower *f = &peer->followers[i];
+
+        if (f->is_used)
+            continue;
+        *f = (struct follower){.topic = t, .rate = -1, .is_used = true};
+        f->s.owner = peer;
+        f->s.no_echo = dice_below(&world.dice, 4) == 0;
+        f->passed = world.truths[t].count;
+        assert_int_equal(
+            router_subscribe(&world.router, &f->s, ff_slice_of(names[t]), peer->encoding), FF_OK);
+        f->s.overflow = (uint8_t)dice_below(&world.dice, 3);
+        if (dice_below(&world.dice, 4) == 0 && t < 3) {
+            f->rate = dice_below(&world.dice, 3) ? 1 + dice_below(&world.dice, 100) : 0;
+            assert_int_equal(rate_set(&world.router, &f->s, f->rate), FF_OK);
+        }
+        return;
+    }
+}
+
+/* Everything up to the end is seen or told when a rated one leaves. */
+static void unsubscribe(struct peer *peer)
+{
+    struct follower *f = &peer->followers[dice_below(&world.dice, SUBSCRIPTIONS)];
+
+    if (!f->is_used)
+        return;
+    if (f->s.rate && !f->s.no_echo && !peer->copied && !peer->pinned.len) {
+        uint64_t skipped = rate_take_skipped(&f->s, peer->tag, false);
+
+        assert_int_equal(f->told + skipped,
+                         f->missed + world.truths[f->topic].count - f->passed);
+    }
+    drop(f);
+}
+
+static void step(void)
+{
+    struct peer *peer = &world.peers[dice_below(&world.dice, PEERS)];
+    uint32_t what = dice_below(&world.dice, 100);
+
+    if (what < 45) {
+        publish();
+    } else if (what < 50) {
+        subscribe(peer);
+    } else if (what < 52) {
+        unsubscribe(peer);
+    } else if (what < 70) { /* it reads a little, much, or not at all */
+        static const uint32_t rooms[] = {0, 1, 7, 100, 3000, 60000, ROOM};
+
+        peer->room = rooms[dice_below(&world.dice, FF_COUNT(rooms))];
+    } else {
+        world.now_ms += dice_below(&world.dice, 30);
+        turn();
+    }
+}
+
+/* All read all there is: what was published was seen or told, to the last message. */
+static void finish(void)
+{
+    for (int round = 0; round < 3000; round++) {
+        for (int i = 0; i < PEERS; i++)
+            world.peers[i].room = ROOM * 2;
+        world.now_ms += 20;
+        turn();
+    }
+    for (int i = 0; i < PEERS; i++) {
+        for (int k = 0; k < SUBSCRIPTIONS; k++) {
+            struct follower *f = &world.peers[i].followers[k];
+
+            if (!f->is_used)
+                continue;
+            if (f->rate < 0 && !f->s.no_echo)
+                assert_int_equal(f->passed + f->told, world.truths[f->topic].count);
+            if (f->rate != 0)
+                assert_int_equal(f->s.cursor.position, f->s.link->log->head);
+            drop(f);
+        }
+        ff_reader_deinit(&world.peers[i].reader);
+    }
+}
+
+static void set_up(void)
+{
+    const struct router_limits limits = {.max_message = MAX_PAYLOAD + 64,
+                                         .max_buffered = MAX_BUFFERED,
+                                         .max_topics = 100,
+                                         .max_filters = 100,
+                                         .max_memory = UINT64_MAX};
+    struct router_env env = {.pool = &world.pool,
+                             .wheel = &world.wheel,
+                             .now_ms = &world.now_ms,
+                             .key = {{1, 2}},
+                             .ops = &ops};
+
+    pool_init(&world.pool, 1 << 20);
+    wheel_init(&world.wheel, 0);
+    assert_int_equal(router_init(&world.router, &env, &limits), FF_OK);
+    world.dice.state = seed;
+    for (uint32_t i = 0; i < TOPICS; i++) {
+        world.truths[i].tags = calloc(HISTORY, sizeof(uint32_t));
+        numbers[i].ids = calloc(HISTORY, sizeof(uint64_t));
+        assert_non_null(world.truths[i].tags);
+        assert_non_null(numbers[i].ids);
+    }
+    for (uint32_t i = 0; i < PEERS; i++) {
+        struct peer *peer = &world.peers[i];
+
+        peer->tag = i + 1;
+        peer->encoding = i % 3 == 0 ? FF_MSGPACK : FF_JSON;
+        ff_list_init(&peer->pending);
+        ff_reader_init(&peer->reader, FF_ROLE_CLIENT, 1 << 20);
+    }
+}
+
+static void every_subscriber_sees_all_or_is_told(void **state)
+{
+    (void)state;
+    print_message("    %" PRIu64 " steps, --seed %" PRIu64 "\n", steps, seed);
+    set_up();
+    for (uint64_t i = 0; i < steps; i++)
+        step();
+    finish();
+    print_message("    %" PRIu64 " messages seen, %" PRIu64 " gaps, %" PRIu64 " closed\n",
+                  world.seen, world.gaps, world.closed);
+    assert_true(world.seen > steps / 4 && world.gaps > steps / 1000 && world.closed > 0);
+    router_deinit(&world.router);
+    pool_deinit(&world.pool);
+    for (uint32_t i = 0; i < TOPICS; i++) {
+        free(world.truths[i].tags);
+        free(numbers[i].ids);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(every_subscriber_sees_all_or_is_told, nothing_leaked),
+    };
+
+    seed = (uint64_t)time(NULL) * 2654435761U + 1;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--steps") == 0)
+            steps = strtoull(argv[i + 1], NULL, 10);
+        else if (strcmp(argv[i], "--seed") == 0)
+            seed = strtoull(argv[i + 1], NULL, 10);
+    }
+    return cmocka_run_group_tests_name("log_model", tests, NULL, NULL);
+}
