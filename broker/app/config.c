@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -77,6 +78,7 @@ static bool set_text(struct config *config, const struct option *option, const c
 
     if (!is_set)
         (void)snprintf(error, CONFIG_ERROR_MAX, "%s: %s", where, why);
+    config->where[option - option_table] = config_keep(config, where, strlen(where));
     return is_set;
 }
 
@@ -143,6 +145,25 @@ static bool read_flag(int argc, char **argv, int *i, struct flag *flag, char *er
     return true;
 }
 
+/* An error about the value of an option, with the place where it was said before it. */
+__attribute__((format(printf, 4, 5))) static bool complain(const struct config *config,
+                                                           const char *name, char *error,
+                                                           const char *format, ...)
+{
+    const struct option *option = option_find(name, strlen(name));
+    const char *where = config->where[option - option_table];
+    bool is_default = !where || strcmp(where, "default") == 0;
+    va_list args;
+    int len;
+
+    len = snprintf(error, CONFIG_ERROR_MAX, "%s%s", is_default ? "" : where,
+                   is_default ? "" : ": ");
+    va_start(args, format);
+    (void)vsnprintf(error + len, CONFIG_ERROR_MAX - (size_t)len, format, args);
+    va_end(args);
+    return false;
+}
+
 /* Flags of a list are collected: the first one replaces what the file said. */
 struct collected {
     const struct option *option;
@@ -157,6 +178,8 @@ static bool add_item(struct config *config, struct collected *lists, const struc
     lists->option = flag->option;
     if (lists->count < MAX_LIST)
         lists->items[lists->count++] = flag->value;
+    config->where[flag->option - option_table] = config_keep(config, flag->name,
+                                                             strlen(flag->name));
     config->is_listen_default &= strcmp(flag->option->name, "listen") != 0;
     return option_set_list(flag->option, config, lists->items, lists->count);
 }
@@ -171,7 +194,10 @@ static bool set_from_flags(struct config *config, int argc, char **argv, char *e
         struct flag flag;
 
         if (strcmp(argv[i], "--config") == 0) {
-            i++;
+            if (++i == argc || argv[i][0] == '-') {
+                (void)snprintf(error, CONFIG_ERROR_MAX, "--config needs the name of a file");
+                is_good = false;
+            }
             continue;
         }
         if (strncmp(argv[i], "--config=", 9) == 0)
@@ -197,7 +223,7 @@ static const char *scan_arguments(int argc, char **argv, struct config_request *
 
     *request = (struct config_request){CONFIG_RUN, NULL};
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--config") == 0 && i + 1 < argc)
+        if (strcmp(argv[i], "--config") == 0 && i + 1 < argc && argv[i + 1][0] != '-')
             file = argv[++i];
         else if (strncmp(argv[i], "--config=", 9) == 0)
             file = argv[i] + 9;
@@ -235,8 +261,9 @@ static uint64_t quarter_of_memory(void)
     return limit / 4;
 }
 
-static bool compute_connections(struct settings *settings, char *error)
+static bool compute_connections(struct config *config, char *error)
 {
+    struct settings *settings = &config->settings;
     struct rlimit descriptors;
     uint64_t room;
 
@@ -257,27 +284,40 @@ static bool compute_connections(struct settings *settings, char *error)
         return false;
     }
     room -= RESERVED_DESCRIPTORS;
-    if (settings->max_connections > room) {
-        (void)snprintf(error, CONFIG_ERROR_MAX,
-                       "max_connections is %u, but the limit of open descriptors allows %" PRIu64
-                       ": raise it (ulimit -n, or LimitNOFILE= in the systemd unit)",
-                       settings->max_connections, room);
-        return false;
-    }
+    if (settings->max_connections > room)
+        return complain(config, "max_connections", error,
+                        "max_connections is %u, but the limit of open descriptors allows %" PRIu64
+                        ": raise it (ulimit -n, or LimitNOFILE= in the systemd unit)",
+                        settings->max_connections, room);
     if (settings->max_connections == 0)
         settings->max_connections = room > 1000000 ? 1000000 : (uint32_t)room;
     return true;
 }
 
-static bool check_buffered(uint32_t buffered, uint64_t least, const char *of, char *error)
+static bool check_buffered(struct config *config, char *error)
 {
-    if (buffered >= least)
-        return true;
-    (void)snprintf(error, CONFIG_ERROR_MAX,
-                   "max_buffered%s is %u, but must be at least %" PRIu64
-                   ", the greater of 1M and 4 x max_message: raise it or lower max_message",
-                   of, buffered, least);
-    return false;
+    uint64_t least = (uint64_t)config->settings.max_message * 4;
+
+    if (least < LEAST_BUFFERED)
+        least = LEAST_BUFFERED;
+    if (config->settings.max_buffered == 0)
+        config->settings.max_buffered = (uint32_t)least;
+    if (config->settings.max_buffered < least)
+        return complain(config, "max_buffered", error,
+                        "max_buffered is %u, but must be at least %" PRIu64
+                        ", the greater of 1M and 4 x max_message: raise it or lower max_message",
+                        config->settings.max_buffered, least);
+    for (uint32_t i = 0; i < config->rule_count; i++) {
+        if (config->rules[i].max_buffered && config->rules[i].max_buffered < least) {
+            (void)snprintf(error, CONFIG_ERROR_MAX,
+                           "%s: topic \"%s\": max_buffered is %u, but must be at least %" PRIu64
+                           ", the greater of 1M and 4 x max_message",
+                           config->file, config->rules[i].filter, config->rules[i].max_buffered,
+                           least);
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool check_addresses(struct config *config, char *error)
@@ -288,28 +328,21 @@ static bool check_addresses(struct config *config, char *error)
         bool is_tls = strncmp(spec, "tls:", 4) == 0;
         struct address address;
 
-        if (address_parse(&address, spec + (is_tls ? 4 : 0))) {
-            (void)snprintf(error, CONFIG_ERROR_MAX,
-                           "listen: \"%s\" is no address: write ADDR:PORT with a numeric address "
-                           "(0.0.0.0:8080), [IPV6]:PORT or unix:/path",
-                           spec);
-            return false;
-        }
-        if (is_tls && (!config->tls_cert[0] || !config->tls_key[0])) {
-            (void)snprintf(error, CONFIG_ERROR_MAX,
-                           "listen: \"%s\" needs a certificate: set tls_cert and tls_key", spec);
-            return false;
-        }
+        if (address_parse(&address, spec + (is_tls ? 4 : 0)))
+            return complain(config, "listen", error,
+                            "listen: \"%s\" is no address: write ADDR:PORT with a numeric address "
+                            "(0.0.0.0:8080), [IPV6]:PORT or unix:/path",
+                            spec);
+        if (is_tls && (!config->tls_cert[0] || !config->tls_key[0]))
+            return complain(config, "listen", error,
+                            "listen: \"%s\" needs a certificate: set tls_cert and tls_key", spec);
         config->settings.is_loopback_only &= address_is_loopback(&address);
     }
-    for (uint32_t i = 0; i < config->proxies.count; i++) {
-        if (!address_is_network(config->proxies.at[i])) {
-            (void)snprintf(error, CONFIG_ERROR_MAX,
-                           "proxies: \"%s\" is no network: write 10.0.0.0/8 or an address",
-                           config->proxies.at[i]);
-            return false;
-        }
-    }
+    for (uint32_t i = 0; i < config->proxies.count; i++)
+        if (!address_is_network(config->proxies.at[i]))
+            return complain(config, "proxies", error,
+                            "proxies: \"%s\" is no network: write 10.0.0.0/8 or an address",
+                            config->proxies.at[i]);
     return true;
 }
 
@@ -317,41 +350,27 @@ static bool check_addresses(struct config *config, char *error)
 static bool complete(struct config *config, char *error)
 {
     struct settings *settings = &config->settings;
-    uint64_t least = (uint64_t)settings->max_message * 4;
 
-    if (least < LEAST_BUFFERED)
-        least = LEAST_BUFFERED;
-    if (config->workers != 1) {
-        (void)snprintf(error, CONFIG_ERROR_MAX,
-                       "workers is %u, but this version runs 1 worker: leave the option out",
-                       config->workers);
+    if (config->workers != 1)
+        return complain(config, "workers", error,
+                        "workers is %u, but this version runs 1 worker: leave the option out",
+                        config->workers);
+    if (!check_buffered(config, error))
         return false;
-    }
-    if (settings->max_buffered == 0)
-        settings->max_buffered = (uint32_t)least;
-    if (!check_buffered(settings->max_buffered, least, "", error))
-        return false;
-    for (uint32_t i = 0; i < config->rule_count; i++)
-        if (config->rules[i].max_buffered &&
-            !check_buffered(config->rules[i].max_buffered, least, " of a topic", error))
-            return false;
     if (settings->max_memory == 0)
         settings->max_memory = quarter_of_memory();
     if (settings->plain_topic[0] &&
-        ff_topic_kind(ff_slice_of(settings->plain_topic)) == FF_TOPIC_BAD) {
-        (void)snprintf(error, CONFIG_ERROR_MAX, "plain_topic: %s",
-                       ff_topic_fault(ff_slice_of(settings->plain_topic)));
-        return false;
-    }
-    if (settings->echo_path[0] && settings->echo_path[0] != '/') {
-        (void)snprintf(error, CONFIG_ERROR_MAX, "echo_path must begin with /, for example /echo");
-        return false;
-    }
+        ff_topic_kind(ff_slice_of(settings->plain_topic)) == FF_TOPIC_BAD)
+        return complain(config, "plain_topic", error, "plain_topic: %s",
+                        ff_topic_fault(ff_slice_of(settings->plain_topic)));
+    if (settings->echo_path[0] && settings->echo_path[0] != '/')
+        return complain(config, "echo_path", error,
+                        "echo_path must begin with /, for example /echo");
     settings->handshake_ms = config->handshake_s * 1000;
     settings->origins = config->origins;
     settings->hosts = config->hosts;
     settings->proxies = config->proxies;
-    return compute_connections(settings, error) && check_addresses(config, error);
+    return compute_connections(config, error) && check_addresses(config, error);
 }
 
 struct config *config_new(int argc, char **argv, struct config_request *request,

@@ -15,7 +15,7 @@
 #include "broker/session/settings.h"
 #include "broker/topic/topic.h"
 
-enum { CONFIG_ERROR_MAX = 512 };
+enum { CONFIG_ERROR_MAX = 512, CONFIG_OPTIONS_MAX = 64 };
 
 struct config {
     struct settings settings; /* its lists are those below */
@@ -36,6 +36,7 @@ struct config {
     uint32_t log_level;       /* enum log_level */
     uint32_t log_format;      /* 0 text, 1 JSON */
     bool is_listen_default;   /* nobody said where to listen */
+    const char *where[CONFIG_OPTIONS_MAX]; /* of each option: where its value was said */
     struct config_block *blocks;
 };
 

@@ -48,7 +48,14 @@ static int check_value(cfg_t *cfg, cfg_opt_t *opt)
     const char *text = cfg_opt_getnstr(opt, cfg_opt_size(opt) - 1);
     char why[CONFIG_ERROR_MAX / 2] = "";
 
-    if (!option || option->kind == OPTION_LIST || !text)
+    char where[CONFIG_ERROR_MAX / 2];
+
+    if (!option)
+        return 0;
+    (void)snprintf(where, sizeof(where), "%s:%d", current->file, cfg->line);
+    current->config->where[option - option_table] =
+        config_keep(current->config, where, strlen(where));
+    if (option->kind == OPTION_LIST || !text)
         return 0;
     if (option_set(option, current->config, current->config, text, why, sizeof(why)))
         return 0;
@@ -160,8 +167,8 @@ static bool take_rules(struct config *config, cfg_t *cfg, const char *file, char
         struct topic_rule *rule = &config->rules[i];
 
         if (ff_topic_kind(ff_slice_of(title)) == FF_TOPIC_BAD) {
-            (void)snprintf(error, CONFIG_ERROR_MAX, "%s: topic \"%s\": %s", file, title,
-                           ff_topic_fault(ff_slice_of(title)));
+            (void)snprintf(error, CONFIG_ERROR_MAX, "%s:%d: topic \"%s\": %s", file,
+                           section->line, title, ff_topic_fault(ff_slice_of(title)));
             return false;
         }
         rule->filter = config_keep(config, title, strlen(title));

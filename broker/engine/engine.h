@@ -17,6 +17,7 @@ struct ticket {
     uint64_t id;
     uint32_t session_tag;
     bool has_id;
+    bool is_filter; /* of a subscription */
 };
 
 struct engine_receipt {

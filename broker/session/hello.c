@@ -10,7 +10,7 @@ void session_welcome(struct session *session, struct ticket ticket)
 {
     const struct settings *settings = session->gateway->settings;
     const struct ff_pair limits[] = {
-        {"message", settings->max_message},
+        {"message", session->reader.max_message}, /* what it began with, after a reload too */
         {"topics", settings->max_subscriptions},
         {"buffered", settings->max_buffered},
     };

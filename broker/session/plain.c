@@ -8,37 +8,60 @@
 #include "protocol/message/decode.h"
 #include "protocol/message/json.h"
 
-enum { ANSWER_TICKS = 100 }; /* one answer a second to heartbeats without an id */
+enum {
+    ANSWER_TICKS = 100, /* one answer a second to heartbeats without an id */
+    LONGEST_NAME = 8,
+};
 
-/* What tells the cases apart. Slices are raw JSON values, .at NULL: missing. */
+/* What tells the cases apart. Slices are raw JSON values, .at NULL: missing, or null. */
 struct shape {
     struct ff_slice type;
     struct ff_slice id;
     struct ff_slice topic;
-    struct ff_slice message;
+    struct ff_slice message; /* null is a value here */
     struct ff_slice data;
     struct ff_slice token;
 };
 
-static struct shape read_shape(struct ff_slice object)
+/* Where a member of this name belongs; NULL: it is none of those that matter. */
+static struct ff_slice *find_place(struct shape *shape, struct ff_slice name)
 {
-    struct shape shape = {.type = {NULL, 0}};
     const struct {
         struct ff_slice name;
         struct ff_slice *value;
     } wanted[] = {
-        {FF_SLICE("type"), &shape.type},       {FF_SLICE("id"), &shape.id},
-        {FF_SLICE("topic"), &shape.topic},     {FF_SLICE("message"), &shape.message},
-        {FF_SLICE("data"), &shape.data},       {FF_SLICE("token"), &shape.token},
+        {FF_SLICE("type"), &shape->type},       {FF_SLICE("id"), &shape->id},
+        {FF_SLICE("topic"), &shape->topic},     {FF_SLICE("message"), &shape->message},
+        {FF_SLICE("data"), &shape->data},       {FF_SLICE("token"), &shape->token},
     };
+    char plain[LONGEST_NAME * 6];
+
+    if (name.len > sizeof(plain))
+        return NULL;
+    if (ff_json_has_escape(name))
+        name = (struct ff_slice){plain, ff_json_unescape(plain, name)};
+    for (size_t i = 0; i < FF_COUNT(wanted); i++)
+        if (ff_slice_is_equal(name, wanted[i].name))
+            return wanted[i].value;
+    return NULL;
+}
+
+static struct shape read_shape(struct ff_slice object)
+{
+    struct shape shape = {.type = {NULL, 0}};
     struct ff_json j = ff_json_enter(object);
     struct ff_slice key;
     struct ff_slice value;
 
-    while (ff_json_next(&j, &key, &value))
-        for (size_t i = 0; i < FF_COUNT(wanted); i++)
-            if (ff_slice_is_equal(key, wanted[i].name))
-                *wanted[i].value = value;
+    while (ff_json_next(&j, &key, &value)) {
+        struct ff_slice *place = find_place(&shape, key);
+
+        if (!place)
+            continue;
+        *place = value;
+        if (value.at[0] == 'n' && place != &shape.message)
+            place->at = NULL;
+    }
     return shape;
 }
 
@@ -79,9 +102,9 @@ static void answer_heartbeat(struct session *session, struct ff_slice id)
         /* Clients that echo every heartbeat must not loop with us. */
         if (session->has_answered && now - session->answered_at < ANSWER_TICKS)
             return;
-        session->has_answered = true;
-        session->answered_at = now;
     }
+    session->has_answered = true;
+    session->answered_at = now;
     w = session_begin_message(session, FF_TYPE_HEARTBEAT);
     if (number.kind == FF_NUMBER_UINT && number.u <= FF_INTEGER_MAX)
         ff_writer_integer(&w, FF_FIELD_ID, number.u);
@@ -94,8 +117,10 @@ static void publish(struct session *session, struct ff_slice topic, struct ff_pa
     struct publication p = {.topic = topic, .payload = payload, .tag = session->tag};
 
     if (ff_topic_kind(topic) != FF_TOPIC_NAME)
-        session_error(session, ticket, FF_ERROR_BAD_CONTENT,
-                      "a filter is for listening: connect with a topic's name to publish");
+        session_error(session, ticket, FF_ERROR_BAD_CONTENT, "%s",
+                      ff_topic_kind(topic) == FF_TOPIC_FILTER
+                          ? "a filter is for listening: connect with a topic's name to publish"
+                          : ff_topic_fault(topic));
     else if (ff_topic_is_reserved(topic))
         session_error(session, ticket, FF_ERROR_NOT_ALLOWED,
                       "names beginning with $ belong to the broker");
@@ -108,11 +133,10 @@ static void publish_data(struct session *session, struct ff_slice object)
 {
     struct ff_message *m = session->gateway->message;
     struct ff_decoder decoder = {
-        .encoding = FF_JSON, .sender = FF_BROKER, .spare = &session->gateway->spare};
+        .encoding = FF_JSON, .sender = FF_CLIENT, .spare = &session->gateway->spare};
     struct ff_slice topic = ff_slice_of(session->plain_topic);
     const char *reason;
 
-    /* As the broker lays it out: a MESSAGE is just what such clients send. */
     if (ff_decode_begin(&decoder, object, &reason) || !ff_decode_next(&decoder, m))
         return;
     if (m->error) {
@@ -179,13 +203,18 @@ void plain_message(struct session *session, enum ff_opcode opcode, struct ff_sli
     struct ff_json j = ff_json_of(bytes);
     struct ff_slice value;
     unsigned faults = 0;
+    enum ff_err err =
+        opcode == FF_OP_TEXT ? ff_json_take(&j, &value, &faults) : FF_EINVAL;
 
     if (opcode == FF_OP_BINARY) {
         publish(session, ff_slice_of(session->plain_topic),
                 (struct ff_payload){FF_PAYLOAD_BYTES, bytes});
     } else if (ff_slice_is_equal(bytes, FF_SLICE("ping"))) {
         answer_heartbeat(session, (struct ff_slice){NULL, 0});
-    } else if (ff_json_take(&j, &value, &faults) || j.at != j.end) {
+    } else if (err == FF_ELIMIT) {
+        session_error(session, (struct ticket){.session_tag = session->tag}, FF_ERROR_BAD_CONTENT,
+                      "%s", ff_fault_text(FF_FAULT_DEEP));
+    } else if (err || j.at != j.end) {
         publish_text(session, bytes);
     } else if (value.at[0] == '{') {
         handle_object(session, value, faults);

@@ -54,18 +54,39 @@ static const struct conn_ops ops = {
     .free = on_free,
 };
 
-static const char *judge_newcomer(struct gateway *gateway, struct session *session,
-                                  const struct address *peer)
+static enum refusal judge_newcomer(struct gateway *gateway, struct session *session,
+                                   const struct address *peer)
 {
     const struct settings *settings = gateway->settings;
 
     if (!gateway_count_address(gateway, peer, &session->address))
-        return "max_connections_per_address is reached";
+        return REFUSED_ADDRESS;
     if (gateway->session_count > settings->max_connections)
-        return "max_connections is reached";
-    if (ff_mem_live_bytes() > settings->max_memory)
-        return "memory is used up";
-    return NULL;
+        return REFUSED_CONNECTIONS;
+    return ff_mem_live_bytes() > settings->max_memory ? REFUSED_MEMORY : REFUSED_NOT;
+}
+
+/* Too many: told after the handshake, because browsers cannot read a status. */
+static void turn_away(struct session *session)
+{
+    const struct settings *settings = session->gateway->settings;
+
+    switch ((enum refusal)session->refusal) {
+    case REFUSED_NOT:
+        break;
+    case REFUSED_ADDRESS:
+        session_close(session, FF_CLOSE_TRY_LATER, "max_connections_per_address is %u",
+                      settings->max_connections_per_address);
+        break;
+    case REFUSED_CONNECTIONS:
+        session_close(session, FF_CLOSE_TRY_LATER, "max_connections is %u",
+                      settings->max_connections);
+        break;
+    case REFUSED_MEMORY:
+        session_close(session, FF_CLOSE_TRY_LATER, "memory is limited to %llu bytes",
+                      (unsigned long long)settings->max_memory);
+        break;
+    }
 }
 
 void session_accept(struct gateway *gateway, const struct listener *listener, int fd,
@@ -92,7 +113,7 @@ void session_accept(struct gateway *gateway, const struct listener *listener, in
     ff_list_init(&session->pending);
     conn_init(&session->conn, &gateway->worker->net, &ops, fd, tls);
     conn_set_timer(&session->conn, settings->handshake_ms);
-    session->refusal = judge_newcomer(gateway, session, peer);
+    session->refusal = (uint8_t)judge_newcomer(gateway, session, peer);
 }
 
 void session_open(struct session *session, enum session_mode mode, enum ff_encoding encoding)
@@ -106,7 +127,7 @@ void session_open(struct session *session, enum session_mode mode, enum ff_encod
     ff_reader_init(&session->reader, FF_ROLE_SERVER, settings->max_message);
     heartbeat_start(session);
     if (session->refusal) {
-        session_close(session, FF_CLOSE_TRY_LATER, "%s", session->refusal);
+        turn_away(session);
         return;
     }
     if (settings->messages_per_second || settings->bytes_per_second) {
@@ -268,6 +289,10 @@ void session_handle(struct session *session, const struct ff_message *m)
         break;
     case FF_TYPE_PUBLISH:
         session_publish(session, m);
+        break;
+    case FF_TYPE_MESSAGE:
+        session_error(session, ticket, FF_ERROR_NOT_FOUND,
+                      "MESSAGE is the broker's to send: publish with type 7");
         break;
     default: /* PRESENCE and HISTORY: designed, but of a later version */
         session_error(session, ticket, FF_ERROR_NOT_FOUND, "%s is not in this version",

@@ -23,6 +23,9 @@ enum {
     REASON_MAX = 256,
 };
 
+/* Why a newcomer is closed with 1013 right after its handshake. */
+enum refusal { REFUSED_NOT, REFUSED_ADDRESS, REFUSED_CONNECTIONS, REFUSED_MEMORY };
+
 struct bucket;
 
 struct session {
@@ -35,7 +38,6 @@ struct session {
     struct bucket *bucket;        /* NULL: no rate limit */
     struct address_count *address; /* NULL: not counted */
     char *plain_topic;            /* plain mode: what it is subscribed to */
-    const char *refusal;          /* told after the handshake by close 1013, NULL: welcome */
     uint64_t id;                  /* public, random */
     uint32_t tag;
     uint32_t scanned;             /* octets of the HTTP head already looked at */
@@ -50,6 +52,7 @@ struct session {
     uint8_t errors;
     uint8_t mode;                 /* enum session_mode */
     uint8_t encoding;             /* enum ff_encoding */
+    uint8_t refusal;              /* enum refusal */
     bool has_answered;            /* plain mode: answered_at holds */
 };
 

@@ -175,8 +175,9 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
     ff_mem_free(s);
     if (err == FF_ELIMIT)
         session_error(session, ticket, FF_ERROR_TOO_MANY,
-                      "the broker's max_topics (%u) or max_filters (%u) is reached",
-                      router->limits.max_topics, router->limits.max_filters);
+                      ticket.is_filter ? "max_filters of the broker is %u"
+                                       : "max_topics of the broker is %u",
+                      ticket.is_filter ? router->limits.max_filters : router->limits.max_topics);
     else
         session_error(session, ticket, FF_ERROR_INTERNAL, "out of memory");
 }
@@ -187,6 +188,11 @@ void session_subscribe(struct session *session, const struct ff_message *m)
     struct ff_slice name = m->values[FF_FIELD_TOPIC].text;
     struct subscription *s;
 
+    if (ff_message_has(m, FF_FIELD_SINCE) && session_find(session, name)) {
+        session_error(session, ticket, FF_ERROR_MALFORMED,
+                      "since is for a new subscription: unsubscribe first");
+        return;
+    }
     if (!judge(session, ticket, name, m))
         return;
     s = session_find(session, name);
@@ -197,7 +203,8 @@ void session_subscribe(struct session *session, const struct ff_message *m)
             acknowledge(session, ticket, name);
         return;
     }
-    s = make(session, ticket, ff_topic_kind(name) == FF_TOPIC_FILTER);
+    ticket.is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER;
+    s = make(session, ticket, ticket.is_filter);
     if (!s)
         return;
     ff_list_append(&session->subscriptions, &s->node);
@@ -237,7 +244,8 @@ void session_unsubscribe_all(struct session *session)
 bool session_subscribe_plain(struct session *session)
 {
     struct ff_slice name = ff_slice_of(session->plain_topic);
-    struct ticket ticket = {.session_tag = session->tag};
+    struct ticket ticket = {.session_tag = session->tag,
+                            .is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER};
     struct subscription *s;
 
     if (ff_topic_is_reserved(name) && !session->gateway->settings->sys) {
@@ -245,13 +253,13 @@ bool session_subscribe_plain(struct session *session)
                       "$SYS is off: the option sys = true turns it on");
         return false;
     }
-    s = make(session, ticket, ff_topic_kind(name) == FF_TOPIC_FILTER);
+    s = make(session, ticket, ticket.is_filter);
     if (s) {
         ff_list_append(&session->subscriptions, &s->node);
         engine_subscribe(session->gateway->engine, s, name, FF_JSON, ticket);
     }
     if (!s || !session_find(session, name))
-        session_close(session, FF_CLOSE_TRY_LATER, "the subscription to the plain topic failed");
+        session_close(session, FF_CLOSE_TRY_LATER, "no place for this subscription: the error before says which limit");
     return conn_is_open(&session->conn);
 }
 

@@ -90,7 +90,7 @@ static enum ff_err write_topics(struct gateway *gateway, struct ff_buf *out)
     while ((node = ff_map_next(&gateway->router.topics, node))) {
         const struct topic *topic = FF_CONTAINER(node, struct topic, node);
 
-        if (!topic->is_filter)
+        if (!topic->is_filter && !ff_topic_is_reserved(topic_name(topic)))
             offer(&top, topic->number - topic->reported, topic);
     }
     for (size_t i = 0; i < top.count && !err; i++) {

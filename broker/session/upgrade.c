@@ -86,7 +86,7 @@ static void recount_address(struct session *session, const struct ff_http_head *
     gateway_release_address(session->gateway, session->address);
     session->address = NULL;
     if (!gateway_count_address(session->gateway, &peer, &session->address))
-        session->refusal = "max_connections_per_address is reached";
+        session->refusal = REFUSED_ADDRESS;
 }
 
 /* The topic of a plain client: from the query, else the configured one. Owned by the session. */
@@ -96,9 +96,9 @@ static bool take_plain_topic(struct session *session, struct ff_slice target)
     struct ff_slice query = ff_http_query(target, "topic");
     long len;
 
-    if (!query.at && configured[0] == '\0') {
+    if (configured[0] == '\0') {
         refuse(session, 400,
-               "plain mode is off here: name a topic (/ws?topic=NAME) or offer the subprotocol "
+               "plain mode is off here (plain_topic is empty): offer the subprotocol "
                "fanfare.v1.json or fanfare.v1.msgpack");
         return false;
     }
@@ -196,11 +196,14 @@ static bool has_body(const struct ff_http_head *head)
 static void handle(struct session *session, const struct ff_http_head *head)
 {
     struct ff_slice path = ff_http_path(head->target);
-    const struct ff_http_header *host = ff_http_find(head, "Host", NULL);
+    size_t hosts;
+    const struct ff_http_header *host = ff_http_find(head, "Host", &hosts);
 
     if (has_body(head)) {
         refuse(session, 400, "a request with a body is not taken here");
-    } else if (host && !host_is_allowed(session->gateway->settings, host->value)) {
+    } else if (hosts != 1) {
+        refuse(session, 400, "exactly one Host header is needed");
+    } else if (!host_is_allowed(session->gateway->settings, host->value)) {
         char why[TEXT_MAX];
         int len = host->value.len < 128 ? (int)host->value.len : 128;
 

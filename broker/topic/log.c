@@ -7,7 +7,7 @@
 struct pins {
     struct pool *pool;
     uint64_t bytes;
-    uint32_t max_bytes;
+    uint64_t max_bytes;
     uint32_t refs;
 };
 
@@ -18,7 +18,7 @@ static void pins_unref(struct pins *pins)
 }
 
 void log_init(struct log *log, struct pool *pool, uint64_t number, uint32_t max_buffered,
-              uint32_t max_pinned)
+              uint64_t max_pinned)
 {
     *log = (struct log){
         .pool = pool, .number = number, .max_buffered = max_buffered, .max_pinned = max_pinned};

@@ -61,13 +61,13 @@ struct log {
     uint64_t head;
     uint64_t number;        /* messages ever appended */
     uint32_t max_buffered;  /* octets kept for readers, the newest message apart */
-    uint32_t max_pinned;
+    uint64_t max_pinned;
     uint8_t warm;           /* size of the first segment after a quiet time, as a shift of 256 */
 };
 
 /* `number`: what the topic has counted already. */
 void log_init(struct log *log, struct pool *pool, uint64_t number, uint32_t max_buffered,
-              uint32_t max_pinned);
+              uint64_t max_pinned);
 void log_deinit(struct log *log);
 
 /* The position of the oldest byte still there; head when there is none. */

@@ -75,8 +75,10 @@ bool rate_admit(struct subscription *s)
 {
     struct rate *rate = s->rate;
 
-    if (rate->per_second > 0 && now_ms(rate) >= rate->due_ms)
+    if (rate->per_second > 0 && now_ms(rate) >= rate->due_ms) {
+        rate->due_ms = now_ms(rate); /* after a pause: the interval begins here */
         return true;
+    }
     link_move(s, PART_TIMED);
     if (rate->per_second > 0)
         set_timer(rate, rate->due_ms);
@@ -125,6 +127,7 @@ uint64_t rate_take_skipped(struct subscription *s, uint32_t own_tag, bool keep_n
         cursor_to_head(&s->cursor, log);
         skipped += s->cursor.number - before;
     }
-    s->rate->skipped = 0;
+    if (skipped)
+        rate_told(s->rate);
     return skipped;
 }

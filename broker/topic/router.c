@@ -58,11 +58,12 @@ static const struct topic_rule *find_rule(const struct router *router, struct ff
 /* What a log of this topic keeps and pins at most. */
 static void set_limits(const struct router *router, const struct topic *topic, struct log *log)
 {
-    uint64_t pinned = (uint64_t)router->limits.max_message * 4;
+    /* One message of the other encoding must fit, however it grew. */
+    uint64_t pinned = (uint64_t)router->limits.max_message * GROWTH + GROWTH_ROOM;
 
     log->max_buffered = topic->rule->max_buffered ? topic->rule->max_buffered
                                                   : router->limits.max_buffered;
-    log->max_pinned = pinned < MIN_PINNED ? MIN_PINNED : (uint32_t)pinned;
+    log->max_pinned = pinned < MIN_PINNED ? MIN_PINNED : pinned;
 }
 
 void router_configure(struct router *router, const struct router_limits *limits,
@@ -73,8 +74,12 @@ void router_configure(struct router *router, const struct router_limits *limits,
     router->limits = *limits;
     router->rules = rules;
     router->rule_count = rule_count;
-    for (int i = 0; i < FF_ENCODINGS; i++)
-        router->spare[i].max = (size_t)limits->max_message * GROWTH + GROWTH_ROOM;
+    for (int i = 0; i < FF_ENCODINGS; i++) {
+        size_t most = (size_t)limits->max_message * GROWTH + GROWTH_ROOM;
+
+        if (router->spare[i].max < most) /* sessions keep the limit they began with */
+            router->spare[i].max = most;
+    }
     while (router->topics.buckets && (node = ff_map_next(&router->topics, node))) {
         struct topic *topic = FF_CONTAINER(node, struct topic, node);
 
@@ -332,6 +337,12 @@ static void commit(struct router *router, const struct rendering *r, struct topi
     }
 }
 
+/* Octets of a payload: `data` counts as what it stands for. */
+static size_t payload_size(const struct ff_payload *payload)
+{
+    return payload->kind == FF_PAYLOAD_BASE64 ? payload->bytes.len / 4 * 3 : payload->bytes.len;
+}
+
 enum ff_err router_publish(struct router *router, const struct publication *p,
                            struct receipt *receipt)
 {
@@ -345,7 +356,7 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
     enum ff_err err = FF_OK;
 
     *receipt = (struct receipt){.receivers = 0};
-    if (rule->max_message && p->payload.bytes.len > rule->max_message)
+    if (rule->max_message && payload_size(&p->payload) > rule->max_message)
         return FF_ELIMIT;
     if (topic)
         err = reserve(router, &r, topic);

@@ -47,10 +47,11 @@ static enum ff_err take_members(struct ff_json *j, struct raws *raws)
         struct ff_raw raw = {.faults = 0};
         unsigned name_faults = 0;
         unsigned field;
+        enum ff_err err = FF_EINVAL;
 
         if (ff_json_take_string(j, &name, &name_faults) || !ff_json_take_char(j, ':') ||
-            ff_json_take(j, &raw.bytes, &raw.faults))
-            return FF_EINVAL;
+            (err = ff_json_take(j, &raw.bytes, &raw.faults)))
+            return err;
         field = name_faults ? FF_FIELD_NONE : find_field(name);
         raws->seen |= 1ULL << field;
         raws->at[field] = raw;
@@ -96,6 +97,25 @@ static bool read_string(struct ff_message *m, struct ff_slice raw, struct ff_sli
     return true;
 }
 
+/* {"epoch":"...","offset":n} */
+static bool is_position(struct ff_slice object)
+{
+    struct ff_json j = ff_json_enter(object);
+    struct ff_slice key;
+    struct ff_slice value;
+    uint64_t offset;
+    bool has_epoch = false;
+    bool has_offset = false;
+
+    while (ff_json_next(&j, &key, &value)) {
+        if (ff_slice_is_equal(key, FF_SLICE("epoch")))
+            has_epoch = value.at[0] == '"' && value.len > 2 && value.len <= 42;
+        if (ff_slice_is_equal(key, FF_SLICE("offset")))
+            has_offset = read_integer(value, &offset);
+    }
+    return has_epoch && has_offset;
+}
+
 static bool read_value(struct ff_message *m, enum ff_field_kind kind, struct ff_slice raw,
                        struct ff_value *out)
 {
@@ -112,11 +132,13 @@ static bool read_value(struct ff_message *m, enum ff_field_kind kind, struct ff_
         return true;
     case FF_KIND_STRING:
         return read_string(m, raw, &out->text);
+    case FF_KIND_OPAQUE:
+        return c == '"';
     case FF_KIND_BOOL:
         out->flag = c == 't';
         return c == 't' || c == 'f';
     case FF_KIND_SINCE:
-        return c == '{' || read_integer(raw, &out->integer);
+        return c == '{' ? is_position(raw) : read_integer(raw, &out->integer);
     case FF_KIND_OBJECT:
         return c == '{';
     case FF_KIND_ARRAY:
@@ -183,14 +205,21 @@ static void read_payload(struct ff_decoder *d, struct ff_message *m, const struc
     }
 }
 
+/* Whatever else is wrong: an error is labelled with the id where it could be read. */
+static void take_id(struct ff_message *m, const struct raws *raws)
+{
+    if (has_raw(raws, FF_FIELD_ID) &&
+        read_integer(raws->at[FF_FIELD_ID].bytes, &m->values[FF_FIELD_ID].integer))
+        m->present |= 1ULL << FF_FIELD_ID;
+}
+
 static void read_fields(struct ff_decoder *d, struct ff_message *m, const struct raws *raws)
 {
     size_t count;
     const uint8_t *layout;
     uint64_t type;
 
-    if (has_raw(raws, FF_FIELD_ID))
-        read_field(m, FF_FIELD_ID, &raws->at[FF_FIELD_ID]);
+    take_id(m, raws);
     if (!has_raw(raws, RAW_TYPE) || !read_integer(raws->at[RAW_TYPE].bytes, &type)) {
         ff_message_fail(m, FF_ERROR_MALFORMED, "the field 'type' must be an integer");
         return;
@@ -204,7 +233,7 @@ static void read_fields(struct ff_decoder *d, struct ff_message *m, const struct
     for (size_t i = 0; i < count; i++) {
         if (layout[i] == FF_FIELD_MESSAGE)
             read_payload(d, m, raws);
-        else if (layout[i] != FF_FIELD_ID && layout[i] != FF_FIELD_NONE && has_raw(raws, layout[i]))
+        else if (layout[i] != FF_FIELD_NONE && has_raw(raws, layout[i]))
             read_field(m, layout[i], &raws->at[layout[i]]);
     }
     ff_message_judge(m, d->sender);
@@ -215,10 +244,16 @@ void ff_decode_json_message(struct ff_decoder *d, struct ff_message *m)
     struct ff_json j = ff_json_of(d->rest);
     struct raws raws;
 
+    enum ff_err err;
+
     raws.seen = 0;
-    if (take_members(&j, &raws)) {
-        if (has_raw(&raws, FF_FIELD_ID))
-            read_field(m, FF_FIELD_ID, &raws.at[FF_FIELD_ID]);
+    err = take_members(&j, &raws);
+    if (err == FF_ELIMIT) { /* too deep to be read on: this is all of the frame */
+        take_id(m, &raws);
+        ff_message_fail(m, FF_ERROR_BAD_CONTENT, ff_fault_text(FF_FAULT_DEEP));
+        j.at = j.end;
+    } else if (err) {
+        take_id(m, &raws);
         ff_message_fail(m, FF_ERROR_MALFORMED, "this is not a JSON object");
     } else {
         read_fields(d, m, &raws);

@@ -10,7 +10,7 @@
 static bool read_integer(const struct ff_msgpack_item *item, uint64_t *out)
 {
     if (item->kind == FF_MSGPACK_DOUBLE) {
-        if (!(item->d >= 0 && item->d <= (double)FF_INTEGER_MAX))
+        if (item->count != 8 || !(item->d >= 0 && item->d <= (double)FF_INTEGER_MAX))
             return false;
         *out = (uint64_t)item->d;
         return (double)*out == item->d;
@@ -31,6 +31,37 @@ static bool read_number(const struct ff_msgpack_item *item, double *out)
            item->kind == FF_MSGPACK_INT;
 }
 
+/* {"epoch": "...", "offset": n} */
+static bool is_position(struct ff_slice map)
+{
+    struct ff_msgpack m = ff_msgpack_of(map);
+    struct ff_msgpack_item item;
+    bool has_epoch = false;
+    bool has_offset = false;
+    uint64_t offset;
+
+    if (ff_msgpack_take_item(&m, &item))
+        return false;
+    for (uint32_t left = item.count; left > 0; left--) {
+        struct ff_msgpack_item key;
+        struct ff_slice raw;
+        struct ff_msgpack value;
+        unsigned faults = 0;
+
+        if (ff_msgpack_take_item(&m, &key) || key.kind != FF_MSGPACK_STR ||
+            ff_msgpack_take(&m, &raw, &faults))
+            return false;
+        value = ff_msgpack_of(raw);
+        if (ff_msgpack_take_item(&value, &item))
+            return false;
+        if (ff_slice_is_equal(key.bytes, FF_SLICE("epoch")))
+            has_epoch = item.kind == FF_MSGPACK_STR && item.bytes.len > 0 && item.bytes.len <= 40;
+        if (ff_slice_is_equal(key.bytes, FF_SLICE("offset")))
+            has_offset = read_integer(&item, &offset);
+    }
+    return has_epoch && has_offset;
+}
+
 static bool read_value(enum ff_field_kind kind, const struct ff_msgpack_item *item,
                        struct ff_value *out)
 {
@@ -40,13 +71,15 @@ static bool read_value(enum ff_field_kind kind, const struct ff_msgpack_item *it
     case FF_KIND_NUMBER:
         return read_number(item, &out->number);
     case FF_KIND_STRING:
+    case FF_KIND_OPAQUE:
         out->text = item->bytes;
         return item->kind == FF_MSGPACK_STR;
     case FF_KIND_BOOL:
         out->flag = item->b;
         return item->kind == FF_MSGPACK_BOOL;
     case FF_KIND_SINCE:
-        return item->kind == FF_MSGPACK_MAP || read_integer(item, &out->integer);
+        return item->kind == FF_MSGPACK_MAP ? is_position(out->text)
+                                            : read_integer(item, &out->integer);
     case FF_KIND_OBJECT:
         return item->kind == FF_MSGPACK_MAP;
     case FF_KIND_ARRAY:
@@ -56,6 +89,17 @@ static bool read_value(enum ff_field_kind kind, const struct ff_msgpack_item *it
         return true;
     }
     FF_UNREACHABLE();
+}
+
+/* Of a type that is not taken only the id counts, and only if it is one. */
+static void read_id(struct ff_message *m, struct ff_slice raw)
+{
+    struct ff_msgpack at = ff_msgpack_of(raw);
+    struct ff_msgpack_item item;
+
+    if (ff_msgpack_take_item(&at, &item) == FF_OK &&
+        read_integer(&item, &m->values[FF_FIELD_ID].integer))
+        m->present |= 1ULL << FF_FIELD_ID;
 }
 
 static void read_field(struct ff_message *m, enum ff_field field, struct ff_slice raw,
@@ -81,25 +125,22 @@ static void read_field(struct ff_message *m, enum ff_field field, struct ff_slic
         ff_message_fail(m, FF_ERROR_MALFORMED, ff_field_fault(field));
 }
 
-/* The type, and where its fields are; a type that is not taken may still have an id. */
+/* The type, and where its fields are; NULL: it is malformed or not taken. */
 static const uint8_t *read_type(struct ff_decoder *d, struct ff_message *m, struct ff_msgpack *at,
                                 size_t *count)
 {
-    static const uint8_t only_id[] = {FF_FIELD_ID};
     struct ff_msgpack_item item;
-    const uint8_t *layout;
     uint64_t type;
 
+    *count = 0;
     if (ff_msgpack_take_item(at, &item) || !read_integer(&item, &type)) {
         ff_message_fail(m, FF_ERROR_MALFORMED, "a message begins with its type, an integer");
         return NULL;
     }
     m->type = type < FF_TYPES ? (unsigned)type : FF_TYPES;
-    layout = ff_layout(d->sender, m->type, count);
-    if (layout)
-        return layout;
-    *count = 1;
-    return only_id;
+    if (d->sender == FF_CLIENT && m->type == FF_TYPE_MESSAGE)
+        return NULL; /* plain mode's, which is JSON */
+    return ff_layout(d->sender, m->type, count);
 }
 
 void ff_decode_msgpack_message(struct ff_decoder *d, struct ff_message *m)
@@ -114,22 +155,28 @@ void ff_decode_msgpack_message(struct ff_decoder *d, struct ff_message *m)
         return;
     }
     layout = read_type(d, m, &at, &count);
-    if (!layout)
+    if (m->error)
         return;
     for (uint32_t i = 0; i + 1 < item.count; i++) {
         struct ff_slice raw;
         unsigned faults = 0;
+        enum ff_err err;
 
-        if (ff_msgpack_take(&at, &raw, &faults)) {
-            m->error = FF_ERROR_NONE; /* outweighs what was wrong with one field */
-            ff_message_fail(m, FF_ERROR_MALFORMED, "this is not MessagePack");
+        err = ff_msgpack_take(&at, &raw, &faults);
+        if (err) {
+            ff_message_fail(m, err == FF_ELIMIT ? FF_ERROR_BAD_CONTENT : FF_ERROR_MALFORMED,
+                            err == FF_ELIMIT ? ff_fault_text(FF_FAULT_DEEP)
+                                             : "this is not MessagePack");
+            d->rest = (struct ff_slice){at.end, 0};
             return;
         }
+        if (i == 0 && !layout)
+            read_id(m, raw);
         if (i < count && layout[i] != FF_FIELD_NONE)
             read_field(m, layout[i], raw, faults);
     }
     d->rest = (struct ff_slice){at.at, (size_t)(at.end - at.at)};
-    if (!ff_layout(d->sender, m->type, &count)) {
+    if (!layout) {
         ff_message_fail(m, FF_ERROR_NOT_FOUND, "this type of message is not taken here");
         return;
     }

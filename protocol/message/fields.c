@@ -10,12 +10,12 @@ void ff_message_reset(struct ff_message *m)
     m->error = FF_ERROR_NONE;
     m->reason = "";
     m->scratch_len = 0;
-    m->payload.bytes.at = NULL;
+    m->payload = (struct ff_payload){FF_PAYLOAD_JSON, {NULL, 0}};
 }
 
 void ff_message_fail(struct ff_message *m, enum ff_error error, const char *reason)
 {
-    if (m->error)
+    if (m->error && (error != FF_ERROR_MALFORMED || m->error == FF_ERROR_MALFORMED))
         return;
     m->error = error;
     m->reason = reason;
@@ -66,7 +66,8 @@ void ff_message_judge(struct ff_message *m, enum ff_sender sender)
         if (!is_good_value(m, checked[i]))
             ff_message_fail(m, FF_ERROR_MALFORMED, ff_field_fault(checked[i]));
     for (size_t i = 0; i < count; i++)
-        if (layout[i] == FF_FIELD_TOPIC && !ff_message_has(m, FF_FIELD_TOPIC))
+        if (layout[i] == FF_FIELD_TOPIC && m->type != FF_TYPE_MESSAGE &&
+            !ff_message_has(m, FF_FIELD_TOPIC))
             ff_message_fail(m, FF_ERROR_MALFORMED, "the field 'topic' is missing");
     if (m->type == FF_TYPE_PUBLISH && !m->payload.bytes.at)
         ff_message_fail(m, FF_ERROR_MALFORMED, "the field 'message' is missing");

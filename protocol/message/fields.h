@@ -18,7 +18,10 @@ struct ff_raw {
 /* Empties a message for the next one. */
 void ff_message_reset(struct ff_message *m);
 
-/* Notes the first thing that is wrong; later ones change nothing. */
+/*
+ * Notes the first thing that is wrong; later ones change nothing, but that
+ * MALFORMED outweighs all others: such a frame does nothing.
+ */
 void ff_message_fail(struct ff_message *m, enum ff_error error, const char *reason);
 
 /* "wrong kind" in words for this field. Static. */

@@ -226,8 +226,10 @@ static enum ff_err open_container(struct nest *nest, bool is_object, unsigned *f
 {
     unsigned i = nest->depth;
 
-    if (i == FF_JSON_NESTING_MAX)
-        return FF_EINVAL;
+    if (i == FF_JSON_NESTING_MAX) {
+        *faults |= FF_FAULT_DEEP;
+        return FF_ELIMIT;
+    }
     nest->bits[i / 64] &= ~(1ULL << (i % 64));
     nest->bits[i / 64] |= (uint64_t)is_object << (i % 64);
     if (++nest->depth > FF_DEPTH_MAX)
@@ -290,7 +292,7 @@ enum ff_err ff_json_take(struct ff_json *j, struct ff_slice *value, unsigned *fa
         }
     } while (!err && nest.depth);
     if (err)
-        return FF_EINVAL;
+        return err;
     value->len = (size_t)(j->at - value->at);
     ff_json_skip_space(j);
     return FF_OK;
@@ -447,7 +449,8 @@ char *ff_json_write_quoted(char *out, struct ff_slice text)
 
 /*
  * strtod() wants a NUL, and a number may be as long as a message. Digits past
- * 800 cannot change a double but for an exact tie, so they only count.
+ * 800 only matter where the others are an exact tie: then one more digit says
+ * that there was something.
  */
 static double read_double(struct ff_slice raw)
 {
@@ -457,6 +460,7 @@ static double read_double(struct ff_slice raw)
     long shift = 0;
     long exponent = 0;
     bool is_fraction = false;
+    bool is_sticky = false;
     size_t i = 0;
 
     for (; i < raw.len && (raw.at[i] | 32) != 'e'; i++) {
@@ -472,6 +476,7 @@ static double read_double(struct ff_slice raw)
                 shift -= is_fraction;
             } else {
                 shift += !is_fraction;
+                is_sticky |= c != '0';
             }
         } else {
             shift -= is_fraction;
@@ -479,6 +484,10 @@ static double read_double(struct ff_slice raw)
     }
     if (digits == 0)
         return raw.at[0] == '-' ? -0.0 : 0.0;
+    if (is_sticky) {
+        text[n++] = '1';
+        shift--;
+    }
     if (i < raw.len) {
         bool is_negative = raw.at[i + 1] == '-';
 
@@ -516,6 +525,32 @@ struct ff_number ff_json_number(struct ff_slice raw)
     return number;
 }
 
+/*
+ * The nearest 16-digit text is not always one that reads back, but a neighbour
+ * of it may be. Returns 0 if none is.
+ */
+static size_t write_neighbour(char *out, double d)
+{
+    char digits[32];
+    long long mantissa;
+    int exponent;
+
+    (void)snprintf(digits, sizeof(digits), "%.15e", fabs(d));
+    exponent = (int)strtol(strchr(digits, 'e') + 1, NULL, 10);
+    memmove(digits + 1, digits + 2, 15); /* the point out */
+    digits[16] = '\0';
+    mantissa = strtoll(digits, NULL, 10);
+    for (int step = -1; step <= 1; step += 2) {
+        (void)snprintf(digits, sizeof(digits), "%lld", mantissa + step);
+        if (strlen(digits) != 16)
+            continue;
+        (void)snprintf(out, 32, "%s%c.%se%d", d < 0 ? "-" : "", digits[0], digits + 1, exponent);
+        if (strtod(out, NULL) == d)
+            return strlen(out);
+    }
+    return 0;
+}
+
 size_t ff_json_write_double(char *out, double d)
 {
     /* Below the normal range 15 digits are not always a padded shorter form. */
@@ -525,7 +560,16 @@ size_t ff_json_write_double(char *out, double d)
     do {
         len = snprintf(out, 32, "%.*g", precision, d);
         FF_CHECK(len > 0 && len < 30);
-    } while (precision++ < 17 && strtod(out, NULL) != d);
+    } while (strtod(out, NULL) != d && precision++ < 17);
+    if (precision >= 17) {
+        char neighbour[32];
+        size_t size = write_neighbour(neighbour, d);
+
+        if (size) {
+            memcpy(out, neighbour, size);
+            return size;
+        }
+    }
     if (!strpbrk(out, ".e")) {
         memcpy(out + len, ".0", 3);
         len += 2;

@@ -20,7 +20,7 @@
 
 enum {
     FF_DEPTH_MAX = 24,          /* levels of a payload: `[[1]]` has two */
-    FF_JSON_NESTING_MAX = 1024, /* beyond it the scanner gives up: malformed */
+    FF_JSON_NESTING_MAX = 1024, /* beyond it the scanners do not read on */
 };
 
 /* Faults, as bits. */
@@ -51,7 +51,7 @@ static inline struct ff_json ff_json_of(struct ff_slice text)
 /*
  * Takes one value with the white space around it. FF_OK: `*value` is its raw
  * text, without that space, and faults are added to `*faults`. FF_EINVAL:
- * malformed.
+ * malformed. FF_ELIMIT: nested deeper than FF_JSON_NESTING_MAX, not read on.
  */
 FF_MUST_CHECK enum ff_err ff_json_take(struct ff_json *j, struct ff_slice *value, unsigned *faults);
 

@@ -71,6 +71,7 @@ static bool take_float(struct ff_msgpack *m, struct ff_msgpack_item *item, bool 
     float f;
 
     item->kind = FF_MSGPACK_DOUBLE;
+    item->count = is_double ? 8 : 4;
     if (!take_uint(m, is_double ? 8 : 4, &bits))
         return false;
     if (is_double) {
@@ -183,8 +184,10 @@ enum ff_err ff_msgpack_take(struct ff_msgpack *m, struct ff_slice *value, unsign
         if (depth)
             nest[depth - 1].left--;
         if (item.kind == FF_MSGPACK_ARRAY || item.kind == FF_MSGPACK_MAP) {
-            if (depth == FF_JSON_NESTING_MAX)
-                return FF_EINVAL;
+            if (depth == FF_JSON_NESTING_MAX) {
+                *faults |= FF_FAULT_DEEP;
+                return FF_ELIMIT;
+            }
             nest[depth].is_map = item.kind == FF_MSGPACK_MAP;
             nest[depth].left = (uint64_t)item.count * (nest[depth].is_map ? 2 : 1);
             if (++depth > FF_DEPTH_MAX)

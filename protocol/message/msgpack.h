@@ -28,7 +28,7 @@ enum ff_msgpack_kind {
     FF_MSGPACK_EXT,
 };
 
-/* One element's head; `bytes` of str, bin and ext, `count` of array and map. */
+/* One element's head; `bytes` of str, bin and ext, `count` of array and map, size of a float. */
 struct ff_msgpack_item {
     enum ff_msgpack_kind kind;
     uint32_t count;
@@ -59,7 +59,8 @@ FF_MUST_CHECK enum ff_err ff_msgpack_take_item(struct ff_msgpack *m, struct ff_m
 
 /*
  * Takes one whole value. FF_OK: `*value` is its range, faults are added to
- * `*faults`. FF_EINVAL: malformed.
+ * `*faults`. FF_EINVAL: malformed. FF_ELIMIT: nested deeper than
+ * FF_JSON_NESTING_MAX, not read on.
  */
 FF_MUST_CHECK enum ff_err ff_msgpack_take(struct ff_msgpack *m, struct ff_slice *value,
                                           unsigned *faults);

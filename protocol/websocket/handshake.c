@@ -21,7 +21,8 @@ const char *ff_subprotocol_name(enum ff_subprotocol subprotocol)
 
 bool ff_handshake_is_upgrade(const struct ff_http_head *head)
 {
-    return ff_http_find(head, "Upgrade", NULL) || ff_http_find(head, "Sec-WebSocket-Key", NULL);
+    return ff_http_has_token(head, "Upgrade", "websocket") ||
+           ff_http_find(head, "Sec-WebSocket-Key", NULL);
 }
 
 static bool refuse(struct ff_handshake *out, int status, const char *why)
@@ -112,6 +113,8 @@ bool ff_handshake_check(const struct ff_http_head *head, struct ff_handshake *ou
         return refuse(out, 400, "the Connection header does not say Upgrade");
     if (!take_single(head, "Sec-WebSocket-Version", &version))
         return refuse(out, 400, "more than one Sec-WebSocket-Version header");
+    if (!version.at)
+        return refuse(out, 400, "the Sec-WebSocket-Version header is missing");
     if (!ff_slice_is_equal(version, FF_SLICE("13")))
         return refuse(out, 426, "only WebSocket version 13 is spoken here");
     if (!take_single(head, "Sec-WebSocket-Key", &out->key) || !is_key(out->key))
