@@ -44,7 +44,7 @@ static void watch(struct conn *conn)
         return;
     if (!conn->is_peer_done && (conn->state != CONN_OPEN || !conn->pauses))
         events |= EV_READ;
-    if (conn->is_blocked || conn->wants_write)
+    if (conn->is_blocked || (conn->wants_write && (events & EV_READ)))
         events |= EV_WRITE;
     if ((conn->io.events & (EV_READ | EV_WRITE)) == events && ev_is_active(&conn->io))
         return;
@@ -81,7 +81,7 @@ static void drop_outbox(struct conn *conn)
     conn->outbox = NULL;
 }
 
-static void end_handshake(struct conn *conn)
+void conn_end_handshake(struct conn *conn)
 {
     if (conn->is_in_handshake)
         conn->net->handshakes--;
@@ -97,7 +97,7 @@ static void die(struct conn *conn)
     conn->state = CONN_DEAD;
     ev_io_stop(conn->net->loop.ev, &conn->io);
     wheel_stop(&conn->net->wheel, &conn->timer);
-    end_handshake(conn);
+    conn_end_handshake(conn);
     conn->transport->free(conn);
     drop_rest(conn);
     drop_outbox(conn);
@@ -188,8 +188,6 @@ static void read_input(struct conn *conn)
     size_t kept = conn->stash ? conn->stash->len : 0;
     long got = conn->transport->recv(conn, net->receive + kept, NET_RECEIVE_SIZE - kept);
 
-    if (conn->is_in_handshake && got > 0)
-        end_handshake(conn);
     if (conn->wants_write != (got == TRANSPORT_WRITE)) {
         conn->wants_write = got == TRANSPORT_WRITE;
         watch(conn);
@@ -436,9 +434,12 @@ static void set_blocked(struct conn *conn, bool is_blocked)
     if (conn->is_blocked == is_blocked)
         return;
     conn->is_blocked = is_blocked;
-    if (is_blocked)
-        conn->took_at = net_tick(conn->net);
     watch(conn);
+    if (!is_blocked)
+        return;
+    conn->took_at = net_tick(conn->net);
+    if (conn->state == CONN_OPEN)
+        conn->ops->blocked(conn);
 }
 
 bool conn_is_dry(struct conn *conn)
@@ -477,10 +478,11 @@ static bool flush_once(struct conn *conn, size_t *total)
     own = plan.bytes;
     if (conn->is_drying)
         (void)conn_is_dry(conn);
-    if (conn->state == CONN_OPEN && !plan_is_full(&plan))
+    if (conn->state == CONN_OPEN && !plan_is_full(&plan)) {
         conn->ops->collect(conn, &plan);
-    if (conn->state == CONN_DEAD || conn->state == CONN_LINGERING)
-        return false;
+        if (conn->state != CONN_OPEN) /* it was closed: the outbox may have moved */
+            return conn->state == CONN_CLOSING;
+    }
     if (plan.bytes == 0) {
         if (conn->is_drying && conn->state == CONN_OPEN)
             set_blocked(conn, true);
@@ -536,10 +538,15 @@ static void flush(struct conn *conn)
     }
 }
 
+void conn_flush_now(struct conn *conn)
+{
+    if (!conn->is_blocked)
+        flush(conn);
+}
+
 void conn_flush(struct conn *conn)
 {
     if (conn->is_fed_again)
         feed_stash(conn);
-    if (!conn->is_blocked)
-        flush(conn);
+    conn_flush_now(conn);
 }

@@ -36,6 +36,8 @@ struct conn_ops {
     void (*collect)(struct conn *conn, struct plan *plan);
     /* Of what collect added `len` octets were taken. */
     void (*taken)(struct conn *conn, size_t len);
+    /* The socket is full: what is collected next waits for it. */
+    void (*blocked)(struct conn *conn);
     /* The timer that conn_set_timer() set is due. */
     void (*timer)(struct conn *conn);
     /* The conversation is over; nothing more is collected or handed in. */
@@ -137,6 +139,12 @@ bool conn_is_dry(struct conn *conn);
 
 /* While open: `ops->timer` is called once after that time. */
 void conn_set_timer(struct conn *conn, uint64_t after_ms);
+
+/* In the middle of a long command: sends what the socket takes, without offering input. */
+void conn_flush_now(struct conn *conn);
+
+/* TLS: the handshake is done. */
+void conn_end_handshake(struct conn *conn);
 
 /* Offers kept input again if a pause is over, then sends what can be sent: the flush list's part. */
 void conn_flush(struct conn *conn);

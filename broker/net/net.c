@@ -12,7 +12,7 @@ enum ff_err net_init(struct net *net, loop_turn_fn *turn, void *arg)
 
     if (err)
         return err;
-    wheel_init(&net->wheel, net->loop.now_ms);
+    wheel_init(&net->wheel, &net->loop.now_ms);
     pool_init(&net->pool, POOL_KEEPS);
     ff_list_init(&net->flush);
     ff_list_init(&net->dead);

@@ -58,7 +58,7 @@ void net_bury(struct net *net);
 /* The present tick of the wheel: a clock of 10 ms in 32 bits. */
 static inline uint32_t net_tick(const struct net *net)
 {
-    return net->wheel.tick;
+    return wheel_now(&net->wheel);
 }
 
 #endif

@@ -245,13 +245,17 @@ void socket_set_low_water(int fd, int bytes)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
 }
 
-void socket_set_up(int fd, unsigned user_timeout_ms)
+void socket_set_user_timeout(int fd, unsigned ms)
+{
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+}
+
+void socket_set_up(int fd)
 {
     int on = 1;
 
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     socket_set_low_water(fd, SOCKET_LOW_WATER);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
 }
 
 void socket_reset(int fd)

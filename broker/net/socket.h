@@ -57,10 +57,13 @@ FF_MUST_CHECK enum ff_err socket_listen(struct address *address, int *fd);
 
 /*
  * Sets an accepted socket up: no delay, at most 16 KiB not yet sent in the
- * kernel (a stalled reader then holds 160 KiB there instead of 4 MiB), and
- * `user_timeout_ms` until unanswered bytes end it. Errors are of no importance.
+ * kernel (a stalled reader then holds 160 KiB there instead of 4 MiB). Errors
+ * are of no importance.
  */
-void socket_set_up(int fd, unsigned user_timeout_ms);
+void socket_set_up(int fd);
+
+/* How long bytes may stay unanswered until the kernel ends the connection. */
+void socket_set_user_timeout(int fd, unsigned ms);
 
 /* Octets that the kernel has taken but not yet sent; 0 where it cannot tell. */
 int socket_unsent(int fd);

@@ -145,6 +145,8 @@ static long tls_recv(struct conn *conn, uint8_t *out, size_t size)
     ERR_clear_error();
     errno = 0;
     got = SSL_read(tls->ssl, out, (int)size);
+    if (conn->is_in_handshake && SSL_is_init_finished(tls->ssl))
+        conn_end_handshake(conn);
     return got > 0 ? got : recv_result(tls, got);
 }
 

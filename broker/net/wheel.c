@@ -3,11 +3,12 @@
 
 #include "protocol/base/check.h"
 
-void wheel_init(struct wheel *wheel, uint64_t now_ms)
+void wheel_init(struct wheel *wheel, const uint64_t *now_ms)
 {
     wheel->tick = 0;
     wheel->count = 0;
-    wheel->start_ms = now_ms;
+    wheel->start_ms = *now_ms;
+    wheel->now_ms = now_ms;
     for (int level = 0; level < WHEEL_LEVELS; level++)
         for (int slot = 0; slot < WHEEL_SLOTS; slot++)
             ff_list_init(&wheel->slots[level][slot]);
@@ -30,11 +31,10 @@ void wheel_set(struct wheel *wheel, struct wheel_timer *timer, uint64_t after_ms
     uint64_t ticks = (after_ms + WHEEL_TICK_MS - 1) / WHEEL_TICK_MS;
 
     wheel_stop(wheel, timer);
-    if (ticks == 0)
-        ticks = 1;
     if (ticks > INT32_MAX)
         ticks = INT32_MAX;
-    timer->due = wheel->tick + (uint32_t)ticks;
+    /* One more, because the present tick has begun already: never early. */
+    timer->due = wheel_now(wheel) + (uint32_t)ticks + 1;
     place(wheel, timer);
     wheel->count++;
 }
@@ -65,9 +65,9 @@ static void cascade(struct wheel *wheel)
     }
 }
 
-void wheel_advance(struct wheel *wheel, uint64_t now_ms)
+void wheel_advance(struct wheel *wheel)
 {
-    uint32_t to = (uint32_t)((now_ms - wheel->start_ms) / WHEEL_TICK_MS);
+    uint32_t to = wheel_now(wheel);
 
     while (wheel->tick != to) {
         struct ff_list *slot;

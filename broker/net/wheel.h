@@ -5,7 +5,7 @@
  * (Varghese and Lauck, 1987, scheme 7.) Setting and stopping are O(1) and
  * cannot fail; a timer fires in the tick it is due or, when the loop was busy,
  * later, never earlier. Time is an argument: milliseconds of any clock that
- * only goes forward.
+ * only goes forward, read through a pointer.
  */
 #ifndef NET_WHEEL_H
 #define NET_WHEEL_H
@@ -29,17 +29,25 @@ struct wheel {
     uint32_t tick; /* all timers due up to here have fired */
     uint32_t count;
     uint64_t start_ms;
+    const uint64_t *now_ms; /* the clock, as the loop last read it */
     struct ff_list slots[WHEEL_LEVELS][WHEEL_SLOTS];
 };
 
-void wheel_init(struct wheel *wheel, uint64_t now_ms);
+/* `now_ms` is read whenever a timer is set. */
+void wheel_init(struct wheel *wheel, const uint64_t *now_ms);
+
+/* The present tick: a clock of 10 ms in 32 bits. */
+static inline uint32_t wheel_now(const struct wheel *wheel)
+{
+    return (uint32_t)((*wheel->now_ms - wheel->start_ms) / WHEEL_TICK_MS);
+}
 
 static inline void wheel_timer_init(struct wheel_timer *timer, wheel_fn *fire)
 {
     *timer = (struct wheel_timer){.fire = fire};
 }
 
-/* Fires `after_ms` from the wheel's present tick; a set timer is moved. */
+/* Fires `after_ms` from now; a set timer is moved. */
 void wheel_set(struct wheel *wheel, struct wheel_timer *timer, uint64_t after_ms);
 
 /* A timer that is not set may be stopped, too. */
@@ -50,8 +58,8 @@ static inline bool wheel_is_set(const struct wheel_timer *timer)
     return ff_list_is_in(&timer->node);
 }
 
-/* Fires all that is due. A callback may set and stop any timer. */
-void wheel_advance(struct wheel *wheel, uint64_t now_ms);
+/* Fires all that is due by the clock. A callback may set and stop any timer. */
+void wheel_advance(struct wheel *wheel);
 
 /* How long the loop may sleep, at most `max_ms`: to the next tick with something in it. */
 uint64_t wheel_wait_ms(const struct wheel *wheel, uint64_t now_ms, uint64_t max_ms);

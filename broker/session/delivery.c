@@ -37,6 +37,30 @@ static void rest_at_head(struct subscription *s)
     link_move(s, PART_ACTIVE);
 }
 
+static void on_overrun(void *arg, struct subscription *s)
+{
+    struct session *session = s->owner;
+    struct ff_slice name = topic_name(router_topic_of(s));
+
+    (void)arg;
+    LOG_EVENT(LOG_WARN, "slow_consumer_closed", LOG_NUM("connection", session->tag),
+              LOG_SLICE("topic", name));
+    session_close(session, FF_CLOSE_SLOW_CONSUMER, "over max_buffered, %u bytes, of topic %.*s",
+                  s->link->log->max_buffered, (int)name.len, name.at);
+}
+
+void delivery_blocked(struct conn *conn)
+{
+    struct session *session = session_of(conn);
+
+    for (struct ff_list *node = session->pending.next; node != &session->pending;
+         node = node->next) {
+        struct subscription *s = FF_CONTAINER(node, struct subscription, pending);
+
+        link_move(s, s->rate ? PART_TIMED : PART_WAITING);
+    }
+}
+
 void delivery_collect(struct conn *conn, struct plan *plan)
 {
     struct session *session = session_of(conn);
@@ -51,8 +75,15 @@ void delivery_collect(struct conn *conn, struct plan *plan)
         size_t room = plan->max_bytes - plan->bytes;
 
         node = node->next;
-        if (!s->rate && cursor_is_behind_tail(&s->cursor, s->link->log) && !conn_is_dry(conn))
-            continue;
+        if (!s->rate && cursor_is_behind_tail(&s->cursor, s->link->log)) {
+            if (s->overflow == OVERFLOW_CLOSE) {
+                scratch->count = 0;
+                on_overrun(session->gateway, s);
+                return;
+            }
+            if (!conn_is_dry(conn))
+                continue;
+        }
         part->gap = scratch->gaps[scratch->count];
         if (subscription_collect(s, session->tag, plan, room < PART_MAX ? room : PART_MAX, part))
             scratch->count++;
@@ -120,18 +151,6 @@ static bool on_ready(void *arg, struct subscription *s)
     link_set_pending(s, &session->pending);
     conn_mark(&session->conn);
     return !session->conn.is_blocked;
-}
-
-static void on_overrun(void *arg, struct subscription *s)
-{
-    struct session *session = s->owner;
-    struct ff_slice name = topic_name(router_topic_of(s));
-
-    (void)arg;
-    LOG_EVENT(LOG_WARN, "slow_consumer_closed", LOG_NUM("connection", session->tag),
-              LOG_SLICE("topic", name));
-    session_close(session, FF_CLOSE_SLOW_CONSUMER, "over max_buffered, %u bytes, of topic %.*s",
-                  s->link->log->max_buffered, (int)name.len, name.at);
 }
 
 static void on_skipped(void *arg, struct subscription *s, uint64_t count)

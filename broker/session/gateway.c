@@ -271,24 +271,36 @@ void gateway_release_address(struct gateway *gateway, struct address_count *entr
     ff_mem_free(entry);
 }
 
+/* Makes room among the half-open ones; false while all of them are young. */
+static bool drop_oldest(struct gateway *gateway, bool in_tls_handshake)
+{
+    const struct net *net = &gateway->worker->net;
+
+    for (struct ff_list *node = gateway->half_open.next; node != &gateway->half_open;
+         node = node->next) {
+        struct session *session = FF_CONTAINER(node, struct session, half_open);
+
+        if (in_tls_handshake && !session->conn.is_in_handshake)
+            continue;
+        if (net_tick(net) - session->accepted_at < HALF_OPEN_MIN_TICKS)
+            return false;
+        conn_abort(&session->conn);
+        return true;
+    }
+    return false;
+}
+
 static bool can_accept(void *arg, const struct listener *listener)
 {
     struct gateway *gateway = arg;
     const struct settings *settings = gateway->settings;
     const struct net *net = &gateway->worker->net;
-    struct session *oldest;
 
     if (net->connections >= settings->max_connections + SPARE_CONNECTIONS)
         return false;
     if (listener->is_tls && net->handshakes >= NET_MAX_HANDSHAKES)
-        return false;
-    if (gateway->half_open_count < settings->max_half_open)
-        return true;
-    oldest = FF_CONTAINER(gateway->half_open.next, struct session, half_open);
-    if (net_tick(net) - oldest->conn.sent_at < HALF_OPEN_MIN_TICKS)
-        return false;
-    conn_abort(&oldest->conn);
-    return true;
+        return drop_oldest(gateway, true);
+    return gateway->half_open_count < settings->max_half_open || drop_oldest(gateway, false);
 }
 
 static void accepted(void *arg, const struct listener *listener, int fd,

@@ -37,6 +37,8 @@ void session_hello(struct session *session, const struct ff_message *m)
                                : wanted > HEARTBEAT_MOST_S ? HEARTBEAT_MOST_S
                                                            : (uint16_t)wanted;
         heartbeat_start(session);
+        socket_set_user_timeout(conn_fd(&session->conn),
+                                session->heartbeat_s * (unsigned)HEARTBEAT_LOST_MS);
     }
     if (session->mode == SESSION_TYPED)
         session_welcome(session, session_ticket(session, m));

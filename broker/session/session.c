@@ -9,7 +9,7 @@
 #include "protocol/base/mem.h"
 #include "protocol/message/decode.h"
 
-enum { MINUTE_TICKS = 6000, SECOND_TICKS = 100, USER_TIMEOUT_INTERVALS_10 = 25 };
+enum { MINUTE_TICKS = 6000, SECOND_TICKS = 100 };
 
 static size_t on_input(struct conn *conn, uint8_t *bytes, size_t len);
 
@@ -31,18 +31,21 @@ static void on_end(struct conn *conn)
 {
     struct session *session = session_of(conn);
 
-    session_unsubscribe_all(session);
+    /* A command may be under way: what it works with is freed when the turn ends. */
+    session_leave_all(session);
     gateway_forget(session->gateway, session);
-    ff_reader_deinit(&session->reader);
     bucket_free(session->bucket);
     session->bucket = NULL;
-    ff_mem_free(session->plain_topic);
-    session->plain_topic = NULL;
 }
 
 static void on_free(struct conn *conn)
 {
-    ff_mem_free(session_of(conn));
+    struct session *session = session_of(conn);
+
+    session_free_all(session);
+    ff_reader_deinit(&session->reader);
+    ff_mem_free(session->plain_topic);
+    ff_mem_free(session);
 }
 
 static const struct conn_ops ops = {
@@ -50,6 +53,7 @@ static const struct conn_ops ops = {
     .collect = delivery_collect,
     .taken = delivery_taken,
     .timer = on_timer,
+    .blocked = delivery_blocked,
     .end = on_end,
     .free = on_free,
 };
@@ -106,12 +110,14 @@ void session_accept(struct gateway *gateway, const struct listener *listener, in
         socket_reset(fd);
         return;
     }
-    socket_set_up(fd, settings->heartbeat_s * 100 * USER_TIMEOUT_INTERVALS_10);
+    socket_set_up(fd);
+    socket_set_user_timeout(fd, settings->heartbeat_s * HEARTBEAT_LOST_MS);
     session->gateway = gateway;
     session->heartbeat_s = (uint16_t)settings->heartbeat_s;
     ff_list_init(&session->subscriptions);
     ff_list_init(&session->pending);
     conn_init(&session->conn, &gateway->worker->net, &ops, fd, tls);
+    session->accepted_at = net_tick(session->conn.net);
     conn_set_timer(&session->conn, settings->handshake_ms);
     session->refusal = (uint8_t)judge_newcomer(gateway, session, peer);
 }
@@ -321,8 +327,11 @@ static void typed_message(struct session *session, enum ff_opcode opcode, struct
         session_malformed(session, (struct ticket){.session_tag = session->tag}, reason);
         return;
     }
-    while (conn_is_open(&session->conn) && ff_decode_next(&decoder, gateway->message))
+    while (conn_is_open(&session->conn) && ff_decode_next(&decoder, gateway->message)) {
         session_handle(session, gateway->message);
+        if (conn_owed(&session->conn) > OUTBOX_PAUSE) /* a batch may be owed more than the outbox */
+            conn_flush_now(&session->conn);
+    }
 }
 
 /* Pings, pongs and closes have a limit of their own: they cost, and carry nothing. */
@@ -423,6 +432,8 @@ static size_t on_input(struct conn *conn, uint8_t *bytes, size_t len)
         on_event(session, &event);
         if (conn_is_open(conn))
             ff_reader_release(&session->reader);
+        else
+            ff_reader_deinit(&session->reader);
     }
     return at;
 }

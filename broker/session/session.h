@@ -20,6 +20,7 @@ enum session_mode { SESSION_HTTP, SESSION_TYPED, SESSION_PLAIN, SESSION_ECHO };
 
 enum {
     CLOSE_AFTER_ERRORS = 10, /* malformed messages in a minute */
+    HEARTBEAT_LOST_MS = 2500, /* for each second of the interval */
     REASON_MAX = 256,
 };
 
@@ -40,6 +41,7 @@ struct session {
     char *plain_topic;            /* plain mode: what it is subscribed to */
     uint64_t id;                  /* public, random */
     uint32_t tag;
+    uint32_t accepted_at;         /* tick */
     uint32_t scanned;             /* octets of the HTTP head already looked at */
     uint32_t errors_at;           /* tick of the first malformed message of this minute */
     uint32_t control_at;          /* tick of the first control frame of this second */
@@ -102,7 +104,10 @@ void session_welcome(struct session *session, struct ticket ticket);
 
 /* subscribe.c: by the broker itself (plain mode); false: the session was closed. */
 bool session_subscribe_plain(struct session *session);
-void session_unsubscribe_all(struct session *session);
+
+/* The session is over: its subscriptions end at once, their memory is freed later. */
+void session_leave_all(struct session *session);
+void session_free_all(struct session *session);
 
 /* The subscription to a topic or filter, or NULL. */
 struct subscription *session_find(const struct session *session, struct ff_slice topic);
@@ -127,6 +132,7 @@ void heartbeat_timer(struct session *session);
 /* delivery.c */
 void delivery_collect(struct conn *conn, struct plan *plan);
 void delivery_taken(struct conn *conn, size_t len);
+void delivery_blocked(struct conn *conn);
 extern const struct router_ops delivery_router_ops;
 struct delivery_scratch *delivery_scratch_new(void);
 

@@ -42,36 +42,56 @@ static void tell_skipped(struct session *session, struct subscription *s, bool k
         delivery_router_ops.skipped(session->gateway, s, skipped);
 }
 
+/* What a part counts about its members depends on these two: out, change, back. */
+static void change_rules(struct subscription *s, const struct ff_message *m)
+{
+    enum link_part part = (enum link_part)s->part;
+
+    link_move(s, PART_ACTIVE);
+    if (ff_message_has(m, FF_FIELD_OVERFLOW))
+        (void)overflow_find(m->values[FF_FIELD_OVERFLOW].text, &s->overflow);
+    if (ff_message_has(m, FF_FIELD_ECHO))
+        s->no_echo = !m->values[FF_FIELD_ECHO].flag;
+    link_move(s, part);
+}
+
+static enum ff_err change_rate(struct session *session, struct subscription *s, double per_second)
+{
+    struct router *router = &session->gateway->router;
+    bool was_paused = s->rate && s->rate->per_second <= 0;
+    bool was_timed = s->part == PART_TIMED;
+    enum ff_err err;
+
+    tell_skipped(session, s, true);
+    if (!conn_is_open(&session->conn))
+        return FF_OK;
+    err = rate_set(router, s, per_second);
+    if (err)
+        return err;
+    if (per_second == 0) {
+        link_set_pending(s, NULL);
+        link_move(s, PART_TIMED);
+    } else if (was_timed && (was_paused || per_second < 0)) {
+        link_move(s, PART_ACTIVE); /* the newest goes at once, after its GAP */
+        router_ready(router, s);
+    } else if (was_timed) {
+        (void)rate_admit(s);
+    }
+    return FF_OK;
+}
+
 /* Fields that are there change the subscription, the others stay as they are. */
 static enum ff_err apply(struct session *session, struct subscription *s,
                          const struct ff_message *m)
 {
-    bool is_timed = s->part == PART_TIMED;
     enum ff_err err = FF_OK;
 
-    if (ff_message_has(m, FF_FIELD_OVERFLOW)) {
-        enum link_part part = (enum link_part)s->part;
-
-        link_move(s, PART_ACTIVE); /* what a part counts depends on the rule */
-        (void)overflow_find(m->values[FF_FIELD_OVERFLOW].text, &s->overflow);
-        link_move(s, part);
-    }
-    if (ff_message_has(m, FF_FIELD_ECHO)) {
-        enum link_part part = (enum link_part)s->part;
-
-        link_move(s, PART_ACTIVE);
-        s->no_echo = !m->values[FF_FIELD_ECHO].flag;
-        link_move(s, part);
-    }
-    if (ff_message_has(m, FF_FIELD_RATE)) {
-        tell_skipped(session, s, true);
-        err = rate_set(&session->gateway->router, s, m->values[FF_FIELD_RATE].number);
-        if (!err && is_timed && !(s->rate && s->rate->per_second <= 0)) { /* the newest goes at once, after its GAP */
-            link_move(s, PART_ACTIVE);
-            router_ready(&session->gateway->router, s);
-        }
-    }
-    router_touch(&session->gateway->router, s);
+    if (ff_message_has(m, FF_FIELD_OVERFLOW) || ff_message_has(m, FF_FIELD_ECHO))
+        change_rules(s, m);
+    if (ff_message_has(m, FF_FIELD_RATE))
+        err = change_rate(session, s, m->values[FF_FIELD_RATE].number);
+    if (s->link)
+        router_touch(&session->gateway->router, s);
     return err;
 }
 
@@ -129,15 +149,19 @@ static struct subscription *make(struct session *session, struct ticket ticket, 
     return s;
 }
 
+/* Out of its topic; the memory stays. */
+static void leave(struct session *session, struct subscription *s)
+{
+    if (!s->link)
+        return;
+    session->filter_count -= router_topic_of(s)->is_filter;
+    session->subscription_count--;
+    engine_unsubscribe(session->gateway->engine, s);
+}
+
 static void discard(struct session *session, struct subscription *s)
 {
-    if (s->link) {
-        bool is_filter = router_topic_of(s)->is_filter;
-
-        engine_unsubscribe(session->gateway->engine, s);
-        session->filter_count -= is_filter;
-        session->subscription_count--;
-    }
+    leave(session, s);
     ff_list_remove(&s->node);
     ff_mem_free(s);
 }
@@ -233,12 +257,22 @@ void session_unsubscribe(struct session *session, const struct ff_message *m)
     acknowledge(session, ticket, name);
 }
 
-void session_unsubscribe_all(struct session *session)
+static struct subscription *first_of(struct session *session)
 {
-    struct ff_list *node;
+    return FF_CONTAINER(session->subscriptions.next, struct subscription, node);
+}
 
-    while ((node = session->subscriptions.next) != &session->subscriptions)
-        discard(session, FF_CONTAINER(node, struct subscription, node));
+void session_leave_all(struct session *session)
+{
+    for (struct ff_list *node = session->subscriptions.next; node != &session->subscriptions;
+         node = node->next)
+        leave(session, FF_CONTAINER(node, struct subscription, node));
+}
+
+void session_free_all(struct session *session)
+{
+    while (!ff_list_is_empty(&session->subscriptions))
+        discard(session, first_of(session));
 }
 
 bool session_subscribe_plain(struct session *session)

@@ -89,7 +89,9 @@ static size_t choose_block(const struct log *log, size_t size)
 
     if (size > FRAME_OWN_SEGMENT)
         return pool_round(least & ~(size_t)3);
-    if (log->last && block <= block_size(log->last))
+    /* Twice the last one, but not twice one that a large frame has to itself. */
+    if (log->last && log->last->size <= SEGMENT_LARGEST && block <= block_size(log->last) &&
+        log->last->used <= FRAME_OWN_SEGMENT * log->last->count)
         block = block_size(log->last) * 2;
     while (block < least)
         block *= 2;

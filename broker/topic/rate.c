@@ -34,8 +34,11 @@ static void on_timer(struct wheel_timer *timer)
         return;
     }
     if (rate->skipped && rate_can_tell(rate)) {
-        router_tell_skipped(rate->router, s, rate->skipped);
+        uint64_t skipped = rate->skipped;
+
         rate_told(rate);
+        router_tell_skipped(rate->router, s, skipped); /* may end the session, and this */
+        return;
     }
     set_tell_timer(rate);
 }
@@ -59,6 +62,8 @@ enum ff_err rate_set(struct router *router, struct subscription *s, double per_s
     }
     rate->per_second = per_second;
     rate->due_ms = now_ms(rate);
+    if (per_second > 0 && rate->sent_ms > 0) /* a faster rate counts from the last message, too */
+        rate->due_ms = rate->sent_ms + 1000.0 / per_second;
     return FF_OK;
 }
 
@@ -90,12 +95,13 @@ void rate_sent(struct subscription *s)
     struct rate *rate = s->rate;
     double interval;
 
+    rate->sent_ms = now_ms(rate);
     if (rate->per_second <= 0)
         return;
     interval = 1000.0 / rate->per_second;
     /* By the interval, so that the ticks of a clock add up to no drift. */
     rate->due_ms += interval;
-    if (rate->due_ms < now_ms(rate))
+    if (rate->due_ms < now_ms(rate) - 2 * WHEEL_TICK_MS)
         rate->due_ms = now_ms(rate) + interval;
     wheel_stop(router_wheel(rate->router), &rate->timer);
     set_tell_timer(rate);
@@ -115,19 +121,28 @@ void rate_told(struct rate *rate)
 uint64_t rate_take_skipped(struct subscription *s, uint32_t own_tag, bool keep_newest)
 {
     const struct log *log = s->link->log;
-    uint64_t before = s->cursor.number;
-    uint64_t skipped = s->rate->skipped;
+    uint64_t skipped = s->rate->skipped + rate_catch_up(&s->cursor, log);
+    struct cursor newest = s->cursor;
 
-    if (cursor_is_behind_tail(&s->cursor, log))
-        cursor_to_tail(&s->cursor, log);
-    if (keep_newest) {
-        if (cursor_to_newest(&s->cursor, log, s->no_echo ? own_tag : 0))
-            skipped += s->cursor.number - before;
-    } else {
+    /* Own messages that it does not want are no gap by themselves. */
+    if (cursor_to_newest(&newest, log, s->no_echo ? own_tag : 0))
+        skipped += newest.number + !keep_newest - s->cursor.number;
+    if (keep_newest)
+        s->cursor = newest;
+    else
         cursor_to_head(&s->cursor, log);
-        skipped += s->cursor.number - before;
-    }
+    s->rate->skipped = 0;
     if (skipped)
         rate_told(s->rate);
     return skipped;
+}
+
+uint64_t rate_catch_up(struct cursor *cursor, const struct log *log)
+{
+    uint64_t before = cursor->number;
+
+    if (!cursor_is_behind_tail(cursor, log))
+        return 0;
+    cursor_to_tail(cursor, log);
+    return cursor->number - before;
 }

@@ -25,6 +25,7 @@ struct rate {
     struct subscription *subscription;
     double per_second; /* 0: paused */
     double due_ms;     /* the next message may go from here on */
+    double sent_ms;    /* when the last one went, 0: none did */
     uint64_t skipped;  /* passed over and not yet told */
     uint64_t told_ms;  /* when the last GAP went, 0: never */
 };
@@ -48,6 +49,9 @@ bool rate_can_tell(const struct rate *rate);
 
 /* Counts what was passed over as told. */
 void rate_told(struct rate *rate);
+
+/* Moves a cursor that the tail has passed up to it; returns the messages that are gone. */
+uint64_t rate_catch_up(struct cursor *cursor, const struct log *log);
 
 /*
  * All that was passed over so far, up to the newest message (`keep_newest`: not

@@ -9,6 +9,7 @@ enum {
     MIN_PINNED = 4 * 1024 * 1024,
     GROWTH = 8, /* a payload in the other encoding, at most: "-32," for one octet, floats */
     GROWTH_ROOM = 1024,
+    RELIEVE_MS = 20, /* it walks all topics */
 };
 
 static const struct topic_rule no_rule = {.overflow = OVERFLOW_SKIP};
@@ -328,7 +329,7 @@ static void commit(struct router *router, const struct rendering *r, struct topi
         delivery = delivery_for(r, to, encoding);
         ff_delivery_write(log_reserved(&log->log), encoding, &delivery);
         log_commit(&log->log, ff_delivery_size(encoding, &delivery), r->p->tag,
-                   router->wheel->tick);
+                   wheel_now(router->wheel));
         log->is_dirty = true;
         touch(router, log);
         receipt->receivers += link_count(&log->link);
@@ -450,8 +451,10 @@ static void relieve(struct router *router)
     struct ff_map_node *node = NULL;
     uint64_t longest = 0;
 
-    if (ff_mem_live_bytes() <= router->limits.max_memory / 10 * 9)
+    if (ff_mem_live_bytes() <= router->limits.max_memory / 10 * 9 ||
+        *router->now_ms - router->relieved_ms < RELIEVE_MS)
         return;
+    router->relieved_ms = *router->now_ms;
     while ((node = ff_map_next(&router->topics, node))) {
         struct topic *topic = FF_CONTAINER(node, struct topic, node);
 

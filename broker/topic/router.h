@@ -50,6 +50,7 @@ struct router {
     struct topic_log *settling;
     struct ff_buf spare[FF_ENCODINGS]; /* payloads rewritten for the other encoding */
     uint64_t published;
+    uint64_t relieved_ms;              /* when memory was last looked for */
 };
 
 struct router_env {

@@ -53,12 +53,12 @@ static bool target_newest(struct subscription *s, uint32_t skip_tag, struct part
 {
     const struct log *log = s->link->log;
     uint64_t before = part->target.number;
+    uint64_t gone = rate_catch_up(&part->target, log);
     uint64_t skipped;
 
-    if (cursor_is_behind_tail(&part->target, log))
-        cursor_to_tail(&part->target, log);
     if (!cursor_to_newest(&part->target, log, skip_tag)) {
-        s->cursor = part->target; /* only own ones: nothing to send, no gap */
+        s->cursor = part->target; /* only own ones are left: nothing to send */
+        s->rate->skipped += gone;
         return false;
     }
     part->is_moved = true;
@@ -109,8 +109,12 @@ bool subscription_collect(struct subscription *s, uint32_t own_tag, struct plan 
         plan_add(plan, part->gap, part->gap_len);
     if (plan->count < PLAN_IOVECS)
         part->range_len = cursor_collect(&part->target, log, skip_tag, plan, max);
-    if (!part->is_moved)
+    if (!part->is_moved) {
+        uint64_t before = s->cursor.position;
+
         s->cursor = part->target; /* over frames of its own, if it wants no echo */
+        link_note_progress(s, before);
+    }
     FF_CHECK(part->range_len || part->gap_len || s->cursor.position == log->head);
     return (size_t)plan->count > gap_at;
 }

@@ -25,10 +25,11 @@ uint64_t worker_turn(void *arg)
     bool is_more;
 
     /* After the sockets were read: clocks judge what has come, not what is about to. */
-    wheel_advance(&net->wheel, net->loop.now_ms);
+    wheel_advance(&net->wheel);
     worker->ops->route(worker->arg);
     is_more = !net_flush(net, WORKER_SLICE_US);
     is_more |= worker->ops->settle(worker->arg);
+    is_more |= !ff_list_is_empty(&net->flush); /* closed while settling */
     net_bury(net);
     return is_more ? 0 : wheel_wait_ms(&net->wheel, loop_clock_us() / 1000, WORKER_SLEEP_MS);
 }

@@ -354,7 +354,7 @@ static bool flush_once(struct peer *peer)
 
 static void turn(void)
 {
-    wheel_advance(&world.wheel, world.now_ms);
+    wheel_advance(&world.wheel);
     router_walk(&world.router);
     for (int i = 0; i < PEERS; i++) {
         struct peer *peer = &world.peers[i];
@@ -506,7 +506,7 @@ static void set_up(void)
                              .ops = &ops};
 
     pool_init(&world.pool, 1 << 20);
-    wheel_init(&world.wheel, 0);
+    wheel_init(&world.wheel, &world.now_ms);
     assert_int_equal(router_init(&world.router, &env, &limits), FF_OK);
     world.dice.state = seed;
     for (uint32_t i = 0; i < TOPICS; i++) {
