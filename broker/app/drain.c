@@ -49,7 +49,7 @@ static void close_some(struct drain *drain, bool is_last)
 
     while (drain->next_slot < gateway->slot_count &&
            (is_last || drain->visited < drain->to_close)) {
-        struct session *session = gateway->slots[drain->next_slot].session;
+        struct session *session = gateway_at(gateway, drain->next_slot);
 
         if (session && !is_last && session_buffered(session) > 0 &&
             session->conn.net->loop.now_ms < drain->end_ms) {

@@ -98,12 +98,12 @@ static void die(struct conn *conn)
     ev_io_stop(conn->net->loop.ev, &conn->io);
     wheel_stop(&conn->net->wheel, &conn->timer);
     conn_end_handshake(conn);
-    conn->transport->free(conn);
+    conn_transport(conn)->free(conn);
     drop_rest(conn);
     drop_outbox(conn);
     ff_mem_free(conn->stash);
     conn->stash = NULL;
-    ff_list_remove(&conn->closing);
+    ff_list_remove(&conn->group);
     ff_list_remove(&conn->link);
     ff_list_append(&conn->net->dead, &conn->link);
 }
@@ -186,7 +186,7 @@ static void read_input(struct conn *conn)
 {
     struct net *net = conn->net;
     size_t kept = conn->stash ? conn->stash->len : 0;
-    long got = conn->transport->recv(conn, net->receive + kept, NET_RECEIVE_SIZE - kept);
+    long got = conn_transport(conn)->recv(conn, net->receive + kept, NET_RECEIVE_SIZE - kept);
 
     if (conn->wants_write != (got == TRANSPORT_WRITE)) {
         conn->wants_write = got == TRANSPORT_WRITE;
@@ -231,7 +231,6 @@ static void on_io(struct ev_loop *ev, ev_io *watcher, int events)
 void conn_init(struct conn *conn, struct net *net, const struct conn_ops *ops, int fd, void *tls)
 {
     *conn = (struct conn){.ops = ops, .net = net, .tls = tls};
-    conn->transport = tls ? &transport_tls : &transport_tcp;
     conn->is_in_handshake = tls != NULL;
     net->handshakes += tls != NULL;
     net->connections++;
@@ -343,8 +342,8 @@ void conn_finish(struct conn *conn, const void *bytes, size_t len)
         return;
     }
     conn->state = CONN_CLOSING;
-    ff_list_append(&conn->net->closing, &conn->closing);
     end(conn);
+    ff_list_append(&conn->net->closing, &conn->group);
     ff_mem_free(conn->stash);
     conn->stash = NULL;
     wheel_set(&conn->net->wheel, &conn->timer, conn->net->close_ms);
@@ -387,7 +386,7 @@ static void plan_own(const struct conn *conn, struct plan *plan)
 
     plan->count = 0;
     plan->bytes = 0;
-    plan->max_bytes = conn->transport->max_send;
+    plan->max_bytes = conn_transport(conn)->max_send;
     if (rest && rest->len)
         plan_add(plan, rest->bytes + rest->start, rest->len);
     if (rest && rest->pinned.len)
@@ -444,7 +443,7 @@ static void set_blocked(struct conn *conn, bool is_blocked)
 
 bool conn_is_dry(struct conn *conn)
 {
-    bool is_dry = !conn->transport->is_holding(conn) && socket_unsent(conn_fd(conn)) == 0;
+    bool is_dry = !conn_transport(conn)->is_holding(conn) && socket_unsent(conn_fd(conn)) == 0;
 
     if (conn->is_drying == !is_dry)
         return is_dry;
@@ -463,7 +462,7 @@ static void finish_flush(struct conn *conn)
         lose(conn);
         return;
     }
-    conn->transport->shutdown(conn);
+    conn_transport(conn)->shutdown(conn);
     conn->state = CONN_LINGERING;
 }
 
@@ -490,7 +489,7 @@ static bool flush_once(struct conn *conn, size_t *total)
             finish_flush(conn);
         return false;
     }
-    sent = conn->transport->send(conn, plan.iov, plan.count);
+    sent = conn_transport(conn)->send(conn, plan.iov, plan.count);
     if (sent == TRANSPORT_GONE) {
         lose(conn);
         return false;
@@ -503,7 +502,7 @@ static bool flush_once(struct conn *conn, size_t *total)
     sent = sent < 0 ? 0 : sent;
     /* Before `taken`, which marks the connection again if more is owed. */
     set_blocked(conn, ((size_t)sent < plan.bytes && (size_t)sent < plan.max_bytes) ||
-                          conn->transport->is_holding(conn) || conn->is_drying);
+                          conn_transport(conn)->is_holding(conn) || conn->is_drying);
     if (plan.bytes > own)
         conn->ops->taken(conn, take_own(conn, (size_t)sent));
     else
@@ -520,7 +519,7 @@ static void flush(struct conn *conn)
 
     if (conn->state == CONN_DEAD || conn->state == CONN_LINGERING)
         return;
-    pushed = conn->transport->push(conn);
+    pushed = conn_transport(conn)->push(conn);
     if (pushed == TRANSPORT_GONE) {
         lose(conn);
         return;

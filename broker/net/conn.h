@@ -40,7 +40,7 @@ struct conn_ops {
     void (*blocked)(struct conn *conn);
     /* The timer that conn_set_timer() set is due. */
     void (*timer)(struct conn *conn);
-    /* The conversation is over; nothing more is collected or handed in. */
+    /* The conversation is over; nothing more is collected or handed in; `group` is left. */
     void (*end)(struct conn *conn);
     /* Frees the object around the connection. */
     void (*free)(struct conn *conn);
@@ -54,14 +54,13 @@ enum { PAUSE_OUTBOX = 1, PAUSE_RATE = 2, PAUSE_OWNER = 4 };
 struct conn {
     ev_io io;
     const struct conn_ops *ops;
-    const struct transport *transport;
     struct net *net;
     void *tls;             /* the TLS transport's own */
     struct outbox *outbox; /* NULL while nothing is owed */
     struct rest *rest;     /* NULL while no frame is cut */
     struct stash *stash;   /* input read but not consumed, or NULL */
     struct ff_list link;   /* in the flush list, or among the dead */
-    struct ff_list closing; /* among those that are closing */
+    struct ff_list group;  /* the owner's while open; then among those that are closing */
     struct wheel_timer timer;
     uint32_t sent_at;  /* ticks: something was sent */
     uint32_t heard_at; /* something was received, or reading was resumed */
@@ -148,6 +147,11 @@ void conn_end_handshake(struct conn *conn);
 
 /* Offers kept input again if a pause is over, then sends what can be sent: the flush list's part. */
 void conn_flush(struct conn *conn);
+
+static inline const struct transport *conn_transport(const struct conn *conn)
+{
+    return conn->tls ? &transport_tls : &transport_tcp;
+}
 
 static inline bool conn_is_open(const struct conn *conn)
 {

@@ -57,7 +57,7 @@ bool net_flush(struct net *net, uint64_t slice_us)
 bool net_is_shut(const struct net *net)
 {
     for (const struct ff_list *node = net->closing.next; node != &net->closing; node = node->next)
-        if (FF_CONTAINER_CONST(node, struct conn, closing)->state == CONN_CLOSING)
+        if (FF_CONTAINER_CONST(node, struct conn, group)->state == CONN_CLOSING)
             return false;
     return true;
 }
@@ -65,7 +65,7 @@ bool net_is_shut(const struct net *net)
 void net_abort_all(struct net *net)
 {
     while (!ff_list_is_empty(&net->closing))
-        conn_abort(FF_CONTAINER(net->closing.next, struct conn, closing));
+        conn_abort(FF_CONTAINER(net->closing.next, struct conn, group));
 }
 
 void net_bury(struct net *net)

@@ -232,7 +232,6 @@ void tls_discard(void *arg)
 static void tls_free(struct conn *conn)
 {
     tls_discard(conn->tls);
-    conn->tls = NULL;
 }
 
 const struct transport transport_tls = {

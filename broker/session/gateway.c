@@ -13,8 +13,12 @@ enum {
     SCRATCH_MAX = 1024 * 1024,
     HALF_OPEN_MIN_TICKS = 100, /* 1 s: a younger handshake is not dropped for another */
     SPARE_CONNECTIONS = 32,    /* beyond max_connections, to be told so by a close code */
-    NO_SLOT = UINT32_MAX,
 };
+
+/* A free place holds the number of the next one with the lowest bit set: no pointer has it. */
+#define SLOT_STEP    2ULL
+#define SLOT_IS_FREE 1ULL
+#define NO_SLOT      UINT32_MAX
 
 struct address_count {
     struct ff_map_node node;
@@ -152,7 +156,7 @@ void gateway_configure(struct gateway *gateway, const struct settings *settings,
 static bool grow_slots(struct gateway *gateway)
 {
     uint32_t count = gateway->slot_count + gateway->slot_count / 4 + 64;
-    struct session_slot *slots;
+    union session_slot *slots;
 
     if (count > SLOT_COUNT_MAX)
         count = SLOT_COUNT_MAX;
@@ -162,7 +166,7 @@ static bool grow_slots(struct gateway *gateway)
     if (!slots)
         return false;
     for (uint32_t i = gateway->slot_count; i < count; i++)
-        slots[i] = (struct session_slot){NULL, i + 1 < count ? i + 1 : NO_SLOT, 0};
+        slots[i].free = (i + 1 < count ? i + 1 : NO_SLOT) * SLOT_STEP + SLOT_IS_FREE;
     gateway->first_free = gateway->slot_count;
     gateway->last_free = count - 1;
     gateway->slots = slots;
@@ -170,32 +174,38 @@ static bool grow_slots(struct gateway *gateway)
     return true;
 }
 
-/* Gives the session its tag. */
-static bool add_session(struct gateway *gateway, struct session *session)
+/* Gives the session its tag: its place, and a count that changes with each newcomer. */
+bool gateway_admit(struct gateway *gateway, struct session *session)
 {
-    uint32_t i = gateway->first_free;
-    struct session_slot *slot;
+    union session_slot *slot;
+    uint32_t i;
 
-    if (i == NO_SLOT && !grow_slots(gateway))
+    if (gateway->first_free == NO_SLOT && !grow_slots(gateway))
         return false;
     i = gateway->first_free;
     slot = &gateway->slots[i];
-    gateway->first_free = slot->next_free;
+    gateway->first_free = (uint32_t)(slot->free / SLOT_STEP);
     if (gateway->first_free == NO_SLOT)
         gateway->last_free = NO_SLOT;
     slot->session = session;
-    slot->turns++;
-    session->tag = slot->turns << SLOT_BITS | i;
-    if (session->tag == 0) /* 0 is nobody's */
-        session->tag = ++slot->turns << SLOT_BITS;
+    do {
+        session->tag = ++gateway->newcomers << SLOT_BITS | i;
+    } while (session->tag == 0); /* 0 is nobody's */
     gateway->session_count++;
     return true;
+}
+
+struct session *gateway_at(const struct gateway *gateway, uint32_t i)
+{
+    const union session_slot *slot = &gateway->slots[i];
+
+    return slot->free & SLOT_IS_FREE ? NULL : slot->session;
 }
 
 struct session *gateway_find(const struct gateway *gateway, uint32_t tag)
 {
     uint32_t i = tag & (SLOT_COUNT_MAX - 1);
-    struct session *session = i < gateway->slot_count ? gateway->slots[i].session : NULL;
+    struct session *session = i < gateway->slot_count ? gateway_at(gateway, i) : NULL;
 
     return session && session->tag == tag ? session : NULL;
 }
@@ -204,15 +214,15 @@ void gateway_each(struct gateway *gateway, void (*visit)(void *arg, struct sessi
                   void *arg)
 {
     for (uint32_t i = 0; i < gateway->slot_count; i++)
-        if (gateway->slots[i].session)
-            visit(arg, gateway->slots[i].session);
+        if (gateway_at(gateway, i))
+            visit(arg, gateway_at(gateway, i));
 }
 
 void gateway_leave_half_open(struct gateway *gateway, struct session *session)
 {
-    if (!ff_list_is_in(&session->half_open))
+    if (!ff_list_is_in(&session->conn.group))
         return;
-    ff_list_remove(&session->half_open);
+    ff_list_remove(&session->conn.group);
     gateway->half_open_count--;
 }
 
@@ -223,12 +233,11 @@ void gateway_forget(struct gateway *gateway, struct session *session)
     gateway_leave_half_open(gateway, session);
     gateway_release_address(gateway, session->address);
     session->address = NULL;
-    gateway->slots[i].session = NULL;
-    gateway->slots[i].next_free = NO_SLOT;
+    gateway->slots[i].free = NO_SLOT * SLOT_STEP + SLOT_IS_FREE;
     if (gateway->last_free == NO_SLOT)
         gateway->first_free = i;
     else
-        gateway->slots[gateway->last_free].next_free = i;
+        gateway->slots[gateway->last_free].free = i * SLOT_STEP + SLOT_IS_FREE;
     gateway->last_free = i;
     gateway->session_count--;
 }
@@ -278,7 +287,7 @@ static bool drop_oldest(struct gateway *gateway, bool in_tls_handshake)
 
     for (struct ff_list *node = gateway->half_open.next; node != &gateway->half_open;
          node = node->next) {
-        struct session *session = FF_CONTAINER(node, struct session, half_open);
+        struct session *session = FF_CONTAINER(node, struct session, conn.group);
 
         if (in_tls_handshake && !session->conn.is_in_handshake)
             continue;
@@ -313,11 +322,8 @@ static void accepted(void *arg, const struct listener *listener, int fd,
 
 const struct listener_ops gateway_listener_ops = {.can_accept = can_accept, .accepted = accepted};
 
-bool gateway_admit(struct gateway *gateway, struct session *session)
+void gateway_enter_half_open(struct gateway *gateway, struct session *session)
 {
-    if (!add_session(gateway, session))
-        return false;
-    ff_list_append(&gateway->half_open, &session->half_open);
+    ff_list_append(&gateway->half_open, &session->conn.group);
     gateway->half_open_count++;
-    return true;
 }

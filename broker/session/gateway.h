@@ -20,10 +20,9 @@ struct session;
 struct console;
 
 /* A place for a session; free ones form a queue, so that a tag rests before it comes again. */
-struct session_slot {
-    struct session *session; /* NULL: free */
-    uint32_t next_free;
-    uint32_t turns; /* how often it was given out: the upper part of the tag */
+union session_slot {
+    struct session *session;
+    uint64_t free; /* see gateway.c */
 };
 
 enum { SLOT_BITS = 20, SLOT_COUNT_MAX = 1 << SLOT_BITS };
@@ -35,7 +34,8 @@ struct gateway {
     const struct settings *settings;
     struct tls_context *tls; /* NULL: no TLS listener can be served */
     const struct console *console;
-    struct session_slot *slots;
+    union session_slot *slots;
+    uint32_t newcomers; /* sessions so far: the upper part of the next tag */
     uint32_t slot_count;
     uint32_t first_free;
     uint32_t last_free;
@@ -75,12 +75,18 @@ extern const struct listener_ops gateway_listener_ops;
 /* NULL: it is gone. */
 struct session *gateway_find(const struct gateway *gateway, uint32_t tag);
 
+/* The session in a place, `i` < slot_count; NULL: it is free. */
+struct session *gateway_at(const struct gateway *gateway, uint32_t i);
+
 /* Calls `visit` for every session; it may end the session. */
 void gateway_each(struct gateway *gateway, void (*visit)(void *arg, struct session *session),
                   void *arg);
 
-/* A new session gets its tag and is half open. False: out of memory or of places. */
+/* A new session gets its place and its tag. False: out of memory or of places. */
 FF_MUST_CHECK bool gateway_admit(struct gateway *gateway, struct session *session);
+
+/* Its connection stands: it is half open until its handshake is over. */
+void gateway_enter_half_open(struct gateway *gateway, struct session *session);
 
 /* A session's handshake is over, one way or the other. */
 void gateway_leave_half_open(struct gateway *gateway, struct session *session);

@@ -117,6 +117,7 @@ void session_accept(struct gateway *gateway, const struct listener *listener, in
     ff_list_init(&session->subscriptions);
     ff_list_init(&session->pending);
     conn_init(&session->conn, &gateway->worker->net, &ops, fd, tls);
+    gateway_enter_half_open(gateway, session);
     session->accepted_at = net_tick(session->conn.net);
     conn_set_timer(&session->conn, settings->handshake_ms);
     session->refusal = (uint8_t)judge_newcomer(gateway, session, peer);

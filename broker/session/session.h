@@ -35,18 +35,21 @@ struct session {
     struct ff_reader reader;
     struct ff_list subscriptions;
     struct ff_list pending;       /* those that have something to send */
-    struct ff_list half_open;
     struct bucket *bucket;        /* NULL: no rate limit */
     struct address_count *address; /* NULL: not counted */
     char *plain_topic;            /* plain mode: what it is subscribed to */
     uint64_t id;                  /* public, random */
     uint32_t tag;
-    uint32_t accepted_at;         /* tick */
-    uint32_t scanned;             /* octets of the HTTP head already looked at */
     uint32_t errors_at;           /* tick of the first malformed message of this minute */
     uint32_t control_at;          /* tick of the first control frame of this second */
-    uint32_t pinged_at;           /* heard_at when the last PING was sent */
-    uint32_t answered_at;         /* plain mode: tick of the last heartbeat answer */
+    union {
+        uint32_t accepted_at;     /* in HTTP: tick */
+        uint32_t pinged_at;       /* later: heard_at when the last PING was sent */
+    };
+    union {
+        uint32_t scanned;         /* in HTTP: octets of the head already looked at */
+        uint32_t answered_at;     /* plain mode: tick of the last heartbeat answer */
+    };
     uint16_t subscription_count;
     uint16_t filter_count;
     uint16_t controls;

@@ -158,7 +158,7 @@ static void read_field(struct ff_message *m, enum ff_field field, const struct f
         read_value(m, ff_field_kind(field), raw->bytes, &m->values[field]))
         m->present |= 1ULL << field;
     else if (is_topic)
-        ff_message_fail(m, FF_ERROR_BAD_CONTENT, "the topic is no valid text");
+        ff_message_fail_topic(m);
     else
         ff_message_fail(m, FF_ERROR_MALFORMED, ff_field_fault(field));
 }
@@ -199,6 +199,7 @@ static void read_payload(struct ff_decoder *d, struct ff_message *m, const struc
         if (message->faults)
             ff_message_fail(m, FF_ERROR_BAD_CONTENT, ff_fault_text(message->faults));
     } else if (has_data && raws->at[RAW_DATA].faults) {
+        m->payload = (struct ff_payload){FF_PAYLOAD_BASE64, {"", 0}};
         ff_message_fail(m, FF_ERROR_BAD_CONTENT, "the field 'data' is not strict base64");
     } else if (has_data) {
         read_data(d, m, raws->at[RAW_DATA].bytes);

@@ -120,7 +120,7 @@ static void read_field(struct ff_message *m, enum ff_field field, struct ff_slic
     if (!faults && read_value(ff_field_kind(field), &item, &m->values[field]))
         m->present |= 1ULL << field;
     else if (field == FF_FIELD_TOPIC && item.kind == FF_MSGPACK_STR)
-        ff_message_fail(m, FF_ERROR_BAD_CONTENT, "the topic is no valid text");
+        ff_message_fail_topic(m);
     else
         ff_message_fail(m, FF_ERROR_MALFORMED, ff_field_fault(field));
 }

@@ -21,6 +21,13 @@ void ff_message_fail(struct ff_message *m, enum ff_error error, const char *reas
     m->reason = reason;
 }
 
+void ff_message_fail_topic(struct ff_message *m)
+{
+    m->values[FF_FIELD_TOPIC].text = (struct ff_slice){"", 0};
+    m->present |= 1ULL << FF_FIELD_TOPIC;
+    ff_message_fail(m, FF_ERROR_BAD_CONTENT, "the topic is no valid text");
+}
+
 const char *ff_field_fault(enum ff_field field)
 {
     static const char *const faults[FF_FIELDS] = {

@@ -27,6 +27,9 @@ void ff_message_fail(struct ff_message *m, enum ff_error error, const char *reas
 /* "wrong kind" in words for this field. Static. */
 const char *ff_field_fault(enum ff_field field);
 
+/* A topic that is there, but no valid text: not malformed, not missing. */
+void ff_message_fail_topic(struct ff_message *m);
+
 /* Are the fields that this type must have there, and have all a value that may be? */
 void ff_message_judge(struct ff_message *m, enum ff_sender sender);
 

@@ -24,7 +24,7 @@
 
 enum ff_role { FF_ROLE_SERVER, FF_ROLE_CLIENT };
 
-/* 64 octets, because there is one for every connection. */
+/* 56 octets, because there is one for every connection. */
 struct ff_reader {
     uint8_t *message;      /* what is assembled of a message, or NULL */
     uint8_t *control;      /* a control frame's payload that came in pieces, or NULL */
@@ -33,8 +33,10 @@ struct ff_reader {
     uint32_t max_message;
     uint32_t left;         /* octets of the current frame's payload still to come */
     struct ff_utf8 utf8;
-    uint8_t mask[4];
-    uint8_t head[FF_FRAME_HEAD_MAX];
+    union {
+        uint8_t head[FF_FRAME_HEAD_MAX]; /* between frames: what came of the next head */
+        uint8_t mask[4];                 /* in a frame */
+    };
     uint8_t head_len;
     uint8_t done;          /* octets of the frame that came, modulo 128: the place in the mask */
     uint8_t opcode;        /* of the current frame */

@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/protocol.md, sentence by sentence, spoken to the real broker."""
+import json
+import os
+import struct
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
+from peer import BINARY, CLOSE, PING, PONG, TEXT, Broker, Gone, Peer, close_code, frame, typed  # noqa: E402
+
+tests = []
+
+
+def test(run):
+    tests.append(run)
+    return run
+
+
+def raw(peer, text):
+    """Sends text as it stands and returns the next message."""
+    peer.send(frame(TEXT, text))
+    return peer.read_json()
+
+
+def error(peer, text, code, id=None):
+    got = raw(peer, text)
+    assert got["type"] == 9 and got["code"] == code and got.get("id") == id, (text, got)
+    return got["reason"]
+
+
+def packed(port):
+    peer = Peer(port, protocol="fanfare.v1.msgpack")
+    assert peer.read()[0] == BINARY
+    return peer
+
+
+def ask_packed(peer, octets):
+    peer.send(frame(BINARY, octets))
+    opcode, got = peer.read()
+    assert opcode == BINARY
+    return got
+
+
+@test
+def welcome_and_hello(broker):
+    a = typed(broker.port)
+    w = a.welcome
+    assert list(w) == ["type", "session", "node", "heartbeat", "limits", "server"]
+    assert w["limits"] == {"message": 65536, "topics": 1024, "buffered": 1048576}
+    assert a.ask({"type": 3, "id": 7, "heartbeat": 1, "token": "secret"})["heartbeat"] == 5
+    assert a.ask({"type": 3, "id": 8, "heartbeat": 1000})["heartbeat"] == 300
+    got = raw(a, '{"type":3}')
+    assert got["type"] == 4 and "id" not in got, "HELLO without id is answered, too"
+    assert a.ask({"type": 1, "id": 3}) == {"type": 1, "id": 3, "buffered": 0}
+    a.send_json({"type": 1})
+    assert a.read(timeout=0.2) is None, "no answer is owed without an id"
+    assert "secret" not in broker.log()
+
+
+@test
+def errors_say_what_is_wrong(broker):
+    # In order; a session closes at the tenth 400 of a minute, so each gets its own.
+    for text, code, id in (
+            ("{", 400, None), ("[]", 400, None), ('"x"', 400, None), ('{"type":5', 400, None),
+            ('{"type":"5","id":1}', 400, 1), ('{"id":1}', 400, 1), ('{"type":5,"id":1}', 400, 1),
+            ('{"type":7,"id":1,"topic":"a"}', 400, 1), ('{"type":5,"id":-1,"topic":"a"}', 400, None),
+            ('{"type":5,"id":1.0,"topic":"a"}', 400, None),
+            ('{"type":5,"id":9007199254740992,"topic":"a"}', 400, None),
+            ('{"type":5,"id":1,"topic":5}', 400, 1),
+            ('{"type":5,"id":1,"topic":"a","overflow":"x"}', 400, 1),
+            ('{"type":5,"id":1,"topic":"a","rate":101}', 400, 1),
+            ('{"type":5,"id":1,"topic":"a","rate":-2}', 400, 1),
+            ('{"type":5,"id":1,"topic":"a","since":{}}', 400, 1),
+            ('{"type":7,"id":1,"topic":"a","message":1,"data":"AA=="}', 400, 1),
+            ('{"type":7,"id":1,"topic":"a","message":1,"key":"%s"}' % ("k" * 65), 400, 1),
+            ('{"type":7,"id":1,"topic":"a","message":1e999,"retain":5}', 400, 1),
+            ('{"type":99,"id":5} x', 400, 5),
+            ('[{"type":6,"id":10,"topic":"a"},{"type":7,"id":11,"message":1}]', 400, None),
+            ('[[{"type":1}]]', 400, None)):
+        with typed(broker.port) as a:
+            error(a, text, code, id)
+            assert a.ask({"type": 6, "id": 99, "topic": "q"})["type"] == 8, "the session goes on"
+            assert a.seen == [], "a malformed frame does nothing"
+    a = typed(broker.port)
+    for text, code in (
+            ('{"type":99,"id":1}', 404), ('{"type":2,"id":1,"message":1}', 404),
+            ('{"type":11,"id":1,"topic":"a"}', 404), ('{"type":12,"id":1,"topic":"a"}', 404),
+            ('{"type":5,"id":1,"topic":"a","since":3}', 404),
+            ('{"type":5,"id":1,"topic":"a","presence":true}', 404),
+            ('{"type":7,"id":1,"topic":"a","message":1,"key":"k"}', 404),
+            ('{"type":7,"id":1,"topic":"a","message":1,"retain":true}', 404),
+            ('{"type":7,"id":1,"topic":"$SYS/x","message":1}', 403),
+            ('{"type":5,"id":1,"topic":"$SYS/broker"}', 403),
+            ('{"type":5,"id":1,"topic":""}', 422), ('{"type":5,"id":1,"topic":"a//b"}', 422),
+            ('{"type":5,"id":1,"topic":"a\\u0000"}', 422), ('{"type":5,"id":1,"topic":"a+"}', 422),
+            ('{"type":5,"id":1,"topic":"a/#/b"}', 422), ('{"type":5,"id":1,"topic":"\\ud800"}', 422),
+            ('{"type":5,"id":1,"topic":"%s"}' % ("x" * 256), 422),
+            ('{"type":5,"id":1,"topic":"%s"}' % "/".join("x" * 33), 422),
+            ('{"type":5,"id":1,"topic":"a/#","rate":1}', 422),
+            ('{"type":7,"id":1,"topic":"a/#","message":1}', 422),
+            ('{"type":7,"id":1,"topic":"a","message":"\\udc00"}', 422),
+            ('{"type":7,"id":1,"topic":"a","message":1e999}', 422),
+            ('{"type":7,"id":1,"topic":"a","message":%s}' % ("[" * 25 + "]" * 25), 422),
+            ('{"type":7,"id":1,"topic":"a","message":%s}' % ("[" * 2000 + "]" * 2000), 422),
+            ('{"type":7,"id":1,"topic":"a","data":"AB=="}', 422)):
+        error(a, text, code, 1)
+    for text in ('{"type":5,"id":1,"topic":"a","presence":false,"rate":-1}',
+                 '{"type":7,"id":1,"topic":"a","message":1,"retain":false}',
+                 '{"type":7,"id":1,"topic":"a","message":null}',
+                 '{"type":7,"id":1,"topic":"b","message":%s}' % ("[" * 24 + "]" * 24),
+                 '{"type":5,"id":1,"topic":"%s"}' % "/".join("x" * 32),
+                 '{"typ\\u0065":5,"id":2,"id":1,"topic":"x","topic":"a\\u002fb","echo":null}'):
+        got = raw(a, text)
+        while got["type"] == 2:
+            got = a.read_json()
+        assert got["type"] == 8 and got["id"] == 1, (text, got)
+
+
+@test
+def the_tenth_malformed_message_of_a_minute_closes(broker):
+    a = typed(broker.port)
+    for _ in range(9):
+        error(a, "{", 400)
+    a.send(frame(TEXT, "{"))
+    code, reason = a.read_close()
+    assert code == 1008 and "10" in reason
+
+
+@test
+def the_wrong_kind_of_frame_closes(broker):
+    a = typed(broker.port)
+    a.send(frame(BINARY, b"x"))
+    assert a.read_close()[0] == 1003
+    b = packed(broker.port)
+    b.send(frame(TEXT, "x"))
+    assert b.read_close()[0] == 1003
+    c = typed(broker.port)
+    c.send(frame(TEXT, b"", length=65537))
+    code, reason = c.read_close()
+    assert code == 1009 and "65536" in reason
+
+
+@test
+def batches_are_done_in_order(broker):
+    a = typed(broker.port)
+    a.send_json([{"type": 5, "id": 1, "topic": "b"}, {"type": 7, "id": 2, "topic": "b", "message": 1},
+                 {"type": 7, "id": 3, "topic": "a/#", "message": 1}, {"type": 6, "id": 4, "topic": "z"}])
+    got = [a.read_json() for _ in range(5)]
+    by_id = {m.get("id"): m for m in got}
+    assert [by_id[i]["type"] for i in (1, 2, 3, 4)] == [8, 8, 9, 8] and by_id[None]["message"] == 1
+    a.send_json([{"type": 6, "topic": "z"}] * 1024)
+    assert a.ask({"type": 6, "id": 5, "topic": "z"})["type"] == 8 and a.seen == []
+    error(a, json.dumps([{"type": 6, "topic": "z"}] * 1025), 400)
+
+
+@test
+def subscriptions_change_and_end(broker):
+    a, p = typed(broker.port), typed(broker.port)
+    a.ask({"type": 5, "id": 1, "topic": "s"})
+    a.ask({"type": 5, "id": 2, "topic": "s", "echo": False})
+    a.ask({"type": 7, "id": 3, "topic": "s", "message": "own"})
+    p.ask({"type": 7, "id": 1, "topic": "s", "message": "other"})
+    assert a.read_json()["message"] == "other", "its own was not sent"
+    assert a.ask({"type": 6, "id": 4, "topic": "s"}) == {"type": 8, "id": 4, "topic": "s"}
+    assert p.ask({"type": 7, "id": 2, "topic": "s", "message": 1})["receivers"] == 0
+    assert a.ask({"type": 6, "id": 5, "topic": "never"})["type"] == 8
+    for topic in "f/+", "f/#", "#", "f/1":
+        a.ask({"type": 5, "id": 6, "topic": topic})
+    assert p.ask({"type": 7, "id": 3, "topic": "f/1", "message": 1})["receivers"] == 4
+    got = [a.read_json().get("filter") for _ in range(4)]
+    assert sorted(got, key=str) == sorted(["f/+", "f/#", "#", None], key=str), got
+
+
+@test
+def rates_pass_over_and_tell(broker):
+    a, p = typed(broker.port), typed(broker.port)
+    a.ask({"type": 5, "id": 1, "topic": "r", "rate": 0})
+    for i in range(5):
+        p.ask({"type": 7, "id": i + 1, "topic": "r", "message": i})
+    assert a.read(timeout=0.2) is None, "a pause"
+    ack = a.ask({"type": 5, "id": 2, "topic": "r", "rate": -1})
+    gap, newest = (a.seen + [a.read_json() for _ in range(2 - len(a.seen))])
+    assert gap == {"type": 10, "topic": "r", "cause": "rate", "skipped": 4}, gap
+    assert newest["message"] == 4 and ack["type"] == 8
+    a.ask({"type": 5, "id": 3, "topic": "r", "rate": 2})
+    for i in range(10):
+        p.ask({"type": 7, "id": 10 + i, "topic": "r", "message": 10 + i})
+    assert a.read_json()["message"] == 10, "the first at once"
+    skipped = 0
+    while True:
+        m = a.read_json()
+        if m["type"] == 2:
+            assert m["message"] == 19, "at the end of the interval the newest"
+            break
+        skipped += m["skipped"]
+    a.ask({"type": 6, "id": 4, "topic": "r"})
+    skipped += sum(m["skipped"] for m in a.seen if m["type"] == 10)
+    assert skipped == 8, skipped
+
+
+@test
+def payloads_cross_the_encodings(broker):
+    a, m, p = typed(broker.port), packed(broker.port), typed(broker.port)
+    a.ask({"type": 5, "id": 1, "topic": "x"})
+    assert ask_packed(m, b"\x93\x05\x01\xa1x") == b"\x93\x08\x01\xa1x"
+    for text, octets in (
+            ("1", b"\x01"), ("-1", b"\xff"), ("-0", b"\xcb\x80" + b"\0" * 7), ("1.0", b"\xcb\x3f\xf0" + b"\0" * 6),
+            ("18446744073709551615", b"\xcf" + b"\xff" * 8),
+            ("-9223372036854775808", b"\xd3\x80" + b"\0" * 7),
+            ("18446744073709551616", b"\xcb" + struct.pack("!d", 2.0 ** 64)),
+            ('"\\u00e9\\ud83d\\ude00"', b"\xa6" + "é😀".encode()), ("null", b"\xc0"),
+            ('{"a":1,"a":2}', b"\x82\xa1a\x01\xa1a\x02"), ("[true,false,[]]", b"\x93\xc3\xc2\x90")):
+        p.send(frame(TEXT, '{"type":7,"topic":"x","message":%s}' % text))
+        assert a.read() == (TEXT, ('{"type":2,"topic":"x","message":%s}' % text).encode())
+        assert m.read() == (BINARY, b"\x93\x02\xa1x" + octets), text
+    for octets, text in (
+            (b"\x01", "1"), (b"\xcb\x3f\xb9\x99\x99\x99\x99\x99\x9a", "0.1"), (b"\xca\x3f\x80\0\0", "1.0"),
+            (b"\xcb\x44\xb5\x2d\x02\xc7\xe1\x4a\xf6", "1e+23"), (b"\xa3a\"\n", '"a\\"\\n"'),
+            (b"\xcb" + struct.pack("!d", 2.0 ** -44), "5.684341886080802e-14"),
+            (b"\xcb" + struct.pack("!d", 5e-324), "5e-324"),
+            (b"\x82\xa1a\x01\xa1b\x92\xc0\xc3", '{"a":1,"b":[null,true]}')):
+        m.send(frame(BINARY, b"\x94\x07\xc0\xa1x" + octets))
+        assert a.read() == (TEXT, ('{"type":2,"topic":"x","message":%s}' % text).encode()), text
+        assert m.read() == (BINARY, b"\x93\x02\xa1x" + octets)
+    m.send(frame(BINARY, b"\x94\x07\xc0\xa1x\xc4\x03abc"))
+    assert a.read() == (TEXT, b'{"type":2,"topic":"x","data":"YWJj"}') and m.read()
+    p.send(frame(TEXT, '{"type":7,"topic":"x","data":"YW\\u004aj"}'))
+    assert a.read() == (TEXT, b'{"type":2,"topic":"x","data":"YWJj"}')
+    assert m.read() == (BINARY, b"\x93\x02\xa1x\xc4\x03abc")
+    m.send(frame(BINARY, b"\x93\x07\xc0\xa1x"))
+    assert a.read_json()["message"] is None and m.read()
+    for octets in (b"\xd4\x01\0", b"\x91\xc4\x01a", b"\x81\x01\x01", b"\xcb\x7f\xf0" + b"\0" * 6,
+                   b"\xa1\xff", b"\x91" * 24 + b"\x90", b"\x91" * 1100 + b"\x90"):
+        got = ask_packed(m, b"\x94\x07\x05\xa1x" + octets)
+        assert got[:6] == b"\x94\x09\x05\xcd\x01\xa6", (octets[:10], got)
+    for octets in b"\xc1", b"\x94\x07\x05\xa1x\xdd\xff\xff\xff\xff", b"\x91\xa1a", b"\x95\x07\x05\xa1x\xd4\x01\0\xc1":
+        got = ask_packed(m, octets)
+        assert got[1] == 9 and b"\xcd\x01\x90" in got[:8], (octets, got)
+    assert ask_packed(m, b"\x93\x63\xa1a\x01")[:6] == b"\x94\x09\xc0\xcd\x01\x94", "404 without an id"
+    assert ask_packed(m, b"\x93\x06\xcb\x40\x14" + b"\0" * 6 + b"\xa1q")[:3] == b"\x93\x08\x05"
+
+
+@test
+def plain_mode_takes_what_tutorials_send(broker):
+    a = Peer(broker.port)
+    a.send(frame(TEXT, '{"type":1,"id":7}'))
+    assert a.read() == (TEXT, b'{"type":1,"id":7}')
+    a.send(frame(TEXT, "ping"))
+    time.sleep(1.1)
+    a.send(frame(TEXT, '{"type":1}') + frame(TEXT, "ping"))
+    assert a.read() == (TEXT, b'{"type":1}')
+    for text, message in (("Hi", "Hi"), ('{"type":2,"message":"m"}', "m"), ("[1]", [1]), ("5", 5),
+                          ('{"type":2,"id":"u1","message":1,"offset":"x","filter":{}}', 1),
+                          ('{"a":1}', {"a": 1}), ('{"type":2}', {"type": 2}), ('"q"', "q"),
+                          ('{"type":2,"data":null}', {"type": 2, "data": None}),
+                          ('{"type":7,"topic":null,"message":1}', {"type": 7, "topic": None, "message": 1}),
+                          ('{"t\\u0079pe":2,"message":"escaped"}', "escaped"),
+                          ('{"type":2,"message":null}', None), ("{", "{"), ("", "")):
+        a.send(frame(TEXT, text))
+        assert a.read_json() == {"type": 2, "topic": "lobby", "message": message}, text
+    a.send(frame(BINARY, b"\0\xff"))
+    assert a.read_json() == {"type": 2, "topic": "lobby", "data": "AP8="}
+    a.send(frame(TEXT, '{"type":5,"id":1,"topic":"other"}'))
+    assert a.read_json() == {"type": 8, "id": 1, "topic": "other"}
+    a.send(frame(TEXT, '{"type":2,"topic":"other","message":1}'))
+    assert a.read_json() == {"type": 2, "topic": "other", "message": 1}
+    assert raw(a, "[" * 1500)["code"] == 422
+    f = Peer(broker.port, path="/ws?topic=room%2F%2B&topic=x")
+    assert raw(f, "x")["code"] == 422
+    for path in "/ws?topic=", "/ws?topic=a//b", "/ws?topic=%zz":
+        assert Peer(broker.port, path=path).status == 400
+    b = Peer(broker.port, path="/?topic=a+b")
+    assert b.status == 400, "+ stays +"
+
+
+@test
+def pings_are_answered_and_floods_closed(broker):
+    a = typed(broker.port)
+    a.send(frame(PING, "x"))
+    assert a.read() == (PONG, b"x")
+    a.send(frame(PING) * 300)
+    code, reason = a.read_close()
+    assert code == 4029 and "pings_per_second" in reason
+
+
+@test
+def one_long_batch_does_not_overrun_who_reads(broker):
+    a = typed(broker.port)
+    topic = "t" * 255
+    for i in range(3):
+        batch = [{"type": 6, "id": k, "topic": topic[:20]} for k in range(1000)]
+        a.send_json(batch)
+        assert [a.read_json()["id"] for _ in range(1000)] == list(range(1000))
+
+
+def limits():
+    with Broker("--max-subscriptions", "3", "--max-subscribed-filters", "1", "--max-topics", "4",
+                "--max-connections", "3", "--messages-per-second", "50") as broker:
+        a = typed(broker.port)
+        for topic in "1", "2":
+            assert a.ask({"type": 5, "id": 1, "topic": topic})["type"] == 8
+        assert a.ask({"type": 5, "id": 1, "topic": "#"})["type"] == 8
+        got = a.ask({"type": 5, "id": 1, "topic": "3"})
+        assert got["code"] == 429 and "max_subscriptions" in got["reason"] and "3" in got["reason"]
+        a.ask({"type": 6, "id": 1, "topic": "1"})
+        got = a.ask({"type": 5, "id": 1, "topic": "+"})
+        assert got["code"] == 429 and "max_subscribed_filters" in got["reason"]
+        b = typed(broker.port)
+        for topic in "4", "5", "6":
+            assert b.ask({"type": 5, "id": 1, "topic": topic})["type"] == 8
+        got = a.ask({"type": 5, "id": 1, "topic": "7"})
+        assert got["code"] == 429 and "max_topics" in got["reason"], got
+        c = typed(broker.port)
+        d = Peer(broker.port, protocol="fanfare.v1.json")
+        assert d.status == 101, "told after the handshake"
+        code, reason = d.read_close()
+        assert code == 1013 and "max_connections is 3" in reason
+        for i in range(120):  # what is over the rate waits unread; nothing is lost
+            c.send_json({"type": 6, "id": i, "topic": "x"})
+        assert [c.read_json()["id"] for _ in range(120)] == list(range(120))
+
+
+def heartbeats():
+    with Broker("--heartbeat", "5") as broker:
+        a = typed(broker.port)
+        events = [a.read(timeout=8) for _ in range(2)]
+        assert sorted(events) == [(TEXT, b'{"type":1}'), (PING, b"")], events
+        assert a.read_close()[0] == 4009, "no answer in 2.5 intervals"
+
+
+def goodbye():
+    broker = Broker()
+    a, b = typed(broker.port), Peer(broker.port)
+    m = packed(broker.port)
+    half = Peer(broker.port, upgrade=False)
+    broker.process.terminate()
+    got = a.read_json()
+    assert got["type"] == 13 and 0 <= got["retry"] < 1000 and got["within"] == 5000, got
+    assert a.read_close()[0] == 1012
+    assert b.read_json()["type"] == 13 and b.read_close()[0] == 1012
+    assert m.read()[1][:2] == b"\x94\x0d" and m.read_close()[0] == 1012
+    for peer in a, b, m, half:
+        peer.close()
+    broker.stop()
+
+
+with Broker() as broker:
+    for run in tests:
+        run(broker)
+        print("ok", run.__name__, flush=True)
+for run in limits, heartbeats, goodbye:
+    run()
+    print("ok", run.__name__, flush=True)
