@@ -173,11 +173,19 @@ struct collected {
 
 static bool add_item(struct config *config, struct collected *lists, const struct flag *flag)
 {
+    struct ff_slice rest = ff_slice_of(flag->value);
+
     while (lists->option && lists->option != flag->option)
         lists++;
     lists->option = flag->option;
-    if (lists->count < MAX_LIST)
-        lists->items[lists->count++] = flag->value;
+    while (rest.at && lists->count < MAX_LIST) { /* "a,b" is two */
+        struct ff_slice item = ff_slice_trim(ff_slice_cut(&rest, ','));
+
+        lists->items[lists->count] = config_keep(config, item.at, item.len);
+        if (!lists->items[lists->count])
+            return false;
+        lists->count += item.len > 0;
+    }
     config->where[flag->option - option_table] = config_keep(config, flag->name,
                                                              strlen(flag->name));
     config->is_listen_default &= strcmp(flag->option->name, "listen") != 0;

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every way in: handshakes, origins, hosts, TLS, Unix sockets; configuration, reload, the CLI."""
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
+import peer  # noqa: E402
+from peer import TEXT, Broker, Gone, Peer, frame, typed  # noqa: E402
+
+FANFARED = os.path.join(peer.BIN, "fanfared")
+FANFARE = os.path.join(peer.BIN, "fanfare")
+folder = tempfile.mkdtemp()
+
+
+def request(port, octets, chop=0):
+    p = Peer(port, upgrade=False)
+    try:
+        p.send(octets if isinstance(octets, bytes) else octets.encode(), chop)
+    except OSError:
+        pass
+    p.read_head()
+    return p
+
+
+def upgrade(*more, method="GET", path="/ws", key="dGhlIHNhbXBsZSBub25jZQ==", version="13",
+            host="localhost", http="1.1"):
+    lines = ["%s %s HTTP/%s" % (method, path, http), "Upgrade: websocket", "Connection: Upgrade"]
+    lines += ["Host: " + host] if host else []
+    lines += ["Sec-WebSocket-Key: " + key] if key is not None else []
+    lines += ["Sec-WebSocket-Version: " + version] if version else []
+    return "\r\n".join(lines + list(more)) + "\r\n\r\n"
+
+
+def handshakes():
+    with Broker("--echo-path", "/echo") as broker:
+        port = broker.port
+        for octets, status, *text in (
+                (upgrade(), 101), (upgrade(path="/"), 101), (upgrade(path="/echo"), 101),
+                (upgrade(path="/nope"), 404, "/ws"), (upgrade(method="POST"), 405),
+                (upgrade(http="1.0"), 400), (upgrade(key=None), 400), (upgrade(key="x" * 24), 400),
+                (upgrade(key="dGhlIHNhbXBsZSBub25jZQ="), 400), (upgrade(key="dGhlIHNhbXBsZSBub25jZQ==="), 400),
+                (upgrade(version="12"), 426), (upgrade(version=None), 400),
+                (upgrade(host=None), 400), (upgrade("Host: localhost"), 400),
+                (upgrade("Content-Length: 1"), 400), (upgrade("Transfer-Encoding: chunked"), 400),
+                (upgrade("Bad Header: x"), 400), (upgrade("A: b\r\n folded"), 400),
+                (upgrade("X: \x01"), 400), (upgrade().replace("\r\n", "\n"), 400),
+                (upgrade(*["X-%d: y" % i for i in range(59)]), 101),
+                (upgrade(*["X-%d: y" % i for i in range(60)]), 431),
+                (upgrade("X: " + "y" * 9000), 431), (upgrade("X: " + "y" * 4100), 431),
+                (upgrade(path="/" + "x" * 5000), 414), (upgrade(path="/" + "x" * 9000), 414),
+                (upgrade("Sec-WebSocket-Protocol: chat"), 400, "fanfare.v1.json"),
+                (upgrade("Sec-WebSocket-Protocol: fanfare.token.abc"), 400),
+                (upgrade("Sec-WebSocket-Extensions: permessage-deflate; a=\"\\c\\c"), 101),
+                (upgrade("Origin: null"), 403, "null"), (upgrade("Origin: http://evil.example"), 403, "origins"),
+                (upgrade("Origin: http://localhost:3000"), 101), (upgrade("Origin: https://127.0.0.1"), 101),
+                (upgrade("Origin: http://localhost.evil"), 403),
+                (upgrade("Origin: http://localhost", "Origin: http://localhost"), 400),
+                (upgrade(host="evil.example"), 403, "hosts"), (upgrade(host="127.evil.example"), 403),
+                (upgrade(host="127.0.0.2:99"), 101), (upgrade(host="[::1]:80"), 101),
+                ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 200, "Fanfare"),
+                ("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 200, "ok"),
+                ("GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n", 426),
+                ("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+                ("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
+                ("GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: h2c\r\n\r\n", 200),
+                ("nonsense\r\n\r\n", 400), ("\r\n\r\n", 400), (b"\x16\x03\x01\x02\x00\x01\n", 400)):
+            p = request(port, octets)
+            assert p.status == status, (octets, p.status, status)
+            if status != 101:
+                body = p.read_body()
+                assert not text or text[0] in body, (octets, body)
+                assert p.at_end()
+            p.close()
+        p = request(port, upgrade("Sec-WebSocket-Protocol: x, fanfare.token.t0ken, fanfare.v1.msgpack, fanfare.v1.json"))
+        assert p.headers["sec-websocket-protocol"] == "fanfare.v1.msgpack"
+        p = request(port, upgrade(version="8"))
+        assert p.headers["sec-websocket-version"] == "13"
+        # Octet by octet, and frames glued to the request.
+        p = request(port, upgrade().encode() + frame(TEXT, '{"type":1,"id":5}'), chop=1)
+        assert p.status == 101 and p.read() == (TEXT, b'{"type":1,"id":5}')
+        p = request(port, upgrade().encode() + frame(TEXT, '{"type":1,"id":6}'))
+        assert p.status == 101 and p.read() == (TEXT, b'{"type":1,"id":6}')
+        assert "t0ken" not in broker.log()
+    with Broker("--handshake-seconds", "1") as broker:
+        p = Peer(broker.port, upgrade=False)
+        p.send(b"GET / HT")
+        p.read_head()
+        assert p.status == 408, "slow handshakes end"
+    with Broker("--origins", "null,http://app.example", "--hosts", "broker.example") as broker:
+        for more, status in (("Origin: null",), 101), (("Origin: HTTP://APP.example",), 101), (("Origin: http://b",), 403):
+            assert request(broker.port, upgrade(*more)).status == status
+        assert request(broker.port, upgrade("Origin: https://broker.example", host="broker.example")).status == 101
+
+
+def certificate(name):
+    cert, key = os.path.join(folder, name + ".pem"), os.path.join(folder, name + ".key")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                    "-nodes", "-keyout", key, "-out", cert, "-days", "10", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
+    return cert, key
+
+
+def tls():
+    cert, key = certificate("a")
+    _, other = certificate("b")
+    context = ssl.create_default_context(cafile=cert)
+    with Broker("--listen", "tls:127.0.0.1:0", "--listen", "unix:" + os.path.join(folder, "s"),
+                "--tls-cert", cert, "--tls-key", key) as broker:
+        lines = [broker.process.stdout.readline().decode() for _ in range(2)]
+        secure = int(re.search(r"wss://127.0.0.1:(\d+)/ws", lines[0]).group(1))
+        a, b = typed(secure, tls=context), typed(broker.port)
+        assert a.sock.version() == "TLSv1.3" and a.sock.cipher()[0] == "TLS_AES_128_GCM_SHA256", a.sock.cipher()
+        u = Peer(unix=os.path.join(folder, "s"), protocol="fanfare.v1.json", host="localhost")
+        assert u.read_json()["type"] == 4
+        for p in a, b, u:
+            p.ask({"type": 5, "id": 1, "topic": "t"})
+        big = "x" * 60000
+        for i in range(10):
+            b.send_json({"type": 7, "topic": "t", "message": [i, big]})
+        for p in a, b, u:
+            assert [p.read_json()["message"][0] for _ in range(10)] == list(range(10))
+        a.send_json({"type": 7, "topic": "t", "message": big})
+        for p in a, b, u:
+            assert p.read_json()["message"] == big
+        out = subprocess.run(["openssl", "s_client", "-connect", "127.0.0.1:%d" % secure, "-CAfile", cert,
+                              "-verify_return_error", "-tls1_2"], input=b"R\n", capture_output=True, timeout=30)
+        assert b"Cipher is ECDHE-ECDSA-AES128-GCM-SHA256" in out.stdout, out.stdout[-2000:]
+        env = dict(os.environ, FANFARE_URL="wss://localhost:%d/ws" % secure)
+        run = lambda *args: subprocess.run([FANFARE, *args], env=env, capture_output=True, text=True, timeout=30)
+        assert run("pub", "t", "secure", "--ca", cert).returncode == 0
+        assert a.read_json()["message"] == "secure"
+        refused = run("pub", "t", "x")
+        assert refused.returncode == 2 and "--ca" in refused.stderr, refused
+        assert run("ping", "--count", "1", "--insecure").returncode == 0
+    for args, said in ((cert, other), "pair"), ((cert, "/nope"), "tls_key"), (("/nope", key), "tls_cert"):
+        done = subprocess.run([FANFARED, "--listen", "tls:127.0.0.1:0", "--tls-cert", args[0], "--tls-key", args[1]],
+                              capture_output=True, text=True, timeout=30)
+        assert done.returncode == 1 and said in done.stderr, done.stderr
+
+
+def stalled_tls():
+    """A TLS reader that stops: its stream stays whole, its gap is exact."""
+    cert, key = certificate("c")
+    context = ssl.create_default_context(cafile=cert)
+    with Broker("--listen", "tls:127.0.0.1:0", "--tls-cert", cert, "--tls-key", key) as broker:
+        secure = int(re.search(r":(\d+)/ws", broker.process.stdout.readline().decode()).group(1))
+        slow, p = typed(secure, tls=context), typed(broker.port)
+        slow.ask({"type": 5, "id": 1, "topic": "t"})
+        count = 6000
+        for i in range(1, count + 1):
+            p.send_json({"type": 7, "topic": "t", "message": [i, "x" * 1000]})
+        p.ask({"type": 1, "id": 1})
+        last = 0
+        while last < count:
+            m = slow.read_json()
+            if m["type"] == 10:
+                last += m["skipped"]
+            else:
+                assert m["message"][0] == last + 1, (m["message"][0], last)
+                last += 1
+
+
+def configuration():
+    path = os.path.join(folder, "f.conf")
+
+    def check(text, *args, env=None):
+        with open(path, "w") as out:
+            out.write(text)
+        return subprocess.run([FANFARED, "--config", path, "--check-config", *args], capture_output=True,
+                              text=True, timeout=30, env=dict(os.environ, **(env or {})))
+
+    good = check('max_message = 128K # a comment\nlisten = {"127.0.0.1:1", "[::1]:2"}\nsys = true\n'
+                 'topic "chat/#" { overflow = "latest" }\ntopic "#" { overflow = "close" }\n', "chat/1")
+    assert good.returncode == 0, good.stderr
+    assert "max_message = 128K" in good.stdout and 'listen = {"127.0.0.1:1", "[::1]:2"}' in good.stdout
+    assert good.stdout.splitlines()[-1].startswith('# chat/1: topic "chat/#" { overflow = latest')
+    assert "max_message = 1K" in check("max_message = 2K\n", env={"FANFARE_MAX_MESSAGE": "1K"}).stdout
+    again = check(good.stdout.split("# chat/1")[0])
+    assert again.returncode == 0, "what it prints can be read: " + again.stderr
+    for text, said in (
+            ("nonsense = 1\n", ":1:"), ("\nmax_message = 1Q\n", ":2: max_message"), ("sys = maybe\n", ":1: sys"),
+            ('topic "a" { overflow = "x" }\n', ":1: overflow"), ('topic "a" {\n', "}"),
+            ('topic "a" { }\ntopic "a" { }\n', ":2:"), ('topic "a//b" { }\n', "level"),
+            ("plain_topic = ${HOME}\n", ":1:"), ('listen = {"foo"}\n', ":1: listen"), ("workers = 2\n", ":1: workers"),
+            ("max_buffered = 100K\n", ":1: max_buffered"), ('listen = {"tls:127.0.0.1:0"}\n', "tls_cert"),
+            ('proxies = {"x"}\n', ":1: proxies"), ("max_message = 2G\n", ":1: max_message"),
+            ("max_connections = 999999\n", "ulimit")):
+        done = check(text)
+        assert done.returncode == 1 and said in done.stderr, (text, done.stderr)
+    for args, said in ((["--bogus"], "--help"), (["--listen"], "needs a value"), (["--config", "/nope"], "/nope"),
+                       (["--config"], "--config"), (["--workers", "4"], "--workers: workers")):
+        done = subprocess.run([FANFARED, *args], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 1 and said in done.stderr, (args, done.stderr)
+    done = subprocess.run(["sh", "-c", "ulimit -n 100; exec %s" % FANFARED], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1 and "LimitNOFILE" in done.stderr, done.stderr
+    with Broker() as broker:
+        done = subprocess.run([FANFARED, "--listen", "127.0.0.1:%d" % broker.port], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 1 and "port is in use" in done.stderr, done.stderr
+    help_text = subprocess.run([FANFARED, "--help"], capture_output=True, text=True, timeout=30).stdout
+    with open(os.path.join(os.path.dirname(FANFARED), "../../../broker/app/options.def")) as table:
+        for name in re.findall(r"^OPTION\(\w+, (\w+),", table.read(), re.M):
+            assert "--" + name.replace("_", "-") in help_text, name
+    for program in FANFARED, FANFARE:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30)
+        assert re.match(r"fanfared? \d+\.\d+\.\d+\n", done.stdout)
+
+
+def reload():
+    path = os.path.join(folder, "r.conf")
+
+    def write(text):
+        with open(path, "w") as out:
+            out.write(text)
+
+    def hang_up(broker, said):
+        before = broker.log().count(said)
+        broker.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 30
+        while broker.log().count(said) == before:
+            assert time.monotonic() < end, broker.log()
+            time.sleep(0.02)
+
+    write("max_message = 2K\n")
+    with Broker("--config", path, "--log-format", "json") as broker:
+        a = typed(broker.port)
+        assert a.welcome["limits"]["message"] == 2048
+        write("max_message = 4K\nsys = true\nlisten = {\"127.0.0.1:1\"}\n")
+        hang_up(broker, "reloaded")
+        assert typed(broker.port).welcome["limits"]["message"] == 4096
+        assert a.ask({"type": 5, "id": 1, "topic": "$SYS/broker"})["type"] == 8, "sessions stay, with the new rules"
+        assert a.read_json()["message"]["connections"] >= 1
+        write("max_message = broken\n")
+        hang_up(broker, "reload_failed")
+        assert typed(broker.port).welcome["limits"]["message"] == 4096, "the old configuration holds"
+        write("")
+        descriptors = broker.descriptors()
+        for _ in range(20):
+            hang_up(broker, '"reloaded"')
+        assert broker.descriptors() == descriptors
+        for line in broker.log().splitlines():
+            json.loads(line)
+
+
+def command_line():
+    with Broker() as broker:
+        env = dict(os.environ, FANFARE_URL=broker.urls[0])
+        run = lambda *args, **more: subprocess.run([FANFARE, *args], env=env, capture_output=True, text=True,
+                                                   timeout=60, **more)
+        sub = subprocess.Popen([FANFARE, "sub", "--url", broker.urls[0], "--count", "1003", "a/1", "b/#"],
+                               stdout=subprocess.PIPE, text=True)
+        watcher = typed(broker.port)
+        while watcher.ask({"type": 7, "id": 1, "topic": "b/x", "message": 0})["receivers"] == 0:
+            time.sleep(0.02)
+        while watcher.ask({"type": 7, "id": 1, "topic": "a/1", "message": 0})["receivers"] == 0:
+            time.sleep(0.02)
+        done = run("pub", "a/1", "hello")
+        assert done.returncode == 0 and json.loads(done.stdout)["receivers"] == 1, done
+        assert run("pub", "b/2", '{"n": 1}').returncode == 0
+        lines = "".join("line %d\n" % i for i in range(2000))
+        done = run("pub", "a/1", "-", input=lines)
+        assert done.returncode == 0 and "2000 published" in done.stderr, done
+        got = [json.loads(line) for line in sub.stdout]
+        got = [m for m in got if m["message"] != 0]
+        assert got[0]["message"] == "hello" and got[1]["message"] == {"n": 1} and got[1]["filter"] == "b/#"
+        assert [m["message"] for m in got[2:]] == ["line %d" % i for i in range(len(got) - 2)]
+        done = run("pub", "a/#", "x")
+        assert done.returncode == 1 and "422" in done.stderr, done
+        done = run("pub", "ok", "-", input="a\n" + "b" * 70000 + "\n")
+        assert done.returncode == 2 and "1009" in done.stderr, done
+        assert run("sub", "$SYS/broker").returncode == 1
+        assert [json.loads(line)["ping"] for line in run("ping", "--count", "2").stdout.splitlines()] == [1, 2]
+        chat = subprocess.Popen([FANFARE, "chat", "room", "--name", "Ada"], env=env, stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, text=True)
+        watcher.ask({"type": 5, "id": 2, "topic": "room"})
+        chat.stdin.write("Hi all\n")
+        chat.stdin.flush()
+        assert watcher.read_json()["message"] == {"from": "Ada", "text": "Hi all"}
+        assert chat.stdout.readline() == "Ada: Hi all\n"
+        chat.stdin.close()
+        assert chat.wait(30) == 0
+        for args in (), ("sub",), ("nonsense",), ("pub", "a", "b", "c"), ("sub", "--what", "x"):
+            assert run(*args).returncode == 64
+    done = run("ping")
+    assert done.returncode == 2 and "Is fanfared running there?" in done.stderr, done
+
+
+for run in handshakes, tls, stalled_tls, configuration, reload, command_line:
+    run()
+    print("ok", run.__name__, flush=True)
