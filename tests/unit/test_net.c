@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The wheel, the pool, addresses, and who may open a page: all without a socket. */
+#include "broker/net/pool.h"
+#include "broker/net/socket.h"
+#include "broker/net/wheel.h"
+#include "broker/session/origin.h"
+#include "clients/c/url.h"
+#include "tests/support/test.h"
+
+enum { TIMERS = 2000 };
+
+static uint64_t now_ms;
+static struct wheel wheel;
+static struct alarm {
+    struct wheel_timer timer;
+    uint64_t due_ms;
+    int fired;
+} alarms[TIMERS];
+
+static void on_alarm(struct wheel_timer *timer)
+{
+    struct alarm *alarm = FF_CONTAINER(timer, struct alarm, timer);
+
+    assert_true(now_ms >= alarm->due_ms); /* never early */
+    alarm->fired++;
+}
+
+static void timers_fire_once_and_never_early(void **state)
+{
+    struct dice dice = {5};
+    uint64_t last = 0;
+
+    (void)state;
+    now_ms = 123456789;
+    wheel_init(&wheel, &now_ms);
+    for (int i = 0; i < TIMERS; i++) {
+        uint64_t after = dice_below(&dice, 4) ? dice_below(&dice, 5000)
+                                              : dice_below(&dice, 30000000);
+
+        now_ms += dice_below(&dice, 7); /* the wheel lags behind the clock */
+        wheel_timer_init(&alarms[i].timer, on_alarm);
+        alarms[i].due_ms = now_ms + after;
+        wheel_set(&wheel, &alarms[i].timer, after);
+        last = alarms[i].due_ms > last ? alarms[i].due_ms : last;
+    }
+    for (int i = 0; i < TIMERS; i += 10)
+        wheel_stop(&wheel, &alarms[i].timer);
+    while (now_ms < last + 100) {
+        uint64_t wait = wheel_wait_ms(&wheel, now_ms, 60000);
+
+        now_ms += wait ? wait : 1;
+        wheel_advance(&wheel);
+        for (int i = 0; i < TIMERS; i++) /* and not late by more than two ticks, if it is asked */
+            assert_true(alarms[i].fired || i % 10 == 0 || alarms[i].due_ms + 30 > now_ms);
+    }
+    for (int i = 0; i < TIMERS; i++)
+        assert_int_equal(alarms[i].fired, i % 10 != 0);
+    assert_int_equal(wheel.count, 0);
+}
+
+static void a_pool_gives_back_what_it_need_not_keep(void **state)
+{
+    struct pool pool;
+    void *blocks[100];
+
+    (void)state;
+    pool_init(&pool, 100000);
+    for (size_t size = 1; size <= 200000; size += 37) {
+        size_t rounded = pool_round(size);
+
+        assert_true(rounded >= size);
+        assert_int_equal(pool_round(rounded), rounded);
+        assert_true(size <= POOL_SMALLEST || rounded <= size + size / 4 + 64);
+    }
+    for (size_t i = 0; i < 100; i++) {
+        blocks[i] = pool_alloc(&pool, 300 + i * 100);
+        assert_non_null(blocks[i]);
+        memset(blocks[i], 0xdd, pool_round(300 + i * 100));
+    }
+    for (size_t i = 0; i < 100; i++)
+        pool_free(&pool, blocks[i], 300 + i * 100);
+    assert_true(pool.free_bytes <= 100000 && pool.free_bytes > 50000);
+    assert_int_equal(pool.used_bytes, 0);
+    {
+        uint64_t asked = ff_mem_count();
+        void *again = pool_alloc(&pool, 1000);
+
+        assert_int_equal(ff_mem_count(), asked); /* warm: no malloc */
+        pool_free(&pool, again, 1000);
+    }
+    pool_deinit(&pool);
+}
+
+static void addresses_are_read_as_people_write_them(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *back; /* NULL: refused */
+        bool is_loopback;
+    } cases[] = {
+        {"127.0.0.1:8080", "127.0.0.1:8080", true}, {"0.0.0.0:0", "0.0.0.0:0", false},
+        {"[::1]:80", "[::1]:80", true},             {"[::]:80", "[::]:80", false},
+        {"unix:/tmp/x", "unix:/tmp/x", true},       {"10.1.2.3:1", "10.1.2.3:1", false},
+        {"localhost:80", NULL, false},              {"::1:80", NULL, false},
+        {"127.0.0.1", NULL, false},                 {"127.0.0.1:", NULL, false},
+        {"127.0.0.1:65536", NULL, false},           {"127.0.0.1:-1", NULL, false},
+        {"unix:", NULL, false},                     {"", NULL, false},
+    };
+    struct address a;
+
+    (void)state;
+    for (size_t i = 0; i < FF_COUNT(cases); i++) {
+        char text[ADDRESS_TEXT_MAX];
+
+        print_message("    %s\n", cases[i].text);
+        assert_int_equal(address_parse(&a, cases[i].text) == FF_OK, cases[i].back != NULL);
+        if (!cases[i].back)
+            continue;
+        address_text(&a, true, text);
+        assert_string_equal(text, cases[i].back);
+        assert_int_equal(address_is_loopback(&a), cases[i].is_loopback);
+    }
+    assert_int_equal(address_parse_ip(&a, FF_SLICE("10.200.0.1")), FF_OK);
+    assert_true(address_is_in(&a, "10.0.0.0/8"));
+    assert_true(address_is_in(&a, "10.192.0.0/10"));
+    assert_false(address_is_in(&a, "10.128.0.0/10"));
+    assert_false(address_is_in(&a, "11.0.0.0/8"));
+    assert_int_equal(address_parse_ip(&a, FF_SLICE("::ffff:10.0.0.1")), FF_OK);
+    assert_true(address_is_in(&a, "10.0.0.0/8")); /* mapped */
+    assert_false(address_is_network("10.0.0.0/33"));
+    assert_false(address_is_network("x/8"));
+}
+
+static void origins_are_compared_whole(void **state)
+{
+    static const char *const listed[] = {"http://app.example", "null"};
+    static const struct {
+        const char *who;
+        const char *origin;
+        const char *host;
+        bool loopback_only;
+        bool is_listed;
+        bool wanted;
+    } cases[] = {
+        {"no browser", NULL, "a", false, false, true},
+        {"same origin", "http://a:8080", "a:8080", false, false, true},
+        {"same, behind a TLS proxy", "https://a", "a", false, false, true},
+        {"same, default port spelled out", "http://a", "a:80", false, false, true},
+        {"another port", "http://a:81", "a:80", false, false, false},
+        {"another host", "http://b", "a", false, false, false},
+        {"host as a suffix", "http://evil-a", "a", false, false, false},
+        {"host as a prefix", "http://a.evil", "a", false, false, false},
+        {"another scheme", "ftp://a", "a", false, false, false},
+        {"upper case", "HTTP://A", "a", false, false, true},
+        {"null", "null", "a", true, false, false},
+        {"null by name", "null", "a", true, true, true},
+        {"by name", "http://app.example", "a", false, true, true},
+        {"localhost to loopback", "http://localhost:3000", "127.0.0.1:8080", true, false, true},
+        {"localhost to the world", "http://localhost:3000", "a", false, false, false},
+        {"IPv6 loopback", "http://[::1]:1", "localhost", true, false, true},
+        {"localhost.evil", "http://localhost.evil", "localhost", true, false, false},
+        {"empty", "", "a", false, false, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < FF_COUNT(cases); i++) {
+        struct settings settings = {.is_loopback_only = cases[i].loopback_only};
+
+        if (cases[i].is_listed)
+            settings.origins = (struct text_list){listed, FF_COUNT(listed)};
+        print_message("    %s\n", cases[i].who);
+        assert_int_equal(origin_is_allowed(&settings, ff_slice_of(cases[i].origin),
+                                           ff_slice_of(cases[i].host)),
+                         cases[i].wanted);
+    }
+}
+
+static void urls_are_taken_apart(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *host; /* NULL: refused */
+        const char *port;
+        const char *target;
+    } cases[] = {
+        {"ws://localhost:8080/ws", "localhost", "8080", "/ws"},
+        {"ws://localhost", "localhost", "80", "/ws"},
+        {"wss://a.b/x?y=1#z", "a.b", "443", "/x?y=1"},
+        {"ws://[::1]:9?topic=a", "::1", "9", "/ws?topic=a"},
+        {"http://a", NULL, NULL, NULL},
+        {"ws://", NULL, NULL, NULL},
+        {"ws://a:b/", NULL, NULL, NULL},
+        {"ws://a:80/ x", NULL, NULL, NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < FF_COUNT(cases); i++) {
+        struct ff_url url;
+
+        print_message("    %s\n", cases[i].text);
+        assert_int_equal(ff_url_parse(&url, cases[i].text) == FF_OK, cases[i].host != NULL);
+        if (!cases[i].host)
+            continue;
+        assert_string_equal(url.host, cases[i].host);
+        assert_string_equal(url.port, cases[i].port);
+        assert_string_equal(url.target, cases[i].target);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(timers_fire_once_and_never_early),
+        cmocka_unit_test_teardown(a_pool_gives_back_what_it_need_not_keep, nothing_leaked),
+        cmocka_unit_test(addresses_are_read_as_people_write_them),
+        cmocka_unit_test(origins_are_compared_whole),
+        cmocka_unit_test(urls_are_taken_apart),
+    };
+
+    return cmocka_run_group_tests_name("net", tests, NULL, NULL);
+}
