@@ -235,7 +235,7 @@ void session_error(struct session *session, struct ticket ticket, enum ff_error 
         ff_writer_integer(&w, FF_FIELD_ID, ticket.id);
     ff_writer_integer(&w, FF_FIELD_CODE, (uint64_t)code);
     ff_writer_string(&w, FF_FIELD_REASON, ff_slice_of(reason));
-    if (ff_error_can_retry(code))
+    if (ff_error_can_retry((int)code))
         ff_writer_bool(&w, FF_FIELD_RETRY, true);
     session_end_message(session, &w);
 }

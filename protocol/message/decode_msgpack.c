@@ -75,7 +75,7 @@ static bool read_value(enum ff_field_kind kind, const struct ff_msgpack_item *it
         out->text = item->bytes;
         return item->kind == FF_MSGPACK_STR;
     case FF_KIND_BOOL:
-        out->flag = item->b;
+        out->flag = item->kind == FF_MSGPACK_BOOL && item->b;
         return item->kind == FF_MSGPACK_BOOL;
     case FF_KIND_SINCE:
         return item->kind == FF_MSGPACK_MAP ? is_position(out->text)

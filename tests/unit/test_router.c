@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Topics that come and go, filters against a naive match, and messages for want of memory. */
+#include "broker/topic/router.h"
+#include "tests/support/test.h"
+
+static struct router router;
+static struct pool pool;
+static struct wheel wheel;
+static uint64_t now_ms = 1000;
+
+static bool on_ready(void *arg, struct subscription *s)
+{
+    (void)arg;
+    (void)s;
+    return true;
+}
+
+static void on_overrun(void *arg, struct subscription *s)
+{
+    (void)arg;
+    router_unsubscribe(&router, s);
+}
+
+static void on_skipped(void *arg, struct subscription *s, uint64_t count)
+{
+    (void)arg;
+    (void)s;
+    (void)count;
+}
+
+static int set_up(void **state)
+{
+    static const struct router_ops ops = {
+        .ready = on_ready, .overrun = on_overrun, .skipped = on_skipped};
+    struct router_env env = {
+        .pool = &pool, .wheel = &wheel, .now_ms = &now_ms, .key = {{3, 4}}, .ops = &ops};
+    struct router_limits limits = {.max_message = 65536,
+                                   .max_buffered = 1 << 20,
+                                   .max_topics = 1000,
+                                   .max_filters = 1000,
+                                   .max_memory = UINT64_MAX};
+
+    (void)state;
+    pool_init(&pool, 1 << 20);
+    wheel_init(&wheel, &now_ms);
+    return router_init(&router, &env, &limits) == FF_OK ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    router_deinit(&router);
+    pool_deinit(&pool);
+    return ff_mem_live_blocks() == 0 ? 0 : -1;
+}
+
+static enum ff_err publish(const char *topic, struct receipt *receipt)
+{
+    struct publication p = {.topic = ff_slice_of(topic),
+                            .payload = {FF_PAYLOAD_JSON, FF_SLICE("\"hello\"")},
+                            .tag = 1};
+
+    return router_publish(&router, &p, receipt);
+}
+
+static void a_topic_is_there_while_it_has_subscriptions(void **state)
+{
+    struct subscription s = {.owner = NULL};
+    struct receipt receipt;
+    size_t before = ff_mem_live_blocks();
+
+    (void)state;
+    assert_int_equal(publish("a", &receipt), FF_OK);
+    assert_int_equal(receipt.receivers, 0);
+    assert_null(router_find(&router, FF_SLICE("a"))); /* a publish makes none */
+    assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), FF_JSON), FF_OK);
+    assert_non_null(router_find(&router, FF_SLICE("a")));
+    assert_int_equal(publish("a", &receipt), FF_OK);
+    assert_int_equal(receipt.receivers, 1);
+    router_unsubscribe(&router, &s);
+    assert_null(router_find(&router, FF_SLICE("a")));
+    assert_int_equal(router.topic_count, 0);
+    assert_true(ff_mem_live_blocks() <= before + 1); /* the pool keeps a block */
+}
+
+static void a_quiet_topic_holds_no_segment(void **state)
+{
+    struct subscription s = {.owner = NULL};
+    struct receipt receipt;
+
+    (void)state;
+    assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), FF_JSON), FF_OK);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(publish("a", &receipt), FF_OK);
+    assert_true(pool.used_bytes > 0);
+    router_walk(&router);
+    cursor_to_head(&s.cursor, s.link->log); /* it was sent everything */
+    (void)router_settle(&router);
+    assert_int_equal(pool.used_bytes, 0);
+    router_unsubscribe(&router, &s);
+}
+
+static void random_filters_match_as_the_naive_way_says(void **state)
+{
+    enum { COUNT = 200 };
+    static struct subscription subs[COUNT];
+    static char filters[COUNT][64];
+    static const char *const words[] = {"a", "b", "c", "+", "$x"};
+    struct dice dice = {11};
+
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < COUNT; i++) {
+            uint32_t levels = 1 + dice_below(&dice, 4);
+            size_t len = 0;
+
+            for (uint32_t k = 0; k < levels; k++)
+                len += (size_t)snprintf(filters[i] + len, 64 - len, "%s%s", k ? "/" : "",
+                                        words[dice_below(&dice, k ? 4 : 5)]);
+            if (dice_below(&dice, 3) == 0)
+                (void)snprintf(filters[i] + len, 64 - len, "/#");
+            assert_int_equal(router_subscribe(&router, &subs[i], ff_slice_of(filters[i]),
+                                              i % 2 ? FF_JSON : FF_MSGPACK),
+                             FF_OK);
+        }
+        for (int n = 0; n < 200; n++) {
+            char name[64];
+            size_t len = 0;
+            uint32_t levels = 1 + dice_below(&dice, 4);
+            uint32_t wanted = 0;
+            struct receipt receipt;
+
+            for (uint32_t k = 0; k < levels; k++) {
+                uint32_t word = dice_below(&dice, k ? 3 : 4);
+
+                len += (size_t)snprintf(name + len, 64 - len, "%s%s", k ? "/" : "",
+                                        word == 3 ? "$x" : words[word]);
+            }
+            for (int i = 0; i < COUNT; i++)
+                wanted += ff_topic_is_match(ff_slice_of(filters[i]), ff_slice_of(name));
+            assert_int_equal(publish(name, &receipt), FF_OK);
+            assert_int_equal(receipt.receivers, wanted);
+        }
+        for (int i = 0; i < COUNT; i++)
+            router_unsubscribe(&router, &subs[i]);
+    }
+    assert_int_equal(router.filters.nodes.count, 0);
+}
+
+static void for_want_of_memory_a_message_goes_to_all_or_to_none(void **state)
+{
+    static struct subscription subs[4];
+    static const char *const names[] = {"a/b", "a/#", "+/b", "#"};
+    uint64_t published = 0;
+
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(
+            router_subscribe(&router, &subs[i], ff_slice_of(names[i]), i % 2 ? FF_JSON : FF_MSGPACK),
+            FF_OK);
+    for (uint64_t k = 1; k < 12; k++) {
+        struct receipt receipt;
+        enum ff_err err;
+
+        pool_deinit(&pool); /* cold, so that segments ask the heap */
+        pool_init(&pool, 0);
+        ff_mem_fail_at(k);
+        err = publish("a/b", &receipt);
+        ff_mem_fail_at(0);
+        published += err == FF_OK;
+        for (int i = 0; i < 4; i++) {
+            assert_int_equal(subs[i].link->log->number, published);
+            cursor_to_head(&subs[i].cursor, subs[i].link->log);
+        }
+        router_walk(&router);
+        (void)router_settle(&router);
+    }
+    assert_true(published > 0 && published < 11);
+    for (int i = 0; i < 4; i++)
+        router_unsubscribe(&router, &subs[i]);
+}
+
+static void limits_and_rules_hold(void **state)
+{
+    static const struct topic_rule rules[] = {
+        {.filter = "chat/vip", .overflow = OVERFLOW_CLOSE},
+        {.filter = "chat/#", .overflow = OVERFLOW_LATEST, .max_message = 3},
+    };
+    struct router_limits limits = router.limits;
+    struct subscription s[3] = {{.owner = NULL}};
+    struct receipt receipt;
+
+    (void)state;
+    limits.max_topics = 2;
+    limits.max_filters = 0;
+    router_configure(&router, &limits, rules, FF_COUNT(rules));
+    assert_int_equal(router_subscribe(&router, &s[0], FF_SLICE("chat/vip"), FF_JSON), FF_OK);
+    assert_int_equal(router_subscribe(&router, &s[1], FF_SLICE("chat/x"), FF_JSON), FF_OK);
+    assert_int_equal(s[0].overflow, OVERFLOW_CLOSE);
+    assert_int_equal(s[1].overflow, OVERFLOW_LATEST);
+    assert_int_equal(router_subscribe(&router, &s[2], FF_SLICE("y"), FF_JSON), FF_ELIMIT);
+    assert_int_equal(router_subscribe(&router, &s[2], FF_SLICE("#"), FF_JSON), FF_ELIMIT);
+    assert_int_equal(publish("chat/x", &receipt), FF_ELIMIT);
+    assert_int_equal(publish("chat/vip", &receipt), FF_OK);
+    router_unsubscribe(&router, &s[0]);
+    router_unsubscribe(&router, &s[1]);
+}
+
+#define WITH_ROUTER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_ROUTER(a_topic_is_there_while_it_has_subscriptions),
+        WITH_ROUTER(a_quiet_topic_holds_no_segment),
+        WITH_ROUTER(random_filters_match_as_the_naive_way_says),
+        WITH_ROUTER(for_want_of_memory_a_message_goes_to_all_or_to_none),
+        WITH_ROUTER(limits_and_rules_hold),
+    };
+
+    return cmocka_run_group_tests_name("router", tests, NULL, NULL);
+}
