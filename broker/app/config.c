@@ -146,9 +146,8 @@ static bool read_flag(int argc, char **argv, int *i, struct flag *flag, char *er
 }
 
 /* An error about the value of an option, with the place where it was said before it. */
-__attribute__((format(printf, 4, 5))) static bool complain(const struct config *config,
-                                                           const char *name, char *error,
-                                                           const char *format, ...)
+__attribute__((format(printf, 4, 5))) static bool
+complain(const struct config *config, const char *name, char *error, const char *format, ...)
 {
     const struct option *option = option_find(name, strlen(name));
     const char *where = config->where[option - option_table];
@@ -156,8 +155,8 @@ __attribute__((format(printf, 4, 5))) static bool complain(const struct config *
     va_list args;
     int len;
 
-    len = snprintf(error, CONFIG_ERROR_MAX, "%s%s", is_default ? "" : where,
-                   is_default ? "" : ": ");
+    len =
+        snprintf(error, CONFIG_ERROR_MAX, "%s%s", is_default ? "" : where, is_default ? "" : ": ");
     va_start(args, format);
     (void)vsnprintf(error + len, CONFIG_ERROR_MAX - (size_t)len, format, args);
     va_end(args);
@@ -186,8 +185,8 @@ static bool add_item(struct config *config, struct collected *lists, const struc
             return false;
         lists->count += item.len > 0;
     }
-    config->where[flag->option - option_table] = config_keep(config, flag->name,
-                                                             strlen(flag->name));
+    config->where[flag->option - option_table] =
+        config_keep(config, flag->name, strlen(flag->name));
     config->is_listen_default &= strcmp(flag->option->name, "listen") != 0;
     return option_set_list(flag->option, config, lists->items, lists->count);
 }

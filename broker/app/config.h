@@ -27,15 +27,15 @@ struct config {
     uint32_t rule_count;
     const char *tls_cert;
     const char *tls_key;
-    const char *file;         /* NULL: none */
+    const char *file; /* NULL: none */
     uint32_t workers;
     uint32_t outbox;
     uint32_t handshake_s;
     uint32_t close_s;
     uint32_t drain_s;
-    uint32_t log_level;       /* enum log_level */
-    uint32_t log_format;      /* 0 text, 1 JSON */
-    bool is_listen_default;   /* nobody said where to listen */
+    uint32_t log_level;                    /* enum log_level */
+    uint32_t log_format;                   /* 0 text, 1 JSON */
+    bool is_listen_default;                /* nobody said where to listen */
     const char *where[CONFIG_OPTIONS_MAX]; /* of each option: where its value was said */
     struct config_block *blocks;
 };

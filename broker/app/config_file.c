@@ -167,8 +167,8 @@ static bool take_rules(struct config *config, cfg_t *cfg, const char *file, char
         struct topic_rule *rule = &config->rules[i];
 
         if (ff_topic_kind(ff_slice_of(title)) == FF_TOPIC_BAD) {
-            (void)snprintf(error, CONFIG_ERROR_MAX, "%s:%d: topic \"%s\": %s", file,
-                           section->line, title, ff_topic_fault(ff_slice_of(title)));
+            (void)snprintf(error, CONFIG_ERROR_MAX, "%s:%d: topic \"%s\": %s", file, section->line,
+                           title, ff_topic_fault(ff_slice_of(title)));
             return false;
         }
         rule->filter = config_keep(config, title, strlen(title));

@@ -7,7 +7,14 @@
 #include "broker/session/session.h"
 #include "protocol/message/msgpack.h"
 
-enum { STEP_MS = 20, LEAST_A_STEP = 50, PARTING_MS = 500, SPREAD_MS_A_CLIENT = 1, LEAST_SPREAD_MS = 1000, MOST_SPREAD_MS = 20000 };
+enum {
+    STEP_MS = 20,
+    LEAST_A_STEP = 50,
+    PARTING_MS = 500,
+    SPREAD_MS_A_CLIENT = 1,
+    LEAST_SPREAD_MS = 1000,
+    MOST_SPREAD_MS = 20000
+};
 
 /* Clients that all come back at once would be an attack of our own making. */
 static uint64_t spread(const struct drain *drain)

@@ -16,8 +16,8 @@ struct drain {
     struct gateway *gateway;
     uint64_t begin_ms;
     uint64_t end_ms;
-    uint64_t shut_ms;  /* since when nothing is left but peers that do not end their side */
-    uint32_t total;    /* sessions when it began */
+    uint64_t shut_ms; /* since when nothing is left but peers that do not end their side */
+    uint32_t total;   /* sessions when it began */
     uint32_t visited;
     uint32_t to_close; /* how many of them should be closed by now */
     uint32_t next_slot;

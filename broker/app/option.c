@@ -8,15 +8,15 @@
 enum { RESTART, RELOAD };
 
 const struct option option_table[] = {
-#define OPTION(kind, name, field, value, least, most, reload, help)                                \
-    {#name, (value), (help), offsetof(struct config, field), (least), (most), OPTION_##kind,       \
-     (reload) == RELOAD},
+#define OPTION(kind, name, field, value, least, most, reload, help)   \
+    {#name,   (value), (help),        offsetof(struct config, field), \
+     (least), (most),  OPTION_##kind, (reload) == RELOAD},
 #include "broker/app/options.def"
 };
 const size_t option_count = FF_COUNT(option_table);
 
 const struct option option_rule_table[] = {
-#define RULE(kind, name, field, least, most, help)                                                 \
+#define RULE(kind, name, field, least, most, help) \
     {#name, NULL, (help), offsetof(struct topic_rule, field), (least), (most), OPTION_##kind, true},
 #include "broker/app/options.def"
 };
@@ -99,8 +99,8 @@ static bool set_bool(const struct option *option, void *at, const char *text, ch
 {
     bool on = strcmp(text, "true") == 0 || strcmp(text, "on") == 0 || strcmp(text, "yes") == 0 ||
               strcmp(text, "1") == 0;
-    bool off = strcmp(text, "false") == 0 || strcmp(text, "off") == 0 ||
-               strcmp(text, "no") == 0 || strcmp(text, "0") == 0;
+    bool off = strcmp(text, "false") == 0 || strcmp(text, "off") == 0 || strcmp(text, "no") == 0 ||
+               strcmp(text, "0") == 0;
 
     if (on || off)
         memcpy(at, &on, sizeof(on));

@@ -23,7 +23,7 @@ struct option {
     const char *name;
     const char *value; /* the default, as text; NULL for a rule's */
     const char *help;
-    size_t offset;     /* in struct config, or in struct topic_rule */
+    size_t offset; /* in struct config, or in struct topic_rule */
     uint64_t least;
     uint64_t most;
     enum option_kind kind;

@@ -2,8 +2,7 @@
 #include "broker/engine/engine.h"
 #include "protocol/base/mem.h"
 
-static void memory_publish(struct engine *engine, const struct publication *p,
-                           struct ticket ticket)
+static void memory_publish(struct engine *engine, const struct publication *p, struct ticket ticket)
 {
     struct engine_receipt receipt;
 

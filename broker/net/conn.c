@@ -22,8 +22,8 @@ struct outbox {
 
 struct rest {
     uint32_t start;
-    uint32_t len; /* of `bytes`, behind `start` */
-    uint32_t cap; /* of the whole block */
+    uint32_t len;              /* of `bytes`, behind `start` */
+    uint32_t cap;              /* of the whole block */
     struct conn_pinned pinned; /* goes behind `bytes`; .len 0: none */
     uint8_t bytes[];
 };

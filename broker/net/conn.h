@@ -67,13 +67,13 @@ struct conn {
     uint32_t took_at;  /* a socket that was full took something */
     uint8_t state;     /* enum conn_state */
     uint8_t pauses;
-    bool is_blocked : 1;     /* the socket is full: waiting for EV_WRITE */
+    bool is_blocked : 1;      /* the socket is full: waiting for EV_WRITE */
     bool is_in_handshake : 1; /* TLS */
-    bool has_ended : 1;      /* `end` was called */
-    bool wants_write : 1;    /* TLS must write before it can read */
-    bool is_fed_again : 1;   /* a pause is over: the stash is offered in the flush */
-    bool is_drying : 1;      /* waits until the socket has sent all it took */
-    bool is_peer_done : 1;   /* the peer ended its side */
+    bool has_ended : 1;       /* `end` was called */
+    bool wants_write : 1;     /* TLS must write before it can read */
+    bool is_fed_again : 1;    /* a pause is over: the stash is offered in the flush */
+    bool is_drying : 1;       /* waits until the socket has sent all it took */
+    bool is_peer_done : 1;    /* the peer ended its side */
 };
 
 static inline int conn_fd(const struct conn *conn)
@@ -145,7 +145,8 @@ void conn_flush_now(struct conn *conn);
 /* TLS: the handshake is done. */
 void conn_end_handshake(struct conn *conn);
 
-/* Offers kept input again if a pause is over, then sends what can be sent: the flush list's part. */
+/* Offers kept input again if a pause is over, then sends what can be sent: the flush list's part.
+ */
 void conn_flush(struct conn *conn);
 
 static inline const struct transport *conn_transport(const struct conn *conn)

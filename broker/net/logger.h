@@ -31,7 +31,7 @@ struct log_field {
 #define LOG_NUM(key, value)   ((struct log_field){(key), {NULL, 0}, (int64_t)(value)})
 
 /* LOG_EVENT(LOG_INFO, "listening", LOG_TEXT("url", url), LOG_NUM("port", port)); */
-#define LOG_EVENT(level, event, ...)                                                               \
+#define LOG_EVENT(level, event, ...) \
     log_event((level), (event), (const struct log_field[]){__VA_ARGS__, {NULL, {NULL, 0}, 0}})
 
 /* `fields` ends with a NULL key. */

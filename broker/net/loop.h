@@ -10,10 +10,9 @@
 #ifndef NET_LOOP_H
 #define NET_LOOP_H
 
+#include <ev.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-#include <ev.h>
 
 #include "protocol/base/check.h"
 #include "protocol/base/err.h"

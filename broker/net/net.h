@@ -23,15 +23,15 @@ struct net {
     struct loop loop;
     struct wheel wheel;
     struct pool pool;
-    uint8_t *receive;      /* NET_RECEIVE_SIZE octets */
-    uint8_t *record;       /* NET_TLS_RECORD octets: a TLS record is gathered here */
-    struct ff_list flush;  /* connections with something to send */
+    uint8_t *receive;       /* NET_RECEIVE_SIZE octets */
+    uint8_t *record;        /* NET_TLS_RECORD octets: a TLS record is gathered here */
+    struct ff_list flush;   /* connections with something to send */
     struct ff_list closing; /* connections whose conversation is over but not their sending */
-    struct ff_list dead;   /* connections to free when the turn ends */
-    uint32_t close_ms;     /* how long a close may take */
-    uint32_t outbox_max;   /* octets of control messages a connection may be owed */
+    struct ff_list dead;    /* connections to free when the turn ends */
+    uint32_t close_ms;      /* how long a close may take */
+    uint32_t outbox_max;    /* octets of control messages a connection may be owed */
     uint32_t connections;
-    uint32_t handshakes;   /* TLS handshakes under way */
+    uint32_t handshakes; /* TLS handshakes under way */
     uint64_t sent_bytes;
 };
 

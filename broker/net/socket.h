@@ -34,8 +34,7 @@ FF_MUST_CHECK enum ff_err address_parse_ip(struct address *address, struct ff_sl
 bool address_is_in(const struct address *address, const char *network);
 
 /* The same for any of `count` networks. */
-bool address_is_listed(const struct address *address, const char *const *networks,
-                       uint32_t count);
+bool address_is_listed(const struct address *address, const char *const *networks, uint32_t count);
 
 /* Is it a well-formed network for the function above? */
 bool address_is_network(const char *network);

@@ -21,9 +21,8 @@ static void place(struct wheel *wheel, struct wheel_timer *timer)
 
     while (level < WHEEL_LEVELS - 1 && ahead >> (WHEEL_BITS * (level + 1)))
         level++;
-    ff_list_append(
-        &wheel->slots[level][(timer->due >> (WHEEL_BITS * level)) & (WHEEL_SLOTS - 1)],
-        &timer->node);
+    ff_list_append(&wheel->slots[level][(timer->due >> (WHEEL_BITS * level)) & (WHEEL_SLOTS - 1)],
+                   &timer->node);
 }
 
 void wheel_set(struct wheel *wheel, struct wheel_timer *timer, uint64_t after_ms)

@@ -17,7 +17,7 @@ struct session;
 struct bucket {
     struct wheel_timer timer; /* when the debt is paid */
     struct session *session;
-    double messages;          /* tokens left; below 0: debt */
+    double messages; /* tokens left; below 0: debt */
     double bytes;
     uint64_t filled_ms;
 };

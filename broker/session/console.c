@@ -17,8 +17,8 @@ static void hash_between(struct ff_slice page, const char *begin, const char *en
                          char out[HASH_TEXT + 1])
 {
     const char *from = memmem(page.at, page.len, begin, strlen(begin));
-    const char *to = from ? memmem(from, page.len - (size_t)(from - page.at), end, strlen(end))
-                          : NULL;
+    const char *to =
+        from ? memmem(from, page.len - (size_t)(from - page.at), end, strlen(end)) : NULL;
     unsigned char digest[SHA256_DIGEST_LENGTH];
 
     out[0] = '\0';

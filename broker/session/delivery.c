@@ -14,8 +14,8 @@
 #include "protocol/base/mem.h"
 
 enum {
-    MAX_PARTS = 24,           /* subscriptions in one sendmsg */
-    PART_MAX = 64 * 1024,     /* of one of them, so that it is fair between topics */
+    MAX_PARTS = 24,               /* subscriptions in one sendmsg */
+    PART_MAX = 64 * 1024,         /* of one of them, so that it is fair between topics */
     COPY_MAX = FRAME_OWN_SEGMENT, /* a longer rest is pinned where it is */
 };
 
@@ -94,8 +94,7 @@ void delivery_collect(struct conn *conn, struct plan *plan)
 }
 
 /* Keeps what a full socket left of a frame; the connection is lost where that is impossible. */
-static void keep_rest(struct session *session, struct subscription *s,
-                      const struct part_rest *rest)
+static void keep_rest(struct session *session, struct subscription *s, const struct part_rest *rest)
 {
     struct ff_slice copies[2] = {rest->gap, {(const char *)rest->cut.bytes, rest->cut.len}};
     struct conn_pinned pinned = {rest->cut.bytes, rest->cut.len, segment_unpin, rest->cut.segment};

@@ -312,8 +312,7 @@ static bool can_accept(void *arg, const struct listener *listener)
     return gateway->half_open_count < settings->max_half_open || drop_oldest(gateway, false);
 }
 
-static void accepted(void *arg, const struct listener *listener, int fd,
-                     const struct address *peer)
+static void accepted(void *arg, const struct listener *listener, int fd, const struct address *peer)
 {
     struct gateway *gateway = arg;
 

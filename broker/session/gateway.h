@@ -41,10 +41,10 @@ struct gateway {
     uint32_t last_free;
     uint32_t session_count;
     uint32_t half_open_count;
-    struct ff_list half_open;  /* sessions in their handshake, the oldest first */
-    struct ff_map addresses;   /* connections of one address; loopback is not counted */
-    struct ff_buf scratch;     /* a message being written */
-    struct ff_buf spare;       /* a payload being unescaped or quoted */
+    struct ff_list half_open;   /* sessions in their handshake, the oldest first */
+    struct ff_map addresses;    /* connections of one address; loopback is not counted */
+    struct ff_buf scratch;      /* a message being written */
+    struct ff_buf spare;        /* a payload being unescaped or quoted */
     struct ff_message *message; /* a message being read */
     struct delivery_scratch *delivery;
     struct wheel_timer second; /* $SYS */

@@ -54,8 +54,8 @@ static bool cut_prefix(struct ff_slice *text, const char *prefix)
 {
     size_t len = strlen(prefix);
 
-    if (text->len < len || !ff_slice_is_equal_nocase((struct ff_slice){text->at, len},
-                                                     (struct ff_slice){prefix, len}))
+    if (text->len < len ||
+        !ff_slice_is_equal_nocase((struct ff_slice){text->at, len}, (struct ff_slice){prefix, len}))
         return false;
     text->at += len;
     text->len -= len;
@@ -96,7 +96,6 @@ bool host_is_allowed(const struct settings *settings, struct ff_slice host)
     if (!settings->is_loopback_only)
         return true;
     return is_loopback_host(us.host) ||
-           (us.host.len > 4 && memcmp(us.host.at, "127.", 4) == 0 &&
-            is_numeric(us.host)) ||
+           (us.host.len > 4 && memcmp(us.host.at, "127.", 4) == 0 && is_numeric(us.host)) ||
            is_listed(&settings->hosts, us.host) || is_listed(&settings->hosts, host);
 }

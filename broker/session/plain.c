@@ -30,9 +30,9 @@ static struct ff_slice *find_place(struct shape *shape, struct ff_slice name)
         struct ff_slice name;
         struct ff_slice *value;
     } wanted[] = {
-        {FF_SLICE("type"), &shape->type},       {FF_SLICE("id"), &shape->id},
-        {FF_SLICE("topic"), &shape->topic},     {FF_SLICE("message"), &shape->message},
-        {FF_SLICE("data"), &shape->data},       {FF_SLICE("token"), &shape->token},
+        {FF_SLICE("type"), &shape->type},   {FF_SLICE("id"), &shape->id},
+        {FF_SLICE("topic"), &shape->topic}, {FF_SLICE("message"), &shape->message},
+        {FF_SLICE("data"), &shape->data},   {FF_SLICE("token"), &shape->token},
     };
     char plain[LONGEST_NAME * 6];
 
@@ -203,8 +203,7 @@ void plain_message(struct session *session, enum ff_opcode opcode, struct ff_sli
     struct ff_json j = ff_json_of(bytes);
     struct ff_slice value;
     unsigned faults = 0;
-    enum ff_err err =
-        opcode == FF_OP_TEXT ? ff_json_take(&j, &value, &faults) : FF_EINVAL;
+    enum ff_err err = opcode == FF_OP_TEXT ? ff_json_take(&j, &value, &faults) : FF_EINVAL;
 
     if (opcode == FF_OP_BINARY) {
         publish(session, ff_slice_of(session->plain_topic),

@@ -22,8 +22,7 @@ static void on_timer(struct conn *conn)
     } else if (conn->is_in_handshake) {
         conn_abort(conn);
     } else {
-        http_answer(session, 408, "", "text/plain",
-                    FF_SLICE("no complete request came in time\n"));
+        http_answer(session, 408, "", "text/plain", FF_SLICE("no complete request came in time\n"));
     }
 }
 
@@ -201,8 +200,8 @@ void session_end_message(struct session *session, struct ff_writer *w)
 
     if (!err) {
         body_len = scratch->len - FF_FRAME_HEAD_MAX;
-        head_len = ff_frame_write_head(head, session->encoding == FF_JSON ? FF_OP_TEXT : FF_OP_BINARY,
-                                       body_len);
+        head_len = ff_frame_write_head(
+            head, session->encoding == FF_JSON ? FF_OP_TEXT : FF_OP_BINARY, body_len);
         frame = scratch->data + FF_FRAME_HEAD_MAX - head_len;
         memcpy(frame, head, head_len);
         err = conn_send(&session->conn, frame, head_len + body_len);

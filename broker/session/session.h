@@ -19,7 +19,7 @@
 enum session_mode { SESSION_HTTP, SESSION_TYPED, SESSION_PLAIN, SESSION_ECHO };
 
 enum {
-    CLOSE_AFTER_ERRORS = 10, /* malformed messages in a minute */
+    CLOSE_AFTER_ERRORS = 10,  /* malformed messages in a minute */
     HEARTBEAT_LOST_MS = 2500, /* for each second of the interval */
     REASON_MAX = 256,
 };
@@ -34,31 +34,31 @@ struct session {
     struct gateway *gateway;
     struct ff_reader reader;
     struct ff_list subscriptions;
-    struct ff_list pending;       /* those that have something to send */
-    struct bucket *bucket;        /* NULL: no rate limit */
+    struct ff_list pending;        /* those that have something to send */
+    struct bucket *bucket;         /* NULL: no rate limit */
     struct address_count *address; /* NULL: not counted */
-    char *plain_topic;            /* plain mode: what it is subscribed to */
-    uint64_t id;                  /* public, random */
+    char *plain_topic;             /* plain mode: what it is subscribed to */
+    uint64_t id;                   /* public, random */
     uint32_t tag;
-    uint32_t errors_at;           /* tick of the first malformed message of this minute */
-    uint32_t control_at;          /* tick of the first control frame of this second */
+    uint32_t errors_at;  /* tick of the first malformed message of this minute */
+    uint32_t control_at; /* tick of the first control frame of this second */
     union {
-        uint32_t accepted_at;     /* in HTTP: tick */
-        uint32_t pinged_at;       /* later: heard_at when the last PING was sent */
+        uint32_t accepted_at; /* in HTTP: tick */
+        uint32_t pinged_at;   /* later: heard_at when the last PING was sent */
     };
     union {
-        uint32_t scanned;         /* in HTTP: octets of the head already looked at */
-        uint32_t answered_at;     /* plain mode: tick of the last heartbeat answer */
+        uint32_t scanned;     /* in HTTP: octets of the head already looked at */
+        uint32_t answered_at; /* plain mode: tick of the last heartbeat answer */
     };
     uint16_t subscription_count;
     uint16_t filter_count;
     uint16_t controls;
     uint16_t heartbeat_s;
     uint8_t errors;
-    uint8_t mode;                 /* enum session_mode */
-    uint8_t encoding;             /* enum ff_encoding */
-    uint8_t refusal;              /* enum refusal */
-    bool has_answered;            /* plain mode: answered_at holds */
+    uint8_t mode;      /* enum session_mode */
+    uint8_t encoding;  /* enum ff_encoding */
+    uint8_t refusal;   /* enum refusal */
+    bool has_answered; /* plain mode: answered_at holds */
 };
 
 static inline struct session *session_of(struct conn *conn)
@@ -121,8 +121,8 @@ extern const struct engine_events session_engine_events;
 
 /* upgrade.c */
 size_t upgrade_input(struct session *session, uint8_t *bytes, size_t len);
-void http_answer(struct session *session, int status, const char *headers,
-                 const char *content_type, struct ff_slice body);
+void http_answer(struct session *session, int status, const char *headers, const char *content_type,
+                 struct ff_slice body);
 
 /* plain.c, echo.c */
 void plain_message(struct session *session, enum ff_opcode opcode, struct ff_slice bytes);

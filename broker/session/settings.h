@@ -24,20 +24,20 @@ struct settings {
     uint32_t max_connections_per_address; /* 0: no limit; loopback has none */
     uint32_t max_half_open;
     uint32_t handshake_ms;
-    uint32_t max_subscriptions;           /* of one connection, filters included */
-    uint32_t max_subscribed_filters;      /* of one connection */
-    uint32_t messages_per_second;         /* 0: no limit */
-    uint32_t bytes_per_second;            /* 0: no limit */
+    uint32_t max_subscriptions;      /* of one connection, filters included */
+    uint32_t max_subscribed_filters; /* of one connection */
+    uint32_t messages_per_second;    /* 0: no limit */
+    uint32_t bytes_per_second;       /* 0: no limit */
     uint32_t pings_per_second;
     uint32_t heartbeat_s;
     uint64_t max_memory;
-    const char *plain_topic;              /* "": plain mode is off */
-    const char *echo_path;                /* "": no echo endpoint */
+    const char *plain_topic; /* "": plain mode is off */
+    const char *echo_path;   /* "": no echo endpoint */
     bool sys;
-    bool is_loopback_only;                /* all listeners are */
-    struct text_list origins;             /* allowed by name, "*" and "null" included */
+    bool is_loopback_only;    /* all listeners are */
+    struct text_list origins; /* allowed by name, "*" and "null" included */
     struct text_list hosts;
-    struct text_list proxies;             /* networks whose X-Forwarded-For counts */
+    struct text_list proxies; /* networks whose X-Forwarded-For counts */
 };
 
 #endif

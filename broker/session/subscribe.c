@@ -293,7 +293,8 @@ bool session_subscribe_plain(struct session *session)
         engine_subscribe(session->gateway->engine, s, name, FF_JSON, ticket);
     }
     if (!s || !session_find(session, name))
-        session_close(session, FF_CLOSE_TRY_LATER, "no place for this subscription: the error before says which limit");
+        session_close(session, FF_CLOSE_TRY_LATER,
+                      "no place for this subscription: the error before says which limit");
     return conn_is_open(&session->conn);
 }
 

@@ -42,8 +42,7 @@ static bool is_wanted(struct gateway *gateway, const char *name)
     if (topic)
         return true;
     /* A filter may be all that listens. */
-    return filter_tree_match(&gateway->router.filters,
-                             ff_slice_of(name)) > 0;
+    return filter_tree_match(&gateway->router.filters, ff_slice_of(name)) > 0;
 }
 
 static void publish(struct gateway *gateway, const char *name, const struct ff_buf *json,
@@ -71,14 +70,14 @@ static enum ff_err write_broker(struct gateway *gateway, struct ff_buf *out)
     const struct router *router = &gateway->router;
     uint64_t rate = router->published - gateway->last_published;
 
-    return ff_buf_printf(
-        out,
-        "{\"connections\":%" PRIu32 ",\"topics\":%" PRIu32 ",\"filters\":%" PRIu32
-        ",\"published\":%" PRIu64 ",\"rate\":%" PRIu64 ",\"sent\":%" PRIu64
-        ",\"memory\":%zu,\"uptime\":%" PRIu64 "}",
-        gateway->session_count, router->topic_count, router->filters.count, router->published, rate,
-        gateway->worker->net.sent_bytes, ff_mem_live_bytes(),
-        (gateway->worker->net.loop.now_ms - gateway->started_ms) / 1000);
+    return ff_buf_printf(out,
+                         "{\"connections\":%" PRIu32 ",\"topics\":%" PRIu32 ",\"filters\":%" PRIu32
+                         ",\"published\":%" PRIu64 ",\"rate\":%" PRIu64 ",\"sent\":%" PRIu64
+                         ",\"memory\":%zu,\"uptime\":%" PRIu64 "}",
+                         gateway->session_count, router->topic_count, router->filters.count,
+                         router->published, rate, gateway->worker->net.sent_bytes,
+                         ff_mem_live_bytes(),
+                         (gateway->worker->net.loop.now_ms - gateway->started_ms) / 1000);
 }
 
 static enum ff_err write_topics(struct gateway *gateway, struct ff_buf *out)
@@ -100,10 +99,9 @@ static enum ff_err write_topics(struct gateway *gateway, struct ff_buf *out)
         if (!err)
             err = put_name(out, topic_name(topic));
         if (!err)
-            err = ff_buf_printf(out,
-                                ",\"subscribers\":%" PRIu32 ",\"rate\":%" PRIu64
-                                ",\"buffered\":%" PRIu64 "}",
-                                topic_subscribers(topic), top.at[i].score, topic_buffered(topic));
+            err = ff_buf_printf(
+                out, ",\"subscribers\":%" PRIu32 ",\"rate\":%" PRIu64 ",\"buffered\":%" PRIu64 "}",
+                topic_subscribers(topic), top.at[i].score, topic_buffered(topic));
     }
     return err ? err : ff_buf_append(out, "]}", 2);
 }

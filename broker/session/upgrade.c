@@ -18,8 +18,8 @@
 
 enum { ANSWER_MAX = 256 * 1024, TEXT_MAX = 512 };
 
-void http_answer(struct session *session, int status, const char *headers,
-                 const char *content_type, struct ff_slice body)
+void http_answer(struct session *session, int status, const char *headers, const char *content_type,
+                 struct ff_slice body)
 {
     struct ff_buf out;
     enum ff_err err;
@@ -113,8 +113,8 @@ static bool take_plain_topic(struct session *session, struct ff_slice target)
                                  : ff_http_percent_decode(session->plain_topic, query);
     if (len >= 0)
         session->plain_topic[len] = '\0';
-    if (len < 0 || ff_topic_kind((struct ff_slice){session->plain_topic, (size_t)len}) ==
-                       FF_TOPIC_BAD) {
+    if (len < 0 ||
+        ff_topic_kind((struct ff_slice){session->plain_topic, (size_t)len}) == FF_TOPIC_BAD) {
         refuse(session, 400, "the topic in the query is no valid name or filter");
         return false;
     }
@@ -124,7 +124,7 @@ static bool take_plain_topic(struct session *session, struct ff_slice target)
 static void switch_protocols(struct session *session, const struct ff_http_head *head,
                              const struct ff_handshake *handshake, bool is_echo)
 {
-    enum session_mode mode = is_echo                                    ? SESSION_ECHO
+    enum session_mode mode = is_echo                                         ? SESSION_ECHO
                              : handshake->subprotocol == FF_SUBPROTOCOL_NONE ? SESSION_PLAIN
                                                                              : SESSION_TYPED;
     struct ff_buf out;
@@ -141,12 +141,12 @@ static void switch_protocols(struct session *session, const struct ff_http_head 
     ff_buf_deinit(&out);
 }
 
-static void upgrade(struct session *session, const struct ff_http_head *head,
-                    struct ff_slice path)
+static void upgrade(struct session *session, const struct ff_http_head *head, struct ff_slice path)
 {
     const struct settings *settings = session->gateway->settings;
     struct ff_handshake handshake;
-    bool is_echo = settings->echo_path[0] && ff_slice_is_equal(path, ff_slice_of(settings->echo_path));
+    bool is_echo =
+        settings->echo_path[0] && ff_slice_is_equal(path, ff_slice_of(settings->echo_path));
     char why[TEXT_MAX];
 
     if (!is_echo && !ff_slice_is_equal(path, FF_SLICE("/ws")) &&
@@ -155,13 +155,12 @@ static void upgrade(struct session *session, const struct ff_http_head *head,
     } else if (!ff_handshake_check(head, &handshake)) {
         refuse(session, handshake.status, handshake.why);
     } else if (!origin_is_allowed(settings, handshake.origin, handshake.host)) {
-        (void)snprintf(why, sizeof(why),
-                       "the origin %.*s is not allowed: the option origins = {\"%.*s\"} would "
-                       "allow it",
-                       (int)(handshake.origin.len < 128 ? handshake.origin.len : 128),
-                       handshake.origin.at,
-                       (int)(handshake.origin.len < 128 ? handshake.origin.len : 128),
-                       handshake.origin.at);
+        (void)snprintf(
+            why, sizeof(why),
+            "the origin %.*s is not allowed: the option origins = {\"%.*s\"} would "
+            "allow it",
+            (int)(handshake.origin.len < 128 ? handshake.origin.len : 128), handshake.origin.at,
+            (int)(handshake.origin.len < 128 ? handshake.origin.len : 128), handshake.origin.at);
         refuse(session, 403, why);
     } else {
         switch_protocols(session, head, &handshake, is_echo);

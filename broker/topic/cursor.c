@@ -4,7 +4,7 @@
 /* Frames of one segment in a row that are to be sent, or to be passed over. */
 struct run {
     struct segment *segment;
-    uint32_t from;  /* octets in the segment */
+    uint32_t from; /* octets in the segment */
     uint32_t to;
 };
 

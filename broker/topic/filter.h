@@ -21,8 +21,7 @@ struct filter_tree {
 };
 
 /* FF_OK, FF_ENOMEM. */
-FF_MUST_CHECK enum ff_err filter_tree_init(struct filter_tree *tree,
-                                           const struct ff_hash_key *key);
+FF_MUST_CHECK enum ff_err filter_tree_init(struct filter_tree *tree, const struct ff_hash_key *key);
 
 /* All filters must be out. */
 void filter_tree_deinit(struct filter_tree *tree);

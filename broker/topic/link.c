@@ -5,8 +5,7 @@
 
 void link_init(struct link *link, struct log *log)
 {
-    *link = (struct link){
-        .log = log, .active_needed = log->head, .waiting_needed = UINT64_MAX};
+    *link = (struct link){.log = log, .active_needed = log->head, .waiting_needed = UINT64_MAX};
 }
 
 void link_deinit(struct link *link)

@@ -18,13 +18,13 @@ struct link {
     struct subscription **array;
     uint32_t counts[PART_COUNT];
     uint32_t capacity;
-    uint32_t pending;         /* active ones that are not at the head, or not known to be */
-    uint32_t closers;         /* waiting ones with the rule `close` */
-    uint32_t quiet_timed;     /* timed ones that do not want their own echo */
-    bool is_waiting_stale;    /* waiting_needed is only a lower bound */
+    uint32_t pending;      /* active ones that are not at the head, or not known to be */
+    uint32_t closers;      /* waiting ones with the rule `close` */
+    uint32_t quiet_timed;  /* timed ones that do not want their own echo */
+    bool is_waiting_stale; /* waiting_needed is only a lower bound */
     uint64_t active_needed;
     uint64_t waiting_needed;
-    uint64_t buffered;        /* how far the slowest was behind when the last turn ended */
+    uint64_t buffered; /* how far the slowest was behind when the last turn ended */
 };
 
 void link_init(struct link *link, struct log *log);

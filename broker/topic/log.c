@@ -41,8 +41,8 @@ static void free_first(struct log *log)
         while (busy < 8 && (size_t)SEGMENT_SMALLEST << busy < block_size(segment))
             busy++;
         log->warm = segment->used > segment->size / 2 || busy > log->warm + 1 ? busy
-                    : log->warm                                              ? log->warm - 1
-                                                                             : 0;
+                    : log->warm                                               ? log->warm - 1
+                                                                              : 0;
         log->last = NULL;
     }
     segment->is_trimmed = true;

@@ -42,27 +42,27 @@ struct pins;
 
 struct segment {
     struct segment *next;
-    struct pins *pins;   /* whose budget, while pinned */
-    uint64_t base;       /* position of its first byte */
-    uint64_t number;     /* messages of the log before its first one */
-    uint32_t size;       /* octets of `bytes`, a multiple of 4 */
-    uint32_t used;       /* octets of frames */
-    uint32_t count;      /* frames */
+    struct pins *pins; /* whose budget, while pinned */
+    uint64_t base;     /* position of its first byte */
+    uint64_t number;   /* messages of the log before its first one */
+    uint32_t size;     /* octets of `bytes`, a multiple of 4 */
+    uint32_t used;     /* octets of frames */
+    uint32_t count;    /* frames */
     uint32_t pin_count;
-    bool is_trimmed;     /* no longer in its log: the last pin frees it */
+    bool is_trimmed; /* no longer in its log: the last pin frees it */
     _Alignas(8) uint8_t bytes[];
 };
 
 struct log {
     struct segment *first;
     struct segment *last;
-    struct pins *pins;      /* made at the first pin */
+    struct pins *pins; /* made at the first pin */
     struct pool *pool;
     uint64_t head;
-    uint64_t number;        /* messages ever appended */
-    uint32_t max_buffered;  /* octets kept for readers, the newest message apart */
+    uint64_t number;       /* messages ever appended */
+    uint32_t max_buffered; /* octets kept for readers, the newest message apart */
     uint64_t max_pinned;
-    uint8_t warm;           /* size of the first segment after a quiet time, as a shift of 256 */
+    uint8_t warm; /* size of the first segment after a quiet time, as a shift of 256 */
 };
 
 /* `number`: what the topic has counted already. */

@@ -62,8 +62,8 @@ static void set_limits(const struct router *router, const struct topic *topic, s
     /* One message of the other encoding must fit, however it grew. */
     uint64_t pinned = (uint64_t)router->limits.max_message * GROWTH + GROWTH_ROOM;
 
-    log->max_buffered = topic->rule->max_buffered ? topic->rule->max_buffered
-                                                  : router->limits.max_buffered;
+    log->max_buffered =
+        topic->rule->max_buffered ? topic->rule->max_buffered : router->limits.max_buffered;
     log->max_pinned = pinned < MIN_PINNED ? MIN_PINNED : pinned;
 }
 
@@ -468,8 +468,7 @@ static void relieve(struct router *router)
         for (int i = 0; i < FF_ENCODINGS; i++) {
             struct topic_log *log = topic->logs[i];
 
-            if (log && log_length(&log->log) > longest / 2 &&
-                log_trim(&log->log, 0, longest / 2)) {
+            if (log && log_length(&log->log) > longest / 2 && log_trim(&log->log, 0, longest / 2)) {
                 log->is_relieved = true;
                 touch(router, log);
             }

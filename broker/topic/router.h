@@ -30,11 +30,11 @@ struct router_limits {
     uint32_t max_buffered; /* of a topic, for each encoding; at least max_message */
     uint32_t max_topics;
     uint32_t max_filters;
-    uint64_t max_memory;   /* of the whole process */
+    uint64_t max_memory; /* of the whole process */
 };
 
 struct router {
-    struct ff_map topics;  /* names and filters, by their text */
+    struct ff_map topics; /* names and filters, by their text */
     struct filter_tree filters;
     struct ff_hash_key key;
     struct pool *pool;
@@ -45,12 +45,12 @@ struct router {
     struct router_limits limits;
     const struct topic_rule *rules;
     uint32_t rule_count;
-    uint32_t topic_count;  /* names only */
-    struct ff_list turn;   /* logs touched in this turn */
+    uint32_t topic_count; /* names only */
+    struct ff_list turn;  /* logs touched in this turn */
     struct topic_log *settling;
     struct ff_buf spare[FF_ENCODINGS]; /* payloads rewritten for the other encoding */
     uint64_t published;
-    uint64_t relieved_ms;              /* when memory was last looked for */
+    uint64_t relieved_ms; /* when memory was last looked for */
 };
 
 struct router_env {
@@ -94,7 +94,7 @@ struct topic *router_find(const struct router *router, struct ff_slice name);
 struct publication {
     struct ff_slice topic; /* a name */
     struct ff_payload payload;
-    uint32_t tag;          /* the publishing session's, 0: the broker's own */
+    uint32_t tag; /* the publishing session's, 0: the broker's own */
 };
 
 struct receipt {

@@ -41,8 +41,8 @@ size_t subscription_write_gap(const struct subscription *s, const char *cause, u
     ff_writer_string(&w, FF_FIELD_CAUSE, ff_slice_of(cause));
     ff_writer_integer(&w, FF_FIELD_SKIPPED, skipped);
     FF_CHECK(ff_writer_end(&w) == FF_OK); /* a topic is 255 octets, 510 with escapes */
-    head_len = ff_frame_write_head(head, log->encoding == FF_JSON ? FF_OP_TEXT : FF_OP_BINARY,
-                                   body.len);
+    head_len =
+        ff_frame_write_head(head, log->encoding == FF_JSON ? FF_OP_TEXT : FF_OP_BINARY, body.len);
     memmove(out + head_len, body.data, body.len);
     memcpy(out, head, head_len);
     return head_len + body.len;
@@ -80,8 +80,7 @@ static void target_overrun(struct subscription *s, struct part *part)
         part->target.segment = log->last;
     }
     part->is_moved = true;
-    part->gap_len =
-        subscription_write_gap(s, "slow", part->target.number - before, part->gap);
+    part->gap_len = subscription_write_gap(s, "slow", part->target.number - before, part->gap);
 }
 
 bool subscription_collect(struct subscription *s, uint32_t own_tag, struct plan *plan, size_t max,

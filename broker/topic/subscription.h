@@ -42,11 +42,11 @@ struct subscription {
 /* What collect added to a plan for one subscription, until it is known what was taken. */
 struct part {
     struct subscription *subscription;
-    size_t gap_len;       /* octets of a GAP before the range */
+    size_t gap_len; /* octets of a GAP before the range */
     size_t range_len;
     struct cursor target; /* where the range begins, when the overflow or rate rule moved it */
     bool is_moved;
-    char *gap;            /* GAP_MAX octets of room */
+    char *gap; /* GAP_MAX octets of room */
 };
 
 enum { GAP_MAX = 640 };

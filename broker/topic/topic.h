@@ -22,8 +22,8 @@ struct topic_log {
     struct topic *topic;
     struct ff_list turn; /* among the logs that this turn touched */
     enum ff_encoding encoding;
-    bool is_dirty;       /* got messages that were not walked yet */
-    bool is_relieved;    /* was cut for want of memory */
+    bool is_dirty;    /* got messages that were not walked yet */
+    bool is_relieved; /* was cut for want of memory */
 };
 
 /* The filters that match a topic, as of a generation of the filters. */
@@ -43,10 +43,10 @@ struct topic_rule {
 struct topic {
     struct ff_map_node node;
     struct topic_log *logs[FF_ENCODINGS];
-    struct filter_set *filters;        /* NULL: none match, as of the generation */
-    const struct topic_rule *rule;     /* never NULL */
-    uint64_t number;                   /* messages published while it was there */
-    uint64_t reported;                 /* of them, when $SYS last looked */
+    struct filter_set *filters;    /* NULL: none match, as of the generation */
+    const struct topic_rule *rule; /* never NULL */
+    uint64_t number;               /* messages published while it was there */
+    uint64_t reported;             /* of them, when $SYS last looked */
     uint32_t filters_generation;
     uint8_t name_len;
     bool is_filter;

@@ -31,7 +31,7 @@ struct ff_client {
     struct ff_buf in;
     struct ff_buf out;
     struct ff_buf spare;
-    size_t in_at;       /* octets of `in` already read */
+    size_t in_at; /* octets of `in` already read */
     uint64_t buffered_limit;
     uint64_t heartbeat_ms;
     int64_t heard_ms;
@@ -122,8 +122,7 @@ static bool put_frame(struct ff_client *client, enum ff_opcode opcode, const voi
 
     if (getrandom(mask, sizeof(mask), 0) != (ssize_t)sizeof(mask))
         return end(client, "no randomness for a mask");
-    if (ff_buf_append(&client->out, head,
-                      ff_frame_write_masked_head(head, opcode, len, mask)))
+    if (ff_buf_append(&client->out, head, ff_frame_write_masked_head(head, opcode, len, mask)))
         return end(client, "out of memory");
     at = client->out.len;
     if (ff_buf_append(&client->out, bytes, len))
@@ -206,8 +205,8 @@ struct ff_client *ff_client_open(const struct ff_client_options *options, char w
     ff_reader_init(&client->reader, FF_ROLE_CLIENT, MAX_MESSAGE);
     client->heartbeat_ms = 25000;
     client->heard_ms = now_ms();
-    (void)snprintf(why, FF_CLIENT_WHY, "%s is no URL: write ws://HOST:PORT/ws or wss://HOST:PORT/ws",
-                   options->url);
+    (void)snprintf(why, FF_CLIENT_WHY,
+                   "%s is no URL: write ws://HOST:PORT/ws or wss://HOST:PORT/ws", options->url);
     if (ff_url_parse(&url, options->url))
         goto fail;
     client->stream =
@@ -241,8 +240,7 @@ void ff_client_free(struct ff_client *client)
 static bool take_message(struct ff_client *client, const struct ff_reader_event *event,
                          struct ff_message *m, struct ff_slice *raw)
 {
-    struct ff_decoder decoder = {
-        .encoding = FF_JSON, .sender = FF_BROKER, .spare = &client->spare};
+    struct ff_decoder decoder = {.encoding = FF_JSON, .sender = FF_BROKER, .spare = &client->spare};
     struct ff_slice text = {(const char *)event->bytes, event->len};
     const char *reason;
 

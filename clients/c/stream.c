@@ -84,8 +84,8 @@ static bool set_up_tls(struct ff_stream *stream, const struct ff_url *url, const
     if (!stream->ctx)
         return false;
     (void)SSL_CTX_set_min_proto_version(stream->ctx, TLS1_2_VERSION);
-    (void)SSL_CTX_set_mode(stream->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                            SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    (void)SSL_CTX_set_mode(stream->ctx,
+                           SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     if (!is_insecure) {
         SSL_CTX_set_verify(stream->ctx, SSL_VERIFY_PEER, NULL);
         if (ca_file ? SSL_CTX_load_verify_locations(stream->ctx, ca_file, NULL) != 1
@@ -95,7 +95,8 @@ static bool set_up_tls(struct ff_stream *stream, const struct ff_url *url, const
     stream->ssl = SSL_new(stream->ctx);
     if (!stream->ssl || SSL_set_fd(stream->ssl, stream->fd) != 1)
         return false;
-    if (!is_insecure && X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(stream->ssl), url->host) != 1 &&
+    if (!is_insecure &&
+        X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(stream->ssl), url->host) != 1 &&
         SSL_set1_host(stream->ssl, url->host) != 1)
         return false;
     (void)SSL_set_tlsext_host_name(stream->ssl, url->host);

@@ -11,10 +11,10 @@
 enum { FF_URL_MAX = 512 };
 
 struct ff_url {
-    char host[256];           /* without brackets */
+    char host[256]; /* without brackets */
     char port[8];
-    char authority[272];      /* as the Host header wants it */
-    char target[FF_URL_MAX];  /* path and query; /ws where there is none */
+    char authority[272];     /* as the Host header wants it */
+    char target[FF_URL_MAX]; /* path and query; /ws where there is none */
     bool is_tls;
 };
 

@@ -12,11 +12,11 @@ enum { CLI_OK = 0, CLI_REFUSED = 1, CLI_UNREACHABLE = 2, CLI_USAGE = 64 };
 
 struct cli {
     struct ff_client_options options;
-    const char *name;     /* chat: who says it */
-    bool is_json;         /* JSON lines instead of people's output */
-    bool is_text;         /* pub: the message is text even if it looks like JSON */
-    unsigned count;       /* ping: how many; sub: end after so many messages, 0: never */
-    char **arguments;     /* of the command */
+    const char *name; /* chat: who says it */
+    bool is_json;     /* JSON lines instead of people's output */
+    bool is_text;     /* pub: the message is text even if it looks like JSON */
+    unsigned count;   /* ping: how many; sub: end after so many messages, 0: never */
+    char **arguments; /* of the command */
     int argument_count;
     struct ff_client *client;
 };

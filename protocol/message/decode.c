@@ -67,8 +67,8 @@ static const char *check_batch(struct ff_decoder d)
 
     while (!is_end) {
         decode_message(&d, &m);
-        if (m.error == FF_ERROR_MALFORMED || (m.error && d.rest.len == 0 && d.left > 1 &&
-                                              d.encoding == FF_MSGPACK))
+        if (m.error == FF_ERROR_MALFORMED ||
+            (m.error && d.rest.len == 0 && d.left > 1 && d.encoding == FF_MSGPACK))
             return m.reason; /* also: not read on in the middle of a batch */
         if (!step(&d, &is_end))
             return "a batch is a whole array of messages";

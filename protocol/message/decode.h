@@ -18,7 +18,7 @@ struct ff_decoder {
     enum ff_sender sender;
     struct ff_buf *spare; /* for `data` texts with escapes; its maximum bounds them */
     struct ff_slice rest;
-    unsigned left;        /* messages of a batch still to come, UINT_MAX: not counted */
+    unsigned left; /* messages of a batch still to come, UINT_MAX: not counted */
     bool is_batch;
 };
 

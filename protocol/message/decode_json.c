@@ -154,8 +154,7 @@ static void read_field(struct ff_message *m, enum ff_field field, const struct f
 {
     bool is_topic = field == FF_FIELD_TOPIC && raw->bytes.at[0] == '"';
 
-    if (!raw->faults &&
-        read_value(m, ff_field_kind(field), raw->bytes, &m->values[field]))
+    if (!raw->faults && read_value(m, ff_field_kind(field), raw->bytes, &m->values[field]))
         m->present |= 1ULL << field;
     else if (is_topic)
         ff_message_fail_topic(m);

@@ -30,11 +30,11 @@ void ff_delivery_write(uint8_t *out, enum ff_encoding encoding, const struct ff_
 struct ff_writer {
     struct ff_buf *out;
     const uint8_t *layout;
-    size_t count;      /* fields of the layout */
-    size_t next;       /* the first that may still be written */
-    size_t head_at;    /* where MessagePack's array head is, to be mended at the end */
+    size_t count;   /* fields of the layout */
+    size_t next;    /* the first that may still be written */
+    size_t head_at; /* where MessagePack's array head is, to be mended at the end */
     enum ff_encoding encoding;
-    enum ff_err err;   /* the first failure; later calls do nothing */
+    enum ff_err err; /* the first failure; later calls do nothing */
 };
 
 /* Begins a message behind what is in `out`. */

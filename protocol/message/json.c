@@ -28,8 +28,7 @@ const char *ff_fault_text(unsigned faults)
 
 void ff_json_skip_space(struct ff_json *j)
 {
-    while (j->at < j->end &&
-           (*j->at == ' ' || *j->at == '\n' || *j->at == '\r' || *j->at == '\t'))
+    while (j->at < j->end && (*j->at == ' ' || *j->at == '\n' || *j->at == '\r' || *j->at == '\t'))
         j->at++;
 }
 
@@ -324,8 +323,7 @@ bool ff_json_next(struct ff_json *j, struct ff_slice *key, struct ff_slice *valu
     if (j->at >= j->end || *j->at == '}' || *j->at == ']')
         return false;
     *key = (struct ff_slice){NULL, 0};
-    if (*j->at == '"' && !ff_json_take_string(&look, key, &faults) &&
-        ff_json_take_char(&look, ':'))
+    if (*j->at == '"' && !ff_json_take_string(&look, key, &faults) && ff_json_take_char(&look, ':'))
         *j = look; /* a member; else the string is an element */
     else
         *key = (struct ff_slice){NULL, 0};

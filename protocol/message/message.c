@@ -18,21 +18,21 @@ static const char *const types[FF_TYPES] = {
 };
 
 /* FF_FIELD_ before each of up to 13 names. */
-#define F1(a)       FF_FIELD_##a
-#define F2(a, ...)  FF_FIELD_##a, F1(__VA_ARGS__)
-#define F3(a, ...)  FF_FIELD_##a, F2(__VA_ARGS__)
-#define F4(a, ...)  FF_FIELD_##a, F3(__VA_ARGS__)
-#define F5(a, ...)  FF_FIELD_##a, F4(__VA_ARGS__)
-#define F6(a, ...)  FF_FIELD_##a, F5(__VA_ARGS__)
-#define F7(a, ...)  FF_FIELD_##a, F6(__VA_ARGS__)
-#define F8(a, ...)  FF_FIELD_##a, F7(__VA_ARGS__)
-#define F9(a, ...)  FF_FIELD_##a, F8(__VA_ARGS__)
-#define F10(a, ...) FF_FIELD_##a, F9(__VA_ARGS__)
-#define F11(a, ...) FF_FIELD_##a, F10(__VA_ARGS__)
-#define F12(a, ...) FF_FIELD_##a, F11(__VA_ARGS__)
-#define F13(a, ...) FF_FIELD_##a, F12(__VA_ARGS__)
+#define F1(a)                                               FF_FIELD_##a
+#define F2(a, ...)                                          FF_FIELD_##a, F1(__VA_ARGS__)
+#define F3(a, ...)                                          FF_FIELD_##a, F2(__VA_ARGS__)
+#define F4(a, ...)                                          FF_FIELD_##a, F3(__VA_ARGS__)
+#define F5(a, ...)                                          FF_FIELD_##a, F4(__VA_ARGS__)
+#define F6(a, ...)                                          FF_FIELD_##a, F5(__VA_ARGS__)
+#define F7(a, ...)                                          FF_FIELD_##a, F6(__VA_ARGS__)
+#define F8(a, ...)                                          FF_FIELD_##a, F7(__VA_ARGS__)
+#define F9(a, ...)                                          FF_FIELD_##a, F8(__VA_ARGS__)
+#define F10(a, ...)                                         FF_FIELD_##a, F9(__VA_ARGS__)
+#define F11(a, ...)                                         FF_FIELD_##a, F10(__VA_ARGS__)
+#define F12(a, ...)                                         FF_FIELD_##a, F11(__VA_ARGS__)
+#define F13(a, ...)                                         FF_FIELD_##a, F12(__VA_ARGS__)
 #define PICK(a, b, c, d, e, f, g, h, i, j, k, l, m, n, ...) n
-#define FIELDS(...)                                                                                \
+#define FIELDS(...) \
     PICK(__VA_ARGS__, F13, F12, F11, F10, F9, F8, F7, F6, F5, F4, F3, F2, F1, )(__VA_ARGS__)
 
 static const uint8_t layouts[2][FF_TYPES][FF_LAYOUT_MAX] = {

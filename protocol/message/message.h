@@ -40,9 +40,9 @@ enum ff_field_kind {
     FF_KIND_INTEGER, /* 0 to FF_INTEGER_MAX */
     FF_KIND_NUMBER,  /* a finite double */
     FF_KIND_STRING,
-    FF_KIND_OPAQUE,  /* a string that is handed on as it stands, quotes and escapes included */
+    FF_KIND_OPAQUE, /* a string that is handed on as it stands, quotes and escapes included */
     FF_KIND_BOOL,
-    FF_KIND_SINCE,   /* an integer or an object */
+    FF_KIND_SINCE, /* an integer or an object */
     FF_KIND_OBJECT,
     FF_KIND_ARRAY,
     FF_KIND_ANY,

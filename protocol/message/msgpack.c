@@ -49,7 +49,8 @@ static bool set_sized(struct ff_msgpack *m, struct ff_msgpack_item *item, enum f
 static bool set_container(struct ff_msgpack *m, struct ff_msgpack_item *item,
                           enum ff_msgpack_kind kind, uint64_t count)
 {
-    uint64_t least = kind == FF_MSGPACK_MAP ? count * 2 : count; /* an element is an octet or more */
+    uint64_t least =
+        kind == FF_MSGPACK_MAP ? count * 2 : count; /* an element is an octet or more */
 
     item->kind = kind;
     item->count = (uint32_t)count;

@@ -22,8 +22,8 @@ enum ff_opcode {
 };
 
 enum {
-    FF_FRAME_HEAD_MAX = 14,  /* 2 + 8 for the length + 4 for the mask */
-    FF_CONTROL_MAX = 125,    /* section 5.5 */
+    FF_FRAME_HEAD_MAX = 14, /* 2 + 8 for the length + 4 for the mask */
+    FF_CONTROL_MAX = 125,   /* section 5.5 */
     FF_CLOSE_REASON_MAX = 123,
 };
 

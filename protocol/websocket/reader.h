@@ -26,25 +26,25 @@ enum ff_role { FF_ROLE_SERVER, FF_ROLE_CLIENT };
 
 /* 56 octets, because there is one for every connection. */
 struct ff_reader {
-    uint8_t *message;      /* what is assembled of a message, or NULL */
-    uint8_t *control;      /* a control frame's payload that came in pieces, or NULL */
+    uint8_t *message; /* what is assembled of a message, or NULL */
+    uint8_t *control; /* a control frame's payload that came in pieces, or NULL */
     uint32_t message_len;
     uint32_t message_cap;
     uint32_t max_message;
-    uint32_t left;         /* octets of the current frame's payload still to come */
+    uint32_t left; /* octets of the current frame's payload still to come */
     struct ff_utf8 utf8;
     union {
         uint8_t head[FF_FRAME_HEAD_MAX]; /* between frames: what came of the next head */
         uint8_t mask[4];                 /* in a frame */
     };
     uint8_t head_len;
-    uint8_t done;          /* octets of the frame that came, modulo 128: the place in the mask */
-    uint8_t opcode;        /* of the current frame */
+    uint8_t done;           /* octets of the frame that came, modulo 128: the place in the mask */
+    uint8_t opcode;         /* of the current frame */
     uint8_t message_opcode; /* of the message under way, 0: none */
     uint8_t empty_fragments;
     bool in_frame : 1;
     bool fin : 1;
-    bool is_masked : 1;    /* what is read must be masked: the server's role */
+    bool is_masked : 1; /* what is read must be masked: the server's role */
     bool is_failed : 1;
 };
 
@@ -53,8 +53,8 @@ enum ff_reader_kind {
     FF_READER_MESSAGE, /* text or binary */
     FF_READER_PING,
     FF_READER_PONG,
-    FF_READER_CLOSE,   /* `code` 0: without one */
-    FF_READER_FAIL,    /* close with `code` and `reason`, read no further */
+    FF_READER_CLOSE, /* `code` 0: without one */
+    FF_READER_FAIL,  /* close with `code` and `reason`, read no further */
 };
 
 struct ff_reader_event {
@@ -63,7 +63,7 @@ struct ff_reader_event {
     uint8_t *bytes;        /* payload: borrowed until the next call or release */
     size_t len;
     int code;
-    const char *reason;    /* static */
+    const char *reason; /* static */
 };
 
 /* `max_message` at most 2^31 octets. */

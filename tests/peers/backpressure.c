@@ -35,7 +35,7 @@ struct conn {
     int fd;
     bool is_stalled;
     bool is_over;
-    int close_code; /* 0: none seen */
+    int close_code;    /* 0: none seen */
     uint64_t received; /* messages */
     uint64_t last;     /* number of the last one */
     uint64_t skipped;  /* as told by gaps */
@@ -342,9 +342,10 @@ static void check_stalled(uint64_t count, uint64_t *in_flight)
                  (unsigned long long)c->received, (unsigned long long)c->skipped,
                  (unsigned long long)count, c->close_code);
         if (c->gaps != 1)
-            fail("stalled %d: %llu gaps instead of one; %llu received before the first, %llu in all", i,
-                 (unsigned long long)c->gaps, (unsigned long long)c->before_gap,
-                 (unsigned long long)c->received);
+            fail(
+                "stalled %d: %llu gaps instead of one; %llu received before the first, %llu in all",
+                i, (unsigned long long)c->gaps, (unsigned long long)c->before_gap,
+                (unsigned long long)c->received);
         if (strcmp(rule, "latest") == 0 && c->received != c->before_gap + 1)
             fail("latest: %llu messages behind the gap",
                  (unsigned long long)(c->received - c->before_gap));

@@ -9,8 +9,8 @@ struct edge_page edge_page_new(size_t size)
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     struct edge_page edge = {.size = (size + page - 1) / page * page};
 
-    edge.memory = mmap(NULL, edge.size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                       -1, 0);
+    edge.memory =
+        mmap(NULL, edge.size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_true(edge.memory != MAP_FAILED);
     assert_int_equal(mprotect(edge.memory + edge.size, page, PROT_NONE), 0);
     return edge;

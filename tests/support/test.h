@@ -10,10 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "protocol/base/bytes.h"
 #include "protocol/base/mem.h"
+
+#include <cmocka.h>
 
 /* Memory that ends right before an unreadable page: reading past the end is a crash. */
 struct edge_page {

@@ -440,8 +440,7 @@ static void unsubscribe(struct peer *peer)
     if (f->s.rate && !f->s.no_echo && !peer->copied && !peer->pinned.len) {
         uint64_t skipped = rate_take_skipped(&f->s, peer->tag, false);
 
-        assert_int_equal(f->told + skipped,
-                         f->missed + world.truths[f->topic].count - f->passed);
+        assert_int_equal(f->told + skipped, f->missed + world.truths[f->topic].count - f->passed);
     }
     drop(f);
 }

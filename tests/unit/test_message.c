@@ -96,8 +96,7 @@ static void check_fields(const struct ff_message *m, struct ff_slice fields)
         else if (ff_field_kind(field) == FF_KIND_BOOL)
             assert_int_equal(v->flag, value.at[0] == 't');
         else
-            assert_true(
-                ff_slice_is_equal(v->text, (struct ff_slice){value.at + 1, value.len - 2}));
+            assert_true(ff_slice_is_equal(v->text, (struct ff_slice){value.at + 1, value.len - 2}));
     }
 }
 
@@ -204,8 +203,7 @@ static void topics_are_judged_and_matched(void **state)
         struct ff_slice name = text_of(member(vector, "name"), b);
 
         print_message("    %.*s %.*s\n", (int)filter.len, filter.at, (int)name.len, name.at);
-        assert_int_equal(ff_topic_is_match(filter, name),
-                         member(vector, "matches").at[0] == 't');
+        assert_int_equal(ff_topic_is_match(filter, name), member(vector, "matches").at[0] == 't');
     }
 }
 
@@ -215,23 +213,49 @@ static void json_is_valid_or_not(void **state)
         const char *text;
         bool is_valid;
     } cases[] = {
-        {"0", true},        {"-0", true},       {"1.5e-3", true},     {" [1 , 2] ", true},
-        {"{}", true},       {"\"\\u00e9\\n\"", true}, {"[[],{}]", true}, {"{\"a\":{\"b\":[]}}", true},
-        {"", false},        {"01", false},      {"-", false},         {"1.", false},
-        {".5", false},      {"1e", false},      {"+1", false},        {"[1,]", false},
-        {"[1 2]", false},   {"{\"a\"}", false}, {"{\"a\":1,}", false}, {"{a:1}", false},
-        {"[1}", false},     {"\"\n\"", false},  {"\"\\x\"", false},   {"\"\\u12\"", false},
-        {"tru", false},     {"nul", false},     {"\"abc", false},     {"[", false},
-        {"{\"a\":", false}, {"NaN", false},     {"'a'", false},       {"[1]]", false},
-        {"\"\\ud83d\\ude00\"", true},           {"1e400", true},      {"truefalse", false},
+        {"0", true},
+        {"-0", true},
+        {"1.5e-3", true},
+        {" [1 , 2] ", true},
+        {"{}", true},
+        {"\"\\u00e9\\n\"", true},
+        {"[[],{}]", true},
+        {"{\"a\":{\"b\":[]}}", true},
+        {"", false},
+        {"01", false},
+        {"-", false},
+        {"1.", false},
+        {".5", false},
+        {"1e", false},
+        {"+1", false},
+        {"[1,]", false},
+        {"[1 2]", false},
+        {"{\"a\"}", false},
+        {"{\"a\":1,}", false},
+        {"{a:1}", false},
+        {"[1}", false},
+        {"\"\n\"", false},
+        {"\"\\x\"", false},
+        {"\"\\u12\"", false},
+        {"tru", false},
+        {"nul", false},
+        {"\"abc", false},
+        {"[", false},
+        {"{\"a\":", false},
+        {"NaN", false},
+        {"'a'", false},
+        {"[1]]", false},
+        {"\"\\ud83d\\ude00\"", true},
+        {"1e400", true},
+        {"truefalse", false},
     };
     struct edge_page edge = edge_page_new(64);
 
     (void)state;
     for (size_t i = 0; i < FF_COUNT(cases); i++) {
         size_t len = strlen(cases[i].text);
-        struct ff_json j = ff_json_of(
-            (struct ff_slice){(char *)edge_page_put(edge, cases[i].text, len), len});
+        struct ff_json j =
+            ff_json_of((struct ff_slice){(char *)edge_page_put(edge, cases[i].text, len), len});
         struct ff_slice value;
         unsigned faults = 0;
         bool is_valid = ff_json_take(&j, &value, &faults) == FF_OK && j.at == j.end;
@@ -359,7 +383,8 @@ static void a_batch_is_checked_whole_before_its_first_message(void **state)
 
 static void a_delivery_is_as_large_as_it_said(void **state)
 {
-    static const char *const topics[] = {"a", "room/\"quoted\"/\\", "x/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"};
+    static const char *const topics[] = {"a", "room/\"quoted\"/\\",
+                                         "x/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"};
     struct edge_page edge = edge_page_new(70000);
     static char payload[70000];
 
@@ -379,8 +404,9 @@ static void a_delivery_is_as_large_as_it_said(void **state)
                     /* One octet too many would hit the page behind. */
                     ff_delivery_write(edge.memory + edge.size - size, (enum ff_encoding)encoding,
                                       &d);
-                    assert_int_equal(edge.memory[edge.size - 1],
-                                     encoding == FF_JSON ? '}' : filtered ? '#' : '1');
+                    assert_int_equal(edge.memory[edge.size - 1], encoding == FF_JSON ? '}'
+                                                                 : filtered          ? '#'
+                                                                                     : '1');
                 }
             }
         }

@@ -34,8 +34,8 @@ static void timers_fire_once_and_never_early(void **state)
     now_ms = 123456789;
     wheel_init(&wheel, &now_ms);
     for (int i = 0; i < TIMERS; i++) {
-        uint64_t after = dice_below(&dice, 4) ? dice_below(&dice, 5000)
-                                              : dice_below(&dice, 30000000);
+        uint64_t after =
+            dice_below(&dice, 4) ? dice_below(&dice, 5000) : dice_below(&dice, 30000000);
 
         now_ms += dice_below(&dice, 7); /* the wheel lags behind the clock */
         wheel_timer_init(&alarms[i].timer, on_alarm);
@@ -98,13 +98,20 @@ static void addresses_are_read_as_people_write_them(void **state)
         const char *back; /* NULL: refused */
         bool is_loopback;
     } cases[] = {
-        {"127.0.0.1:8080", "127.0.0.1:8080", true}, {"0.0.0.0:0", "0.0.0.0:0", false},
-        {"[::1]:80", "[::1]:80", true},             {"[::]:80", "[::]:80", false},
-        {"unix:/tmp/x", "unix:/tmp/x", true},       {"10.1.2.3:1", "10.1.2.3:1", false},
-        {"localhost:80", NULL, false},              {"::1:80", NULL, false},
-        {"127.0.0.1", NULL, false},                 {"127.0.0.1:", NULL, false},
-        {"127.0.0.1:65536", NULL, false},           {"127.0.0.1:-1", NULL, false},
-        {"unix:", NULL, false},                     {"", NULL, false},
+        {"127.0.0.1:8080", "127.0.0.1:8080", true},
+        {"0.0.0.0:0", "0.0.0.0:0", false},
+        {"[::1]:80", "[::1]:80", true},
+        {"[::]:80", "[::]:80", false},
+        {"unix:/tmp/x", "unix:/tmp/x", true},
+        {"10.1.2.3:1", "10.1.2.3:1", false},
+        {"localhost:80", NULL, false},
+        {"::1:80", NULL, false},
+        {"127.0.0.1", NULL, false},
+        {"127.0.0.1:", NULL, false},
+        {"127.0.0.1:65536", NULL, false},
+        {"127.0.0.1:-1", NULL, false},
+        {"unix:", NULL, false},
+        {"", NULL, false},
     };
     struct address a;
 
@@ -169,9 +176,9 @@ static void origins_are_compared_whole(void **state)
         if (cases[i].is_listed)
             settings.origins = (struct text_list){listed, FF_COUNT(listed)};
         print_message("    %s\n", cases[i].who);
-        assert_int_equal(origin_is_allowed(&settings, ff_slice_of(cases[i].origin),
-                                           ff_slice_of(cases[i].host)),
-                         cases[i].wanted);
+        assert_int_equal(
+            origin_is_allowed(&settings, ff_slice_of(cases[i].origin), ff_slice_of(cases[i].host)),
+            cases[i].wanted);
     }
 }
 

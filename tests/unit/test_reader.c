@@ -42,8 +42,8 @@ static void note(char *trace, const struct ff_reader_event *e)
     if (e->kind == FF_READER_FAIL || e->kind == FF_READER_CLOSE)
         at += (size_t)snprintf(trace + at, TRACE - at, ":%d", e->code);
     if (e->len)
-        at += (size_t)snprintf(trace + at, TRACE - at, "=%.*s", (int)e->len,
-                               (const char *)e->bytes);
+        at +=
+            (size_t)snprintf(trace + at, TRACE - at, "=%.*s", (int)e->len, (const char *)e->bytes);
     (void)snprintf(trace + at, TRACE - at, " ");
 }
 
@@ -100,7 +100,10 @@ static void messages_and_control_frames_arrive_in_order(void **state)
     add_text(&s, 0x80, "fragment2");
     add_text(&s, 0x8a, "pong");
     add_text(&s, 0x82, "");
-    add(&s, 0x88, "\x03\xe8" "bye", 5);
+    add(&s, 0x88,
+        "\x03\xe8"
+        "bye",
+        5);
     expect(&s, "message=Hello ping=ping payload message=fragment1fragment2 pong=pong message "
                "close:1000=bye ");
 }
@@ -177,10 +180,14 @@ static void lengths_are_judged_before_anything_is_done_with_them(void **state)
         const char *sees;
     } cases[] = {
         {"S11: top bit set", {0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4}, 14, "fail:1002 "},
-        {"2^63 - 1", {0x82, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 1, 2, 3, 4}, 14,
+        {"2^63 - 1",
+         {0x82, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 1, 2, 3, 4},
+         14,
          "fail:1009 "},
         {"2^32", {0x82, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4}, 14, "fail:1009 "},
-        {"0xffff in 64 bits", {0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 1, 2, 3, 4}, 14,
+        {"0xffff in 64 bits",
+         {0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 1, 2, 3, 4},
+         14,
          "fail:1002 "},
         {"125 in 16 bits", {0x82, 0xfe, 0, 125, 1, 2, 3, 4}, 8, "fail:1002 "},
         {"one over the maximum", {0x82, 0xfe, 0x03, 0xe9, 1, 2, 3, 4}, 8, "fail:1009 "},

@@ -56,9 +56,8 @@ static int tear_down(void **state)
 
 static enum ff_err publish(const char *topic, struct receipt *receipt)
 {
-    struct publication p = {.topic = ff_slice_of(topic),
-                            .payload = {FF_PAYLOAD_JSON, FF_SLICE("\"hello\"")},
-                            .tag = 1};
+    struct publication p = {
+        .topic = ff_slice_of(topic), .payload = {FF_PAYLOAD_JSON, FF_SLICE("\"hello\"")}, .tag = 1};
 
     return router_publish(&router, &p, receipt);
 }
@@ -155,9 +154,9 @@ static void for_want_of_memory_a_message_goes_to_all_or_to_none(void **state)
 
     (void)state;
     for (int i = 0; i < 4; i++)
-        assert_int_equal(
-            router_subscribe(&router, &subs[i], ff_slice_of(names[i]), i % 2 ? FF_JSON : FF_MSGPACK),
-            FF_OK);
+        assert_int_equal(router_subscribe(&router, &subs[i], ff_slice_of(names[i]),
+                                          i % 2 ? FF_JSON : FF_MSGPACK),
+                         FF_OK);
     for (uint64_t k = 1; k < 12; k++) {
         struct receipt receipt;
         enum ff_err err;

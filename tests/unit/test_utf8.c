@@ -48,8 +48,9 @@ static void all_short_sequences_agree_with_the_oracle(void **state)
 
 static void text_may_be_cut_anywhere(void **state)
 {
-    static const char text[] = "Hello-\xc2\xb5@\xc3\x9f \xe2\x82\xac \xf0\xa4\xad\xa2 "
-                               "and a long run of ASCII to take sixteen octets a step \xf4\x8f\xbf\xbf";
+    static const char text[] =
+        "Hello-\xc2\xb5@\xc3\x9f \xe2\x82\xac \xf0\xa4\xad\xa2 "
+        "and a long run of ASCII to take sixteen octets a step \xf4\x8f\xbf\xbf";
     size_t len = sizeof(text) - 1;
 
     (void)state;
