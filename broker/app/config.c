@@ -248,11 +248,12 @@ static uint64_t read_limit(const char *path)
 {
     FILE *in = fopen(path, "re");
     uint64_t limit = UINT64_MAX;
+    char text[VARIABLE_MAX];
 
     if (!in)
         return limit;
-    if (fscanf(in, "%" SCNu64, &limit) != 1)
-        limit = UINT64_MAX; /* "max" */
+    if (fgets(text, sizeof(text), in) && text[0] >= '0' && text[0] <= '9') /* else "max" */
+        limit = strtoull(text, NULL, 10);
     (void)fclose(in);
     return limit;
 }
@@ -432,7 +433,8 @@ void config_print_help(FILE *out)
         size_t len = (size_t)snprintf(flag, sizeof(flag), "--%s", option_table[i].name);
 
         for (size_t k = 2; k < len; k++)
-            flag[k] = flag[k] == '_' ? '-' : flag[k];
+            if (flag[k] == '_')
+                flag[k] = '-';
         (void)fprintf(out, "  %-30s %s", flag, option_table[i].help);
         if (option_table[i].value[0])
             (void)fprintf(out, " [%s]", option_table[i].value);

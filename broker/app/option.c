@@ -49,6 +49,24 @@ const struct option *option_find(const char *name, size_t len)
     return NULL;
 }
 
+/* What the letter behind a size multiplies it by, as a shift; 0: no such letter. */
+static int find_unit(char letter)
+{
+    switch (letter) {
+    case 'K':
+    case 'k':
+        return 10;
+    case 'M':
+    case 'm':
+        return 20;
+    case 'G':
+    case 'g':
+        return 30;
+    default:
+        return 0;
+    }
+}
+
 static bool read_number(const struct option *option, const char *text, uint64_t *out)
 {
     char *end;
@@ -60,10 +78,7 @@ static bool read_number(const struct option *option, const char *text, uint64_t 
         return false;
     *out = strtoull(text, &end, 10);
     if (option->kind != OPTION_COUNT && *end) {
-        int shift = *end == 'K' || *end == 'k'   ? 10
-                    : *end == 'M' || *end == 'm' ? 20
-                    : *end == 'G' || *end == 'g' ? 30
-                                                 : 0;
+        int shift = find_unit(*end);
 
         if (!shift || *out > UINT64_MAX >> shift)
             return false;

@@ -39,6 +39,6 @@ size_t pool_round(size_t size);
 FF_MUST_CHECK void *pool_alloc(struct pool *pool, size_t size);
 
 /* `size` as it was asked for, or as it was rounded. NULL is allowed. */
-void pool_free(struct pool *pool, void *block, size_t size);
+void pool_free(struct pool *pool, void *memory, size_t size);
 
 #endif

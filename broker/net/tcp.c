@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <string.h>
 #include <sys/socket.h>
 
 #include "broker/net/conn.h"
@@ -22,13 +21,17 @@ static long tcp_recv(struct conn *conn, uint8_t *out, size_t size)
 
 static long tcp_send(struct conn *conn, const struct iovec *iov, int count)
 {
+    union { /* sendmsg only reads it, but its type does not say so */
+        const struct iovec *constant;
+        struct iovec *writable;
+    } either = {iov};
     struct msghdr message = {.msg_iovlen = (size_t)count};
     ssize_t sent;
 
     if (count == 1) {
         sent = send(conn_fd(conn), iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL);
     } else {
-        memcpy(&message.msg_iov, &iov, sizeof(iov)); /* sendmsg changes nothing, but is not const */
+        message.msg_iov = either.writable;
         sent = sendmsg(conn_fd(conn), &message, MSG_NOSIGNAL);
     }
     return sent >= 0 ? sent : failure();
@@ -63,5 +66,5 @@ const struct transport transport_tcp = {
     .is_holding = tcp_is_holding,
     .shutdown = tcp_shutdown,
     .free = tcp_free,
-    .max_send = 256 * 1024,
+    .max_send = 256UL * 1024,
 };

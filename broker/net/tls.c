@@ -220,12 +220,12 @@ static void tls_shutdown(struct conn *conn)
     (void)shutdown(conn_fd(conn), SHUT_WR);
 }
 
-void tls_discard(void *arg)
+void tls_discard(void *tls)
 {
-    struct tls *tls = arg;
+    struct tls *own = tls;
 
-    SSL_free(tls->ssl);
-    ff_mem_free(tls);
+    SSL_free(own->ssl);
+    ff_mem_free(own);
 }
 
 static void tls_free(struct conn *conn)

@@ -50,7 +50,7 @@ void heartbeat_timer(struct session *session)
     uint32_t now = net_tick(conn->net);
     uint32_t interval = session->heartbeat_s * (uint32_t)TICKS_A_SECOND;
     uint32_t sent_interval = session->mode == SESSION_PLAIN ? PLAIN_SENT_TICKS : interval;
-    uint32_t next = interval;
+    uint32_t next;
     uint32_t alive_at;
 
     if (conn->pauses)

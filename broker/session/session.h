@@ -113,7 +113,7 @@ void session_leave_all(struct session *session);
 void session_free_all(struct session *session);
 
 /* The subscription to a topic or filter, or NULL. */
-struct subscription *session_find(const struct session *session, struct ff_slice topic);
+struct subscription *session_find(const struct session *session, struct ff_slice name);
 
 /* Answers of the engine, by a ticket; `arg` is the gateway. */
 void session_on_published(void *arg, struct ticket ticket, const struct engine_receipt *receipt);

@@ -59,6 +59,21 @@ static void refuse(struct session *session, int status, const char *why)
                 "text/plain", (struct ff_slice){text, (size_t)len});
 }
 
+/* Goes back through one X-Forwarded-For as long as who is named last is a proxy of ours. */
+static bool walk_back(const struct settings *settings, struct ff_slice list, struct address *peer)
+{
+    while (list.at && address_is_listed(peer, settings->proxies.at, settings->proxies.count)) {
+        const char *comma = list.len ? memrchr(list.at, ',', list.len) : NULL;
+        size_t from = comma ? (size_t)(comma - list.at) + 1 : 0;
+        struct ff_slice last = {list.at + from, list.len - from};
+
+        if (address_parse_ip(peer, ff_slice_trim(last)))
+            return false;
+        list = comma ? (struct ff_slice){list.at, from - 1} : (struct ff_slice){NULL, 0};
+    }
+    return true;
+}
+
 /* Behind a trusted proxy the client is whom X-Forwarded-For names last, proxies apart. */
 static void recount_address(struct session *session, const struct ff_http_head *head)
 {
@@ -69,19 +84,11 @@ static void recount_address(struct session *session, const struct ff_http_head *
         getpeername(conn_fd(&session->conn), (struct sockaddr *)&peer.storage, &peer.len) < 0)
         return;
     for (size_t i = head->count; i > 0; i--) {
-        struct ff_slice rest = head->headers[i - 1].value;
+        const struct ff_http_header *header = &head->headers[i - 1];
 
-        if (!ff_slice_is_equal_nocase(head->headers[i - 1].name, FF_SLICE("X-Forwarded-For")))
-            continue;
-        while (rest.at && address_is_listed(&peer, settings->proxies.at, settings->proxies.count)) {
-            const char *comma = rest.len ? memrchr(rest.at, ',', rest.len) : NULL;
-            size_t from = comma ? (size_t)(comma - rest.at) + 1 : 0;
-            struct ff_slice last = {rest.at + from, rest.len - from};
-
-            if (address_parse_ip(&peer, ff_slice_trim(last)))
-                return;
-            rest = comma ? (struct ff_slice){rest.at, from - 1} : (struct ff_slice){NULL, 0};
-        }
+        if (ff_slice_is_equal_nocase(header->name, FF_SLICE("X-Forwarded-For")) &&
+            !walk_back(settings, header->value, &peer))
+            return;
     }
     gateway_release_address(session->gateway, session->address);
     session->address = NULL;
@@ -154,6 +161,7 @@ static void upgrade(struct session *session, const struct ff_http_head *head, st
         refuse(session, 404, "there is no WebSocket here: the path is /ws");
     } else if (!ff_handshake_check(head, &handshake)) {
         refuse(session, handshake.status, handshake.why);
+        /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): it was filled in just above. */
     } else if (!origin_is_allowed(settings, handshake.origin, handshake.host)) {
         (void)snprintf(
             why, sizeof(why),

@@ -94,7 +94,7 @@ static bool reserve_found(struct filter_tree *tree)
 
     if (tree->count < tree->capacity)
         return true;
-    found = ff_mem_realloc(tree->found, capacity * sizeof(*found));
+    found = ff_mem_realloc(tree->found, capacity * sizeof(struct topic *));
     if (!found)
         return false;
     tree->found = found;

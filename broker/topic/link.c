@@ -44,7 +44,8 @@ enum ff_err link_add(struct link *link, struct subscription *s)
 
     if (count == link->capacity) {
         uint32_t capacity = count ? count + count / 2 + 1 : 1;
-        struct subscription **array = ff_mem_realloc(link->array, capacity * sizeof(*array));
+        struct subscription **array =
+            ff_mem_realloc(link->array, capacity * sizeof(struct subscription *));
 
         if (!array)
             return FF_ENOMEM;

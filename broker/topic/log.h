@@ -118,10 +118,10 @@ bool log_trim(struct log *log, uint64_t needed, uint64_t keep);
 uint64_t log_newest(const struct log *log, uint64_t *number);
 
 /*
- * Keeps a segment alive beyond its log. FF_OK, FF_ENOMEM, FF_ELIMIT (the
- * budget of pins is used up).
+ * Keeps a segment alive beyond its log, until segment_unpin(segment). FF_OK, FF_ENOMEM, FF_ELIMIT
+ * (the budget of pins is used up).
  */
 FF_MUST_CHECK enum ff_err segment_pin(struct log *log, struct segment *segment);
-void segment_unpin(void *segment);
+void segment_unpin(void *arg);
 
 #endif

@@ -16,9 +16,9 @@ const char *overflow_name(enum overflow_rule rule)
 
 bool overflow_find(struct ff_slice name, uint8_t *rule)
 {
-    for (uint8_t i = 0; i < FF_COUNT(rules); i++) {
+    for (size_t i = 0; i < FF_COUNT(rules); i++) {
         if (ff_slice_is_equal(name, ff_slice_of(rules[i]))) {
-            *rule = i;
+            *rule = (uint8_t)i;
             return true;
         }
     }

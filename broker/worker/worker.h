@@ -34,7 +34,8 @@ FF_MUST_CHECK enum ff_err worker_init(struct worker *worker);
 void worker_set_ops(struct worker *worker, const struct worker_ops *ops, void *arg);
 void worker_deinit(struct worker *worker);
 
-/* One end of a turn, as the loop calls it; for tests, too. Returns how long it may sleep. */
-uint64_t worker_turn(void *worker);
+/* One end of a turn, as the loop calls it with the worker; for tests, too. Returns how long it may
+ * sleep. */
+uint64_t worker_turn(void *arg);
 
 #endif

@@ -88,8 +88,8 @@ static bool turn(struct ff_client *client, int timeout_ms)
         p.revents = POLLIN;
     else
         ready = poll(&p, 1, timeout_ms);
-    if (ready < 0 && errno == EINTR)
-        return false;
+    if (ready >= 0)
+        errno = 0;
     if (ready <= 0)
         return false;
     if ((p.revents & (POLLIN | POLLHUP | POLLERR)) && !fill(client))
@@ -296,35 +296,34 @@ static bool take_received(struct ff_client *client, struct ff_message *m, struct
     return false;
 }
 
+/* How long the next wait may be; below 0: the broker was silent for too long. */
+static int64_t next_wait(const struct ff_client *client, int64_t left_ms)
+{
+    int64_t quiet = now_ms() - client->heard_ms;
+    int64_t wait = (int64_t)(client->heartbeat_ms * 5 / 2) + GRACE_MS - quiet;
+
+    return left_ms < wait ? left_ms : wait;
+}
+
 int ff_client_next(struct ff_client *client, struct ff_message *m, struct ff_slice *raw,
                    int timeout_ms)
 {
-    int64_t until = now_ms() + timeout_ms;
+    int64_t until = timeout_ms < 0 ? INT64_MAX : now_ms() + timeout_ms;
 
     ff_reader_release(&client->reader);
     for (;;) {
-        int64_t silent = now_ms() - client->heard_ms;
-        int64_t wait = (int64_t)(client->heartbeat_ms * 5 / 2) + GRACE_MS - silent;
+        int64_t left = until - now_ms();
+        int64_t wait = next_wait(client, left > 0 ? left : 0);
 
         if (take_received(client, m, raw))
             return 1;
+        if (!client->is_over && wait < 0)
+            (void)end(client, "the broker was silent for too long");
         if (client->is_over)
             return -1;
-        if (wait <= 0) {
-            (void)end(client, "the broker was silent for too long");
-            return -1;
-        }
-        if (timeout_ms >= 0 && until - now_ms() < wait)
-            wait = until - now_ms();
-        if (timeout_ms >= 0 && wait <= 0 && !ff_client_has_input(client) && timeout_ms != 0)
+        /* Nothing within the time, or a signal: the caller looks what it was. */
+        if (!turn(client, (int)wait) && !client->is_over && (errno == EINTR || now_ms() >= until))
             return 0;
-        if (!turn(client, wait > 0 ? (int)wait : 0) && !client->is_over && timeout_ms >= 0 &&
-            now_ms() >= until)
-            return 0;
-        if (errno == EINTR && client->in_at == client->in.len && !client->is_over) {
-            errno = 0;
-            return 0; /* a signal: the caller looks what it was */
-        }
     }
 }
 

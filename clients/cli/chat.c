@@ -129,7 +129,7 @@ int cli_chat(struct cli *cli)
     if (!cli->is_json)
         (void)printf("%s in %s. Type and press Enter; Ctrl-D ends.\n", cli->name,
                      cli->arguments[0]);
-    ff_buf_init(&typed, LINE_MAX_BYTES * 2);
+    ff_buf_init(&typed, LINE_MAX_BYTES * 2UL);
     code = run(cli, &typed);
     ff_buf_deinit(&typed);
     return code;

@@ -16,13 +16,13 @@ static double now_ms(void)
 int cli_ping(struct cli *cli)
 {
     unsigned count = cli->count ? cli->count : PINGS;
-    const struct timespec pause = {0, 200 * 1000 * 1000};
+    const struct timespec pause = {0, 200L * 1000 * 1000};
     struct ff_message m;
 
     if (!cli_connect(cli))
         return CLI_UNREACHABLE;
     for (unsigned i = 1; i <= count && !cli_is_stopped(); i++) {
-        double sent = now_ms();
+        double sent;
         int got;
 
         if (i > 1)

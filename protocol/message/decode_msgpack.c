@@ -143,12 +143,32 @@ static const uint8_t *read_type(struct ff_decoder *d, struct ff_message *m, stru
     return ff_layout(d->sender, m->type, count);
 }
 
+/* The fields behind the type, by the layout; with none only the id counts. */
+static enum ff_err read_fields(struct ff_message *m, struct ff_msgpack *at, uint32_t fields,
+                               const uint8_t *layout, size_t count)
+{
+    for (uint32_t i = 0; i < fields; i++) {
+        struct ff_slice raw;
+        unsigned faults = 0;
+        enum ff_err err = ff_msgpack_take(at, &raw, &faults);
+
+        if (err)
+            return err;
+        if (!layout && i == 0)
+            read_id(m, raw);
+        if (layout && i < count && layout[i] != FF_FIELD_NONE)
+            read_field(m, layout[i], raw, faults);
+    }
+    return FF_OK;
+}
+
 void ff_decode_msgpack_message(struct ff_decoder *d, struct ff_message *m)
 {
     struct ff_msgpack at = ff_msgpack_of(d->rest);
     struct ff_msgpack_item item;
     const uint8_t *layout;
     size_t count;
+    enum ff_err err;
 
     if (ff_msgpack_take_item(&at, &item) || item.kind != FF_MSGPACK_ARRAY || item.count == 0) {
         ff_message_fail(m, FF_ERROR_MALFORMED, "this is not a MessagePack array");
@@ -157,25 +177,16 @@ void ff_decode_msgpack_message(struct ff_decoder *d, struct ff_message *m)
     layout = read_type(d, m, &at, &count);
     if (m->error)
         return;
-    for (uint32_t i = 0; i + 1 < item.count; i++) {
-        struct ff_slice raw;
-        unsigned faults = 0;
-        enum ff_err err;
-
-        err = ff_msgpack_take(&at, &raw, &faults);
-        if (err) {
-            ff_message_fail(m, err == FF_ELIMIT ? FF_ERROR_BAD_CONTENT : FF_ERROR_MALFORMED,
-                            err == FF_ELIMIT ? ff_fault_text(FF_FAULT_DEEP)
-                                             : "this is not MessagePack");
-            d->rest = (struct ff_slice){at.end, 0};
-            return;
-        }
-        if (i == 0 && !layout)
-            read_id(m, raw);
-        if (i < count && layout[i] != FF_FIELD_NONE)
-            read_field(m, layout[i], raw, faults);
+    err = read_fields(m, &at, item.count - 1, layout, count);
+    if (err) { /* not to be read on: this is all of the frame */
+        ff_message_fail(m, err == FF_ELIMIT ? FF_ERROR_BAD_CONTENT : FF_ERROR_MALFORMED,
+                        err == FF_ELIMIT ? ff_fault_text(FF_FAULT_DEEP)
+                                         : "this is not MessagePack");
+        at.at = at.end;
     }
     d->rest = (struct ff_slice){at.at, (size_t)(at.end - at.at)};
+    if (err)
+        return;
     if (!layout) {
         ff_message_fail(m, FF_ERROR_NOT_FOUND, "this type of message is not taken here");
         return;

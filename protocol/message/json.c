@@ -263,6 +263,24 @@ static enum ff_err take_separator(struct ff_json *j, struct nest *nest, unsigned
     return FF_OK;
 }
 
+/* A container begins: goes to its first element, or behind it if it is empty. */
+static enum ff_err take_open(struct ff_json *j, struct nest *nest, unsigned *faults)
+{
+    bool is_object = *j->at == '{';
+    enum ff_err err = open_container(nest, is_object, faults);
+
+    j->at++;
+    ff_json_skip_space(j);
+    if (err)
+        return err;
+    if (j->at < j->end && *j->at == (is_object ? '}' : ']')) {
+        j->at++;
+        nest->depth--;
+        return take_separator(j, nest, faults);
+    }
+    return is_object ? take_key(j, faults) : FF_OK;
+}
+
 enum ff_err ff_json_take(struct ff_json *j, struct ff_slice *value, unsigned *faults)
 {
     struct nest nest = {.depth = 0};
@@ -271,21 +289,12 @@ enum ff_err ff_json_take(struct ff_json *j, struct ff_slice *value, unsigned *fa
     ff_json_skip_space(j);
     value->at = j->at;
     do {
-        char c = j->at < j->end ? *j->at : '\0';
-
-        if (c == '{' || c == '[') {
-            j->at++;
-            err = open_container(&nest, c == '{', faults);
-            ff_json_skip_space(j);
-            if (!err && j->at < j->end && *j->at == c + 2) { /* "{}" and "[]" are 2 apart */
-                j->at++;
-                nest.depth--;
-                err = take_separator(j, &nest, faults);
-            } else if (!err && c == '{') {
-                err = take_key(j, faults);
-            }
+        if (j->at == j->end) {
+            err = FF_EINVAL;
+        } else if (*j->at == '{' || *j->at == '[') {
+            err = take_open(j, &nest, faults);
         } else {
-            err = j->at < j->end ? take_scalar(j, faults) : FF_EINVAL;
+            err = take_scalar(j, faults);
             if (!err && nest.depth)
                 err = take_separator(j, &nest, faults);
         }
@@ -433,7 +442,9 @@ char *ff_json_write_quoted(char *out, struct ff_slice text)
             *out++ = '\\';
             *out++ = escape;
         } else if ((unsigned char)c < 0x20) {
-            memcpy(out, "\\u00", 4);
+            out[0] = '\\';
+            out[1] = 'u';
+            out[2] = out[3] = '0';
             out[4] = digits[(unsigned char)c >> 4];
             out[5] = digits[c & 15];
             out += 6;
@@ -443,6 +454,17 @@ char *ff_json_write_quoted(char *out, struct ff_slice text)
     }
     *out++ = '"';
     return out;
+}
+
+/* "e-5", or nothing; far beyond any double's range it no longer matters how far. */
+static long read_exponent(struct ff_slice raw)
+{
+    long exponent = 0;
+
+    for (size_t i = 1; i < raw.len; i++)
+        if (raw.at[i] >= '0' && raw.at[i] <= '9' && exponent < EXPONENT_LIMIT * 100L)
+            exponent = exponent * 10 + (raw.at[i] - '0');
+    return raw.len > 1 && raw.at[1] == '-' ? -exponent : exponent;
 }
 
 /*
@@ -456,28 +478,26 @@ static double read_double(struct ff_slice raw)
     size_t n = 0;
     size_t digits = 0;
     long shift = 0;
-    long exponent = 0;
     bool is_fraction = false;
     bool is_sticky = false;
     size_t i = 0;
 
     for (; i < raw.len && (raw.at[i] | 32) != 'e'; i++) {
         char c = raw.at[i];
+        bool is_leading_zero = c == '0' && digits == 0;
 
-        if (c == '.') {
-            is_fraction = true;
-        } else if (c == '-') {
+        if (c == '-')
             text[n++] = c;
-        } else if (digits || c != '0') {
-            if (digits++ < NUMBER_DIGITS) {
-                text[n++] = c;
-                shift -= is_fraction;
-            } else {
-                shift += !is_fraction;
-                is_sticky |= c != '0';
-            }
-        } else {
-            shift -= is_fraction;
+        is_fraction |= c == '.';
+        if (c == '-' || c == '.')
+            continue;
+        digits += !is_leading_zero;
+        shift -= is_fraction;
+        if (digits > NUMBER_DIGITS) {
+            shift++;
+            is_sticky |= c != '0';
+        } else if (!is_leading_zero) {
+            text[n++] = c;
         }
     }
     if (digits == 0)
@@ -486,16 +506,8 @@ static double read_double(struct ff_slice raw)
         text[n++] = '1';
         shift--;
     }
-    if (i < raw.len) {
-        bool is_negative = raw.at[i + 1] == '-';
-
-        for (i++; i < raw.len; i++)
-            if (raw.at[i] >= '0' && raw.at[i] <= '9' && exponent < EXPONENT_LIMIT * 100L)
-                exponent = exponent * 10 + (raw.at[i] - '0');
-        if (is_negative)
-            exponent = -exponent;
-    }
-    (void)snprintf(text + n, sizeof(text) - n, "e%ld", exponent + shift);
+    (void)snprintf(text + n, sizeof(text) - n, "e%ld",
+                   shift + read_exponent((struct ff_slice){raw.at + i, raw.len - i}));
     return strtod(text, NULL);
 }
 

@@ -165,38 +165,53 @@ static unsigned judge_item(const struct ff_msgpack_item *item, bool is_top, bool
     return faults;
 }
 
-enum ff_err ff_msgpack_take(struct ff_msgpack *m, struct ff_slice *value, unsigned *faults)
-{
-    /* Elements still to come at each level; a map counts keys and values, so odd is a value. */
+/* Elements still to come at each level; a map counts keys and values, so an even rest is a key. */
+struct nest {
+    unsigned depth;
     struct {
         uint64_t left;
         bool is_map;
-    } nest[FF_JSON_NESTING_MAX];
-    unsigned depth = 0;
+    } at[FF_JSON_NESTING_MAX];
+};
 
+/* A container begins. FF_OK, FF_ELIMIT. */
+static enum ff_err open_container(struct nest *nest, const struct ff_msgpack_item *item,
+                                  unsigned *faults)
+{
+    bool is_map = item->kind == FF_MSGPACK_MAP;
+
+    if (nest->depth >= FF_DEPTH_MAX)
+        *faults |= FF_FAULT_DEEP;
+    if (nest->depth == FF_JSON_NESTING_MAX)
+        return FF_ELIMIT;
+    nest->at[nest->depth].is_map = is_map;
+    nest->at[nest->depth++].left = (uint64_t)item->count * (is_map ? 2 : 1);
+    return FF_OK;
+}
+
+enum ff_err ff_msgpack_take(struct ff_msgpack *m, struct ff_slice *value, unsigned *faults)
+{
+    struct nest nest;
+
+    nest.depth = 0;
     value->at = m->at;
     do {
         struct ff_msgpack_item item;
-        bool is_key = depth && nest[depth - 1].is_map && nest[depth - 1].left % 2 == 0;
+        bool is_key = false;
 
         if (ff_msgpack_take_item(m, &item))
             return FF_EINVAL;
-        *faults |= judge_item(&item, depth == 0, is_key);
-        if (depth)
-            nest[depth - 1].left--;
-        if (item.kind == FF_MSGPACK_ARRAY || item.kind == FF_MSGPACK_MAP) {
-            if (depth == FF_JSON_NESTING_MAX) {
-                *faults |= FF_FAULT_DEEP;
-                return FF_ELIMIT;
-            }
-            nest[depth].is_map = item.kind == FF_MSGPACK_MAP;
-            nest[depth].left = (uint64_t)item.count * (nest[depth].is_map ? 2 : 1);
-            if (++depth > FF_DEPTH_MAX)
-                *faults |= FF_FAULT_DEEP;
+        if (nest.depth) {
+            is_key = nest.at[nest.depth - 1].is_map && nest.at[nest.depth - 1].left % 2 == 0;
+            nest.at[nest.depth - 1].left--;
         }
-        while (depth && nest[depth - 1].left == 0)
-            depth--;
-    } while (depth);
+        *faults |= judge_item(&item, nest.depth == 0, is_key);
+        if ((item.kind == FF_MSGPACK_ARRAY || item.kind == FF_MSGPACK_MAP) &&
+            open_container(&nest, &item, faults))
+            return FF_ELIMIT;
+        while (nest.depth && nest.at[nest.depth - 1].left == 0)
+            nest.depth--;
+    } while (nest.depth);
     value->len = (size_t)(m->at - value->at);
     return FF_OK;
 }

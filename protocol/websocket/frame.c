@@ -96,19 +96,19 @@ void ff_frame_mask(uint8_t *bytes, size_t len, const uint8_t mask[4], uint64_t a
 
 size_t ff_frame_write_close(uint8_t *out, int code, const char *reason)
 {
-    size_t len = reason ? strlen(reason) : 0;
+    struct ff_slice text = ff_slice_of(reason);
 
     if (code == 0)
         return 0;
-    if (len > FF_CLOSE_REASON_MAX) {
-        len = FF_CLOSE_REASON_MAX;
-        while (len && ((uint8_t)reason[len] & 0xc0) == 0x80)
-            len--;
+    if (text.len > FF_CLOSE_REASON_MAX) {
+        text.len = FF_CLOSE_REASON_MAX;
+        while (text.len && ((uint8_t)text.at[text.len] & 0xc0) == 0x80)
+            text.len--;
     }
     ff_store_u16(out, (uint16_t)code);
-    if (len)
-        memcpy(out + 2, reason, len);
-    return len + 2;
+    if (text.len)
+        memcpy(out + 2, text.at, text.len);
+    return text.len + 2;
 }
 
 bool ff_frame_is_close_code(int code)
