@@ -161,7 +161,6 @@ static void upgrade(struct session *session, const struct ff_http_head *head, st
         refuse(session, 404, "there is no WebSocket here: the path is /ws");
     } else if (!ff_handshake_check(head, &handshake)) {
         refuse(session, handshake.status, handshake.why);
-        /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): it was filled in just above. */
     } else if (!origin_is_allowed(settings, handshake.origin, handshake.host)) {
         (void)snprintf(
             why, sizeof(why),
@@ -238,7 +237,7 @@ size_t upgrade_input(struct session *session, uint8_t *bytes, size_t len)
         return 0;
     }
     status = size < 0 ? -size : -ff_http_parse_request(&head, (const char *)bytes, (size_t)size);
-    if (status) {
+    if (size < 0 || status) {
         refuse(session, status,
                status == 431   ? "at most 64 headers, 4 KiB a line and 8 KiB in all"
                : status == 414 ? "the request line is over 4 KiB"
