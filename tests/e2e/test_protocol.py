@@ -321,6 +321,23 @@ def limits():
         assert [c.read_json()["id"] for _ in range(120)] == list(range(120))
 
 
+def descriptors_run_out():
+    """More clients than descriptors: who is there goes on, the others are told or wait."""
+    with Broker(prefix=["sh", "-c", 'ulimit -n 200; exec "$@"', "sh"]) as broker:
+        good = [typed(broker.port) for _ in range(136)]
+        late = [Peer(broker.port, upgrade=False) for _ in range(100)]
+        time.sleep(0.3)
+        good[0].ask({"type": 5, "id": 1, "topic": "t"})
+        assert good[1].ask({"type": 7, "id": 1, "topic": "t", "message": 1})["receivers"] == 1
+        assert good[0].read_json()["message"] == 1
+        refused = Peer(broker.port, upgrade=False)  # waits behind the others
+        for peer in late + good[2:]:
+            peer.close()
+        refused.upgrade("/ws", "fanfare.v1.json", (), "localhost")
+        assert refused.status == 101 and refused.read_json()["type"] == 4
+        refused.close()
+
+
 def heartbeats():
     with Broker("--heartbeat", "5") as broker:
         a = typed(broker.port)
@@ -349,6 +366,6 @@ with Broker() as broker:
     for run in tests:
         run(broker)
         print("ok", run.__name__, flush=True)
-for run in limits, heartbeats, goodbye:
+for run in limits, descriptors_run_out, heartbeats, goodbye:
     run()
     print("ok", run.__name__, flush=True)
