@@ -468,10 +468,20 @@ void config_print(const struct config *config, const char *topic, FILE *out)
         print_rule(&config->rules[i], out);
     if (!topic)
         return;
+    if (ff_topic_kind(ff_slice_of(topic)) != FF_TOPIC_NAME) {
+        (void)fprintf(out, "# %s is no topic's name: rules are asked for by name\n", topic);
+        return;
+    }
     for (uint32_t i = 0; i < config->rule_count; i++) {
         if (ff_topic_is_match(ff_slice_of(config->rules[i].filter), ff_slice_of(topic))) {
+            struct topic_rule rule = config->rules[i];
+
+            if (!rule.max_buffered)
+                rule.max_buffered = config->settings.max_buffered;
+            if (!rule.max_message)
+                rule.max_message = config->settings.max_message;
             (void)fprintf(out, "# %s: ", topic);
-            print_rule(&config->rules[i], out);
+            print_rule(&rule, out);
             return;
         }
     }

@@ -35,7 +35,8 @@ struct ff_client {
     uint64_t buffered_limit;
     uint64_t heartbeat_ms;
     int64_t heard_ms;
-    bool is_over;
+    bool is_over;    /* nothing more can be sent or read */
+    bool has_closed; /* the broker's close frame was seen: nothing behind it counts */
     char why[FF_CLIENT_WHY];
 };
 
@@ -257,21 +258,20 @@ static bool take_message(struct ff_client *client, const struct ff_reader_event 
 static bool take_event(struct ff_client *client, const struct ff_reader_event *event,
                        struct ff_message *m, struct ff_slice *raw)
 {
-    char why[FF_CLIENT_WHY];
-
     switch (event->kind) {
     case FF_READER_MESSAGE:
         return take_message(client, event, m, raw);
     case FF_READER_PING:
         (void)put_frame(client, FF_OP_PONG, event->bytes, event->len);
         break;
-    case FF_READER_CLOSE:
-        (void)snprintf(why, sizeof(why), "the broker closed with %d: %.*s", event->code,
-                       (int)event->len, (const char *)event->bytes);
-        (void)end(client, why);
+    case FF_READER_CLOSE: /* says more than that the connection ended */
+        (void)snprintf(client->why, sizeof(client->why), "the broker closed with %d: %.*s",
+                       event->code, (int)event->len, (const char *)event->bytes);
+        client->is_over = client->has_closed = true;
         break;
     case FF_READER_FAIL:
         (void)end(client, event->reason);
+        client->has_closed = true;
         break;
     case FF_READER_PONG:
     case FF_READER_MORE:
@@ -280,10 +280,10 @@ static bool take_event(struct ff_client *client, const struct ff_reader_event *e
     return false;
 }
 
-/* Messages that were received already. */
+/* Messages that were received already, also those that came before the connection ended. */
 static bool take_received(struct ff_client *client, struct ff_message *m, struct ff_slice *raw)
 {
-    while (client->in_at < client->in.len && !client->is_over) {
+    while (client->in_at < client->in.len && !client->has_closed) {
         struct ff_reader_event event;
         size_t used;
 

@@ -20,6 +20,7 @@ static bool take_authority(struct ff_url *url, struct ff_slice authority)
 {
     struct ff_slice rest = authority;
     struct ff_slice host;
+    unsigned number = 0;
 
     if (!authority.len || !copy(url->authority, sizeof(url->authority), authority))
         return false;
@@ -34,9 +35,13 @@ static bool take_authority(struct ff_url *url, struct ff_slice authority)
     }
     if (!rest.at)
         rest = url->is_tls ? FF_SLICE("443") : FF_SLICE("80");
-    for (size_t i = 0; i < rest.len; i++)
+    for (size_t i = 0; i < rest.len; i++) {
         if (rest.at[i] < '0' || rest.at[i] > '9')
             return false;
+        number = number * 10 + (unsigned)(rest.at[i] - '0');
+    }
+    if (rest.len > 5 || number > UINT16_MAX)
+        return false;
     return host.len && rest.len && copy(url->host, sizeof(url->host), host) &&
            copy(url->port, sizeof(url->port), rest);
 }

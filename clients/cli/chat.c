@@ -9,6 +9,7 @@
 #include "protocol/base/buf.h"
 #include "protocol/base/utf8.h"
 #include "protocol/message/json.h"
+#include "protocol/message/topic.h"
 
 enum { LINE_MAX_BYTES = 8192 };
 
@@ -51,6 +52,13 @@ static void show(const struct ff_message *m)
     }
     (void)fputc('\n', stdout);
     (void)fflush(stdout);
+}
+
+static void complain(const struct ff_message *m)
+{
+    (void)fputs("fanfare: the broker refused: ", stderr);
+    cli_print_text(stderr, ff_message_text(m, FF_FIELD_REASON));
+    (void)fputc('\n', stderr);
 }
 
 static bool say(struct cli *cli, struct ff_slice line)
@@ -104,9 +112,12 @@ static int run(struct cli *cli, struct ff_buf *typed)
 
         if (!ff_client_has_input(cli->client))
             (void)poll(p, 2, 1000);
-        while ((got = ff_client_next(cli->client, &m, NULL, 0)) > 0)
+        while ((got = ff_client_next(cli->client, &m, NULL, 0)) > 0) {
             if (m.type == FF_TYPE_MESSAGE)
                 show(&m);
+            else if (m.type == FF_TYPE_ERROR)
+                complain(&m);
+        }
         if (got < 0)
             return cli_ended(cli);
         if (p[1].revents && !read_lines(cli, typed))
@@ -120,6 +131,10 @@ int cli_chat(struct cli *cli)
     struct ff_buf typed;
     int code;
 
+    if (ff_topic_kind(ff_slice_of(cli->arguments[0])) != FF_TOPIC_NAME) {
+        (void)fprintf(stderr, "fanfare: chat needs a topic's name, not a filter\n");
+        return CLI_USAGE;
+    }
     if (!cli->name)
         cli->name = getenv("USER") ? getenv("USER") : "somebody";
     if (!cli_connect(cli))

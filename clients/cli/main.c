@@ -67,10 +67,12 @@ static void print_help(FILE *out)
         "  --insecure    take any certificate (wss)\n"
         "  --json        JSON lines on a terminal, too\n"
         "  --text        pub: the message is text even if it looks like JSON\n"
+        "  --no-wait     pub: do not wait for readers that are far behind\n"
         "  --name NAME   chat: your name\n"
         "  --count N     sub: end after N messages; ping: how many\n"
         "  --version, --help\n\n"
-        "Gaps (messages that a slow reader missed) are told on standard error.\n"
+        "Gaps (messages that a slow reader missed) are told on standard error. A command ends\n"
+        "with 2 when the connection is lost; it does not come back by itself.\n"
         "Exit codes: 0 done, 1 the broker refused, 2 the broker is out of reach, 64 usage.\n",
         out);
 }
@@ -110,6 +112,8 @@ static int take_option(struct cli *cli, int argc, char **argv, int *i)
         cli->is_json = true;
     else if (strcmp(option, "--text") == 0)
         cli->is_text = true;
+    else if (strcmp(option, "--no-wait") == 0)
+        cli->no_wait = true;
     else if (strcmp(option, "--count") == 0) {
         char *end = NULL;
 

@@ -15,14 +15,22 @@
 #include "protocol/base/utf8.h"
 #include "protocol/message/json.h"
 
-enum { UNDER_WAY = 256, LONGEST_PAUSE_MS = 100, SHORTEST_PAUSE_MS = 2, PROGRESS_EVERY = 4096 };
+enum {
+    UNDER_WAY = 256,
+    LONGEST_PAUSE_MS = 100,
+    SHORTEST_PAUSE_MS = 2,
+    PROGRESS_EVERY = 4096,
+    SAY_SLOW_AT = 10
+};
 
 struct pub {
     struct cli *cli;
     struct ff_buf quoted;
     uint64_t sent;
     uint64_t answered;
-    uint64_t refused;
+    uint64_t refused;   /* by the broker */
+    uint64_t unsent;    /* no UTF-8 */
+    uint64_t slow;      /* messages that waited for the slowest reader */
     uint64_t receivers; /* of the last one */
     uint64_t buffered;  /* how far the slowest was behind, by the last answer */
     long pause_ms;
@@ -88,12 +96,17 @@ static bool pace(struct pub *pub)
 
     if (!wait_for_answers(pub, UNDER_WAY - 1))
         return false;
-    if (limit == 0 || pub->buffered <= limit / 2) {
+    if (pub->cli->no_wait || limit == 0 || pub->buffered <= limit / 2) {
         pub->pause_ms = SHORTEST_PAUSE_MS;
         return true;
     }
     if (!wait_for_answers(pub, 0))
         return false;
+    if (pub->slow++ == SAY_SLOW_AT)
+        (void)fprintf(stderr,
+                      "fanfare: a reader is %" PRIu64 " bytes behind: waiting for it "
+                      "(--no-wait publishes on, it is then told of what it misses)\n",
+                      pub->buffered);
     pause.tv_nsec = pub->pause_ms * 1000000;
     (void)nanosleep(&pause, NULL);
     pub->pause_ms = pub->pause_ms * 2 < LONGEST_PAUSE_MS ? pub->pause_ms * 2 : LONGEST_PAUSE_MS;
@@ -105,7 +118,7 @@ static bool publish(struct pub *pub, struct ff_slice text)
     struct ff_slice json;
 
     if (!make_json(pub, text, &json)) {
-        if (pub->refused++ == 0)
+        if (pub->unsent++ == 0)
             (void)fprintf(stderr, "fanfare: a message is no UTF-8 text: it was not sent\n");
         return true;
     }
@@ -139,7 +152,8 @@ static bool publish_lines(struct pub *pub)
 
 static void report(const struct pub *pub, bool is_single)
 {
-    uint64_t good = pub->answered - (pub->refused < pub->answered ? pub->refused : pub->answered);
+    uint64_t good = pub->answered - pub->refused;
+    uint64_t bad = pub->refused + pub->unsent;
 
     if (is_single && pub->cli->is_json)
         (void)printf("{\"published\":%" PRIu64 ",\"receivers\":%" PRIu64 "}\n", good,
@@ -148,7 +162,7 @@ static void report(const struct pub *pub, bool is_single)
         (void)printf("published, %" PRIu64 " received it\n", pub->receivers);
     else if (!is_single)
         (void)fprintf(stderr, "%s%" PRIu64 " published, %" PRIu64 " refused\n",
-                      isatty(STDERR_FILENO) ? "\r" : "", good, pub->refused);
+                      isatty(STDERR_FILENO) ? "\r" : "", good, bad);
 }
 
 int cli_pub(struct cli *cli)
@@ -166,7 +180,8 @@ int cli_pub(struct cli *cli)
         return CLI_UNREACHABLE;
     ff_buf_init(&pub.quoted, SIZE_MAX / 2);
     is_good = is_single ? publish(&pub, ff_slice_of(cli->arguments[1])) : publish_lines(&pub);
-    is_good = is_good && wait_for_answers(&pub, 0);
+    /* Also when the connection broke: what was answered before is told. */
+    is_good = wait_for_answers(&pub, 0) && is_good;
     ff_buf_deinit(&pub.quoted);
     report(&pub, is_single);
     if (!is_good) {
@@ -174,5 +189,5 @@ int cli_pub(struct cli *cli)
                       pub.sent - pub.answered, pub.sent);
         return cli_ended(cli);
     }
-    return pub.refused ? CLI_REFUSED : CLI_OK;
+    return pub.refused || pub.unsent ? CLI_REFUSED : CLI_OK;
 }

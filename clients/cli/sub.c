@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include "clients/cli/cli.h"
 
@@ -49,6 +51,14 @@ static int refused(const struct ff_message *m)
     return CLI_REFUSED;
 }
 
+/* Nobody reads our output any more. */
+static bool is_reader_gone(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
+}
+
 int cli_sub(struct cli *cli)
 {
     struct ff_message m;
@@ -65,6 +75,8 @@ int cli_sub(struct cli *cli)
 
         if (got < 0)
             return cli_ended(cli);
+        if (got == 0 && is_reader_gone())
+            return CLI_OK; /* `fanfare sub x | head` */
         if (got == 0)
             continue;
         if (m.type == FF_TYPE_MESSAGE)
@@ -76,7 +88,7 @@ int cli_sub(struct cli *cli)
         if (m.type == FF_TYPE_MESSAGE && ++count == cli->count)
             return CLI_OK;
         if (ferror(stdout))
-            return CLI_OK; /* nobody reads on: `fanfare sub x | head` */
+            return CLI_OK; /* nobody reads on */
     }
     return CLI_OK;
 }

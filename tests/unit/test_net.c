@@ -197,6 +197,7 @@ static void urls_are_taken_apart(void **state)
         {"http://a", NULL, NULL, NULL},
         {"ws://", NULL, NULL, NULL},
         {"ws://a:b/", NULL, NULL, NULL},
+        {"ws://a:65536/", NULL, NULL, NULL},
         {"ws://a:80/ x", NULL, NULL, NULL},
     };
 
