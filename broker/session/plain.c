@@ -134,7 +134,7 @@ static void publish_data(struct session *session, struct ff_slice object)
     struct ff_message *m = session->gateway->message;
     struct ff_decoder decoder = {
         .encoding = FF_JSON, .sender = FF_CLIENT, .spare = &session->gateway->spare};
-    struct ff_slice topic = ff_slice_of(session->plain_topic);
+    struct ff_slice topic = session_plain_topic(session);
     const char *reason;
 
     if (ff_decode_begin(&decoder, object, &reason) || !ff_decode_next(&decoder, m))
@@ -175,7 +175,7 @@ static void handle_object(struct session *session, struct ff_slice object, unsig
         session_error(session, (struct ticket){.session_tag = session->tag}, FF_ERROR_BAD_CONTENT,
                       "%s", ff_fault_text(faults));
     } else {
-        publish(session, ff_slice_of(session->plain_topic),
+        publish(session, session_plain_topic(session),
                 (struct ff_payload){FF_PAYLOAD_JSON, object});
     }
 }
@@ -194,7 +194,7 @@ static void publish_text(struct session *session, struct ff_slice text)
     }
     (void)ff_json_write_quoted(spare->data, text);
     spare->len = size;
-    publish(session, ff_slice_of(session->plain_topic),
+    publish(session, session_plain_topic(session),
             (struct ff_payload){FF_PAYLOAD_JSON, ff_buf_slice(spare)});
 }
 
@@ -206,7 +206,7 @@ void plain_message(struct session *session, enum ff_opcode opcode, struct ff_sli
     enum ff_err err = opcode == FF_OP_TEXT ? ff_json_take(&j, &value, &faults) : FF_EINVAL;
 
     if (opcode == FF_OP_BINARY) {
-        publish(session, ff_slice_of(session->plain_topic),
+        publish(session, session_plain_topic(session),
                 (struct ff_payload){FF_PAYLOAD_BYTES, bytes});
     } else if (ff_slice_is_equal(bytes, FF_SLICE("ping"))) {
         answer_heartbeat(session, (struct ff_slice){NULL, 0});
@@ -221,7 +221,6 @@ void plain_message(struct session *session, enum ff_opcode opcode, struct ff_sli
         session_error(session, (struct ticket){.session_tag = session->tag}, FF_ERROR_BAD_CONTENT,
                       "%s", ff_fault_text(faults));
     } else {
-        publish(session, ff_slice_of(session->plain_topic),
-                (struct ff_payload){FF_PAYLOAD_JSON, value});
+        publish(session, session_plain_topic(session), (struct ff_payload){FF_PAYLOAD_JSON, value});
     }
 }

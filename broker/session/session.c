@@ -43,7 +43,8 @@ static void on_free(struct conn *conn)
 
     session_free_all(session);
     ff_reader_deinit(&session->reader);
-    ff_mem_free(session->plain_topic);
+    if (session->has_plain_text)
+        ff_mem_free(session->plain_text);
     ff_mem_free(session);
 }
 

@@ -37,8 +37,11 @@ struct session {
     struct ff_list pending;        /* those that have something to send */
     struct bucket *bucket;         /* NULL: no rate limit */
     struct address_count *address; /* NULL: not counted */
-    char *plain_topic;             /* plain mode: what it is subscribed to */
-    uint64_t id;                   /* public, random */
+    union {                        /* plain mode: where the name of its topic stands */
+        struct subscription *plain_subscription;
+        char *plain_text; /* a copy, while it is not subscribed to it */
+    };
+    uint64_t id; /* public, random */
     uint32_t tag;
     uint32_t errors_at;  /* tick of the first malformed message of this minute */
     uint32_t control_at; /* tick of the first control frame of this second */
@@ -55,8 +58,9 @@ struct session {
     uint16_t controls;
     uint16_t heartbeat_s;
     uint8_t errors;
-    uint8_t mode;      /* enum session_mode */
-    uint8_t encoding;  /* enum ff_encoding */
+    uint8_t mode;     /* enum session_mode */
+    uint8_t encoding; /* enum ff_encoding */
+    bool has_plain_text;
     uint8_t refusal;   /* enum refusal */
     bool has_answered; /* plain mode: answered_at holds */
 };
@@ -107,6 +111,7 @@ void session_welcome(struct session *session, struct ticket ticket);
 
 /* subscribe.c: by the broker itself (plain mode); false: the session was closed. */
 bool session_subscribe_plain(struct session *session);
+struct ff_slice session_plain_topic(const struct session *session);
 
 /* The session is over: its subscriptions end at once, their memory is freed later. */
 void session_leave_all(struct session *session);

@@ -239,6 +239,27 @@ void session_subscribe(struct session *session, const struct ff_message *m)
         session_close(session, FF_CLOSE_INTERNAL, "out of memory");
 }
 
+struct ff_slice session_plain_topic(const struct session *session)
+{
+    return session->has_plain_text ? ff_slice_of(session->plain_text)
+                                   : topic_name(router_topic_of(session->plain_subscription));
+}
+
+/* A plain client leaves its own topic: it goes on publishing there. */
+static bool keep_plain_text(struct session *session, const struct subscription *s)
+{
+    struct ff_slice name;
+
+    if (session->has_plain_text || s != session->plain_subscription)
+        return true;
+    name = session_plain_topic(session);
+    session->plain_text = ff_mem_dup(name.at, name.len);
+    session->has_plain_text = true;
+    if (!session->plain_text)
+        session_close(session, FF_CLOSE_INTERNAL, "out of memory");
+    return session->plain_text != NULL;
+}
+
 void session_unsubscribe(struct session *session, const struct ff_message *m)
 {
     struct ticket ticket = session_ticket(session, m);
@@ -250,6 +271,8 @@ void session_unsubscribe(struct session *session, const struct ff_message *m)
         return;
     }
     s = session_find(session, name);
+    if (s && session->mode == SESSION_PLAIN && !keep_plain_text(session, s))
+        return;
     if (s) {
         tell_skipped(session, s, false);
         discard(session, s);
@@ -277,7 +300,7 @@ void session_free_all(struct session *session)
 
 bool session_subscribe_plain(struct session *session)
 {
-    struct ff_slice name = ff_slice_of(session->plain_topic);
+    struct ff_slice name = session_plain_topic(session);
     struct ticket ticket = {.session_tag = session->tag,
                             .is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER};
     struct subscription *s;
@@ -292,9 +315,15 @@ bool session_subscribe_plain(struct session *session)
         ff_list_append(&session->subscriptions, &s->node);
         engine_subscribe(session->gateway->engine, s, name, FF_JSON, ticket);
     }
-    if (!s || !session_find(session, name))
+    s = s ? session_find(session, name) : NULL;
+    if (s) { /* the name stands in the topic now: ten thousand copies of "lobby" are not needed */
+        ff_mem_free(session->plain_text);
+        session->plain_subscription = s;
+        session->has_plain_text = false;
+    } else {
         session_close(session, FF_CLOSE_TRY_LATER,
                       "no place for this subscription: the error before says which limit");
+    }
     return conn_is_open(&session->conn);
 }
 

@@ -111,17 +111,18 @@ static bool take_plain_topic(struct session *session, struct ff_slice target)
     }
     if (!query.at)
         query = ff_slice_of(configured);
-    session->plain_topic = ff_mem_dup(query.at, query.len);
-    if (!session->plain_topic) {
+    session->plain_text = ff_mem_dup(query.at, query.len);
+    session->has_plain_text = session->plain_text != NULL;
+    if (!session->plain_text) {
         conn_abort(&session->conn);
         return false;
     }
     len = query.at == configured ? (long)query.len
-                                 : ff_http_percent_decode(session->plain_topic, query);
+                                 : ff_http_percent_decode(session->plain_text, query);
     if (len >= 0)
-        session->plain_topic[len] = '\0';
+        session->plain_text[len] = '\0';
     if (len < 0 ||
-        ff_topic_kind((struct ff_slice){session->plain_topic, (size_t)len}) == FF_TOPIC_BAD) {
+        ff_topic_kind((struct ff_slice){session->plain_text, (size_t)len}) == FF_TOPIC_BAD) {
         refuse(session, 400, "the topic in the query is no valid name or filter");
         return false;
     }

@@ -266,6 +266,12 @@ def plain_mode_takes_what_tutorials_send(broker):
     a.send(frame(TEXT, '{"type":2,"topic":"other","message":1}'))
     assert a.read_json() == {"type": 2, "topic": "other", "message": 1}
     assert raw(a, "[" * 1500)["code"] == 422
+    a.send(frame(TEXT, '{"type":6,"id":2,"topic":"lobby"}'))
+    assert a.read_json() == {"type": 8, "id": 2, "topic": "lobby"}
+    watcher = Peer(broker.port)
+    a.send(frame(TEXT, "still to the lobby"))
+    assert watcher.read_json()["message"] == "still to the lobby"
+    assert a.read(timeout=0.2) is None
     f = Peer(broker.port, path="/ws?topic=room%2F%2B&topic=x")
     assert raw(f, "x")["code"] == 422
     for path in "/ws?topic=", "/ws?topic=a//b", "/ws?topic=%zz":
