@@ -280,8 +280,8 @@ void gateway_release_address(struct gateway *gateway, struct address_count *entr
     ff_mem_free(entry);
 }
 
-/* Makes room among the half-open ones; false while all of them are young. */
-static bool drop_oldest(struct gateway *gateway, bool in_tls_handshake)
+/* The oldest half-open session that may be dropped for another; NULL while all are young. */
+static struct session *find_droppable(const struct gateway *gateway, bool in_tls_handshake)
 {
     const struct net *net = &gateway->worker->net;
 
@@ -291,31 +291,41 @@ static bool drop_oldest(struct gateway *gateway, bool in_tls_handshake)
 
         if (in_tls_handshake && !session->conn.is_in_handshake)
             continue;
-        if (net_tick(net) - session->accepted_at < HALF_OPEN_MIN_TICKS)
-            return false;
-        conn_abort(&session->conn);
-        return true;
+        return net_tick(net) - session->accepted_at < HALF_OPEN_MIN_TICKS ? NULL : session;
     }
-    return false;
+    return NULL;
 }
 
+/* Is there no room for one more handshake? */
+static bool is_crowded(const struct gateway *gateway, bool in_tls)
+{
+    return in_tls ? gateway->worker->net.handshakes >= NET_MAX_HANDSHAKES
+                  : gateway->half_open_count >= gateway->settings->max_half_open;
+}
+
+/* Asked before each accept, also when nobody waits: so nothing is dropped here. */
 static bool can_accept(void *arg, const struct listener *listener)
 {
-    struct gateway *gateway = arg;
-    const struct settings *settings = gateway->settings;
-    const struct net *net = &gateway->worker->net;
+    const struct gateway *gateway = arg;
 
-    if (net->connections >= settings->max_connections + SPARE_CONNECTIONS)
+    if (gateway->worker->net.connections >= gateway->settings->max_connections + SPARE_CONNECTIONS)
         return false;
-    if (listener->is_tls && net->handshakes >= NET_MAX_HANDSHAKES)
-        return drop_oldest(gateway, true);
-    return gateway->half_open_count < settings->max_half_open || drop_oldest(gateway, false);
+    if (listener->is_tls && is_crowded(gateway, true) && !find_droppable(gateway, true))
+        return false;
+    return !is_crowded(gateway, false) || find_droppable(gateway, false);
 }
 
 static void accepted(void *arg, const struct listener *listener, int fd, const struct address *peer)
 {
     struct gateway *gateway = arg;
 
+    for (int in_tls = 0; in_tls <= listener->is_tls; in_tls++) {
+        struct session *oldest =
+            is_crowded(gateway, in_tls) ? find_droppable(gateway, in_tls) : NULL;
+
+        if (oldest)
+            conn_abort(&oldest->conn);
+    }
     session_accept(gateway, listener, fd, peer);
 }
 

@@ -100,6 +100,46 @@ def handshakes():
         assert request(broker.port, upgrade("Origin: https://broker.example", host="broker.example")).status == 101
 
 
+def crowded():
+    """Half-open handshakes, addresses behind a proxy, the environment, a second signal."""
+    with Broker("--max-half-open", "2") as broker:
+        idle = [Peer(broker.port, upgrade=False) for _ in range(2)]
+        time.sleep(0.2)
+        late = Peer(broker.port, upgrade=False)  # accept waits until one of the others is a second old
+        late.upgrade("/ws", "fanfare.v1.json", (), "localhost")
+        assert late.status == 101 and late.read_json()["type"] == 4
+        assert idle[0].at_end(), "the oldest was dropped"
+        idle[1].upgrade("/ws", "fanfare.v1.json", (), "localhost")
+        assert idle[1].status == 101, "the younger one was not"
+    with Broker("--proxies", "127.0.0.0/8, 10.0.0.1", "--max-connections-per-address", "1") as broker:
+        def via(forwarded):
+            return Peer(broker.port, protocol="fanfare.v1.json", headers=["X-Forwarded-For: " + forwarded])
+        first, other = via("192.0.2.1"), via("192.0.2.2")
+        assert first.read_json()["type"] == other.read_json()["type"] == 4
+        for forwarded in "192.0.2.1", "6.6.6.6, 192.0.2.1, 10.0.0.1", "6.6.6.6,192.0.2.2":
+            p = via(forwarded)
+            code, reason = p.read_close()
+            assert code == 1013 and "max_connections_per_address is 1" in reason, (code, reason)
+        first.close()
+        while via("192.0.2.1").read()[0] != TEXT:  # until the broker saw the first one go
+            time.sleep(0.02)
+    with Broker("--max-connections-per-address", "1") as broker:
+        spoofed = [Peer(broker.port, protocol="fanfare.v1.json", headers=["X-Forwarded-For: 192.0.2.1"])
+                   for _ in range(3)]
+        for p in spoofed:
+            assert p.ask({"type": 1, "id": 1})["type"] in (1, 4), "only proxies are believed"
+    with Broker(listen=None, env={"FANFARE_LISTEN": "127.0.0.1:0", "FANFARE_SYS": "true"}) as broker:
+        a = typed(broker.port)
+        assert a.ask({"type": 5, "id": 1, "topic": "$SYS/broker"})["type"] == 8
+    broker = Broker("--drain-seconds", "3600", "--close-seconds", "600")
+    a = typed(broker.port)
+    broker.process.terminate()
+    assert a.read_json()["type"] == 13
+    broker.process.terminate()
+    assert broker.process.wait(30) == 0, "a second signal ends at once"
+    broker.stop()
+
+
 def certificate(name):
     cert, key = os.path.join(folder, name + ".pem"), os.path.join(folder, name + ".key")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
@@ -295,6 +335,6 @@ def command_line():
     assert done.returncode == 2 and "Is fanfared running there?" in done.stderr, done
 
 
-for run in handshakes, tls, stalled_tls, configuration, reload, command_line:
+for run in handshakes, crowded, tls, stalled_tls, configuration, reload, command_line:
     run()
     print("ok", run.__name__, flush=True)
