@@ -15,7 +15,7 @@ struct cli {
     const char *name; /* chat: who says it */
     bool is_json;     /* JSON lines instead of people's output */
     bool is_text;     /* pub: the message is text even if it looks like JSON */
-    bool no_wait;         /* pub: does not wait for slow readers */
+    bool no_wait;     /* pub: does not wait for slow readers */
     unsigned count;   /* ping: how many; sub: end after so many messages, 0: never */
     char **arguments; /* of the command */
     int argument_count;

@@ -59,6 +59,14 @@ static bool is_reader_gone(void)
     return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
 }
 
+static bool subscribe_all(struct cli *cli)
+{
+    for (int i = 0; i < cli->argument_count; i++)
+        if (!ff_client_subscribe(cli->client, (uint64_t)i + 1, ff_slice_of(cli->arguments[i])))
+            return false;
+    return true;
+}
+
 int cli_sub(struct cli *cli)
 {
     struct ff_message m;
@@ -67,9 +75,8 @@ int cli_sub(struct cli *cli)
 
     if (!cli_connect(cli))
         return CLI_UNREACHABLE;
-    for (int i = 0; i < cli->argument_count; i++)
-        if (!ff_client_subscribe(cli->client, (uint64_t)i + 1, ff_slice_of(cli->arguments[i])))
-            return cli_ended(cli);
+    if (!subscribe_all(cli))
+        return cli_ended(cli);
     while (!cli_is_stopped()) {
         int got = ff_client_next(cli->client, &m, &raw, 1000);
 
@@ -79,16 +86,15 @@ int cli_sub(struct cli *cli)
             return CLI_OK; /* `fanfare sub x | head` */
         if (got == 0)
             continue;
-        if (m.type == FF_TYPE_MESSAGE)
-            print_message(cli, &m, raw);
-        else if (m.type == FF_TYPE_GAP)
-            print_gap(cli, &m, raw);
-        else if (m.type == FF_TYPE_ERROR)
+        if (m.type == FF_TYPE_ERROR)
             return refused(&m);
-        if (m.type == FF_TYPE_MESSAGE && ++count == cli->count)
-            return CLI_OK;
-        if (ferror(stdout))
-            return CLI_OK; /* nobody reads on */
+        if (m.type == FF_TYPE_GAP)
+            print_gap(cli, &m, raw);
+        if (m.type != FF_TYPE_MESSAGE)
+            continue;
+        print_message(cli, &m, raw);
+        if (++count == cli->count || ferror(stdout))
+            return CLI_OK; /* that was all, or nobody reads on */
     }
     return CLI_OK;
 }
