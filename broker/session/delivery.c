@@ -158,9 +158,7 @@ static void on_skipped(void *arg, struct subscription *s, uint64_t count)
     char gap[GAP_MAX];
 
     (void)arg;
-    if (conn_send(&session->conn, gap, subscription_write_gap(s, "rate", count, gap)))
-        session_close(session, FF_CLOSE_SLOW_CONSUMER, "outbox is over %u bytes",
-                      session->conn.net->outbox_max);
+    session_send(session, gap, subscription_write_gap(s, "rate", count, gap));
 }
 
 const struct router_ops delivery_router_ops = {

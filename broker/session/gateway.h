@@ -53,7 +53,6 @@ struct gateway {
     uint64_t random_state[2];  /* for session ids */
     uint64_t refused_logged_s; /* the second in which refusals were last logged */
     char node[17];
-    bool is_draining;
 };
 
 /*

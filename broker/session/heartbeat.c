@@ -23,9 +23,7 @@ static void send_ping(struct session *session)
 
     if (session->conn.is_blocked)
         return; /* it would only wait behind the rest: its reading tells that it lives */
-    if (conn_send(&session->conn, ping, sizeof(ping)))
-        session_close(session, FF_CLOSE_SLOW_CONSUMER, "outbox is over %u bytes",
-                      session->conn.net->outbox_max);
+    session_send(session, ping, sizeof(ping));
 }
 
 static void send_heartbeat(struct session *session)

@@ -116,16 +116,14 @@ static void publish(struct session *session, struct ff_slice topic, struct ff_pa
     struct ticket ticket = {.session_tag = session->tag};
     struct publication p = {.topic = topic, .payload = payload, .tag = session->tag};
 
-    if (ff_topic_kind(topic) != FF_TOPIC_NAME)
-        session_error(session, ticket, FF_ERROR_BAD_CONTENT, "%s",
-                      ff_topic_kind(topic) == FF_TOPIC_FILTER
-                          ? "a filter is for listening: connect with a topic's name to publish"
-                          : ff_topic_fault(topic));
-    else if (ff_topic_is_reserved(topic))
-        session_error(session, ticket, FF_ERROR_NOT_ALLOWED,
-                      "names beginning with $ belong to the broker");
-    else
+    if (session_can_publish(session, ticket, topic))
         engine_publish(session->gateway->engine, &p, ticket);
+}
+
+/* What plain clients send has no id of its own to be labelled with. */
+static void refuse(struct session *session, enum ff_error code, const char *reason)
+{
+    session_error(session, (struct ticket){.session_tag = session->tag}, code, "%s", reason);
 }
 
 /* {type: 2, message} is a publish; the topic it names, else the plain one, must be added. */
@@ -140,8 +138,7 @@ static void publish_data(struct session *session, struct ff_slice object)
     if (ff_decode_begin(&decoder, object, &reason) || !ff_decode_next(&decoder, m))
         return;
     if (m->error) {
-        session_error(session, (struct ticket){.session_tag = session->tag}, m->error, "%s",
-                      m->reason);
+        refuse(session, m->error, m->reason);
         return;
     }
     if (ff_message_has(m, FF_FIELD_TOPIC))
@@ -172,8 +169,7 @@ static void handle_object(struct session *session, struct ff_slice object, unsig
             ff_decode_next(&decoder, session->gateway->message))
             session_handle(session, session->gateway->message);
     } else if (faults) {
-        session_error(session, (struct ticket){.session_tag = session->tag}, FF_ERROR_BAD_CONTENT,
-                      "%s", ff_fault_text(faults));
+        refuse(session, FF_ERROR_BAD_CONTENT, ff_fault_text(faults));
     } else {
         publish(session, session_plain_topic(session),
                 (struct ff_payload){FF_PAYLOAD_JSON, object});
@@ -188,8 +184,7 @@ static void publish_text(struct session *session, struct ff_slice text)
 
     spare->len = 0;
     if (ff_buf_reserve(spare, size)) {
-        session_error(session, (struct ticket){.session_tag = session->tag}, FF_ERROR_INTERNAL,
-                      "out of memory");
+        refuse(session, FF_ERROR_INTERNAL, "out of memory");
         return;
     }
     (void)ff_json_write_quoted(spare->data, text);
@@ -211,15 +206,13 @@ void plain_message(struct session *session, enum ff_opcode opcode, struct ff_sli
     } else if (ff_slice_is_equal(bytes, FF_SLICE("ping"))) {
         answer_heartbeat(session, (struct ff_slice){NULL, 0});
     } else if (err == FF_ELIMIT) {
-        session_error(session, (struct ticket){.session_tag = session->tag}, FF_ERROR_BAD_CONTENT,
-                      "%s", ff_fault_text(FF_FAULT_DEEP));
+        refuse(session, FF_ERROR_BAD_CONTENT, ff_fault_text(FF_FAULT_DEEP));
     } else if (err || j.at != j.end) {
         publish_text(session, bytes);
     } else if (value.at[0] == '{') {
         handle_object(session, value, faults);
     } else if (faults) {
-        session_error(session, (struct ticket){.session_tag = session->tag}, FF_ERROR_BAD_CONTENT,
-                      "%s", ff_fault_text(faults));
+        refuse(session, FF_ERROR_BAD_CONTENT, ff_fault_text(faults));
     } else {
         publish(session, session_plain_topic(session), (struct ff_payload){FF_PAYLOAD_JSON, value});
     }

@@ -10,22 +10,33 @@ static const char *find_later_field(const struct ff_message *m)
     return NULL;
 }
 
+bool session_can_publish(struct session *session, struct ticket ticket, struct ff_slice topic)
+{
+    enum ff_topic_kind kind = ff_topic_kind(topic);
+
+    if (kind != FF_TOPIC_NAME)
+        session_error(session, ticket, FF_ERROR_BAD_CONTENT, "%s",
+                      kind == FF_TOPIC_FILTER
+                          ? "a filter is for listening: publish to a topic's name"
+                          : ff_topic_fault(topic));
+    else if (ff_topic_is_reserved(topic))
+        session_error(session, ticket, FF_ERROR_NOT_ALLOWED,
+                      "names beginning with $ belong to the broker");
+    else
+        return true;
+    return false;
+}
+
 void session_publish(struct session *session, const struct ff_message *m)
 {
     struct ticket ticket = session_ticket(session, m);
-    struct ff_slice name = m->values[FF_FIELD_TOPIC].text;
     const char *later = find_later_field(m);
-    struct publication p = {.topic = name, .payload = m->payload, .tag = session->tag};
+    struct publication p = {
+        .topic = m->values[FF_FIELD_TOPIC].text, .payload = m->payload, .tag = session->tag};
 
-    if (ff_topic_kind(name) != FF_TOPIC_NAME)
-        session_error(session, ticket, FF_ERROR_BAD_CONTENT, "%s",
-                      ff_topic_kind(name) == FF_TOPIC_FILTER
-                          ? "a filter is for listening: publish to a topic's name"
-                          : ff_topic_fault(name));
-    else if (ff_topic_is_reserved(name))
-        session_error(session, ticket, FF_ERROR_NOT_ALLOWED,
-                      "names beginning with $ belong to the broker");
-    else if (later)
+    if (!session_can_publish(session, ticket, p.topic))
+        return;
+    if (later)
         session_error(session, ticket, FF_ERROR_NOT_FOUND, "%s", later);
     else
         engine_publish(session->gateway->engine, &p, ticket);

@@ -190,6 +190,23 @@ struct ff_writer session_begin_message(struct session *session, enum ff_type typ
     return w;
 }
 
+static void fail_send(struct session *session, enum ff_err err)
+{
+    if (err == FF_ELIMIT)
+        session_close(session, FF_CLOSE_SLOW_CONSUMER, "outbox is over %u bytes",
+                      session->conn.net->outbox_max);
+    else
+        session_close(session, FF_CLOSE_INTERNAL, "out of memory");
+}
+
+void session_send(struct session *session, const void *frame, size_t len)
+{
+    enum ff_err err = conn_send(&session->conn, frame, len);
+
+    if (err)
+        fail_send(session, err);
+}
+
 void session_end_message(struct session *session, struct ff_writer *w)
 {
     struct ff_buf *scratch = w->out;
@@ -205,13 +222,10 @@ void session_end_message(struct session *session, struct ff_writer *w)
             head, session->encoding == FF_JSON ? FF_OP_TEXT : FF_OP_BINARY, body_len);
         frame = scratch->data + FF_FRAME_HEAD_MAX - head_len;
         memcpy(frame, head, head_len);
-        err = conn_send(&session->conn, frame, head_len + body_len);
+        session_send(session, frame, head_len + body_len);
     }
-    if (err == FF_ELIMIT)
-        session_close(session, FF_CLOSE_SLOW_CONSUMER, "outbox is over %u bytes",
-                      session->conn.net->outbox_max);
-    else if (err)
-        session_close(session, FF_CLOSE_INTERNAL, "out of memory");
+    if (err)
+        fail_send(session, err);
 }
 
 struct ticket session_ticket(const struct session *session, const struct ff_message *m)
@@ -360,9 +374,7 @@ static void on_ping(struct session *session, const struct ff_reader_event *event
         return;
     if (event->len)
         memcpy(pong + head_len, event->bytes, event->len);
-    if (conn_send(&session->conn, pong, head_len + event->len))
-        session_close(session, FF_CLOSE_SLOW_CONSUMER, "outbox is over %u bytes",
-                      session->conn.net->outbox_max);
+    session_send(session, pong, head_len + event->len);
 }
 
 static void on_close(struct session *session, const struct ff_reader_event *event)

@@ -85,6 +85,9 @@ __attribute__((format(printf, 3, 4))) void session_close(struct session *session
 struct ff_writer session_begin_message(struct session *session, enum ff_type type);
 void session_end_message(struct session *session, struct ff_writer *w);
 
+/* Sends a finished frame; what cannot be owed any more ends the session. */
+void session_send(struct session *session, const void *frame, size_t len);
+
 /* Octets that the broker still holds for this connection, backlogs of topics included. */
 uint64_t session_buffered(const struct session *session);
 
@@ -105,6 +108,9 @@ void session_malformed(struct session *session, struct ticket ticket, const char
 void session_subscribe(struct session *session, const struct ff_message *m);
 void session_unsubscribe(struct session *session, const struct ff_message *m);
 void session_publish(struct session *session, const struct ff_message *m);
+
+/* May clients publish to this topic? If not, the error is sent. */
+bool session_can_publish(struct session *session, struct ticket ticket, struct ff_slice topic);
 void session_hello(struct session *session, const struct ff_message *m);
 void session_heartbeat(struct session *session, const struct ff_message *m);
 void session_welcome(struct session *session, struct ticket ticket);

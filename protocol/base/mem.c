@@ -84,11 +84,6 @@ void ff_mem_free(void *block)
     free(block);
 }
 
-void ff_mem_trim(void)
-{
-    (void)malloc_trim(0);
-}
-
 size_t ff_mem_live_bytes(void)
 {
     return atomic_load_explicit(&live_bytes, memory_order_relaxed);

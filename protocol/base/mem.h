@@ -32,9 +32,6 @@ FF_MUST_CHECK char *ff_mem_dup(const void *bytes, size_t size);
 
 void ff_mem_free(void *block);
 
-/* Gives freed pages back to the system where the C library can (after a storm). */
-void ff_mem_trim(void);
-
 /* Bytes and blocks allocated and not yet freed, as the heap counts them. */
 size_t ff_mem_live_bytes(void);
 size_t ff_mem_live_blocks(void);

@@ -179,23 +179,6 @@ void ff_writer_integer(struct ff_writer *w, enum ff_field field, uint64_t v)
     put_integer(w, v);
 }
 
-void ff_writer_number(struct ff_writer *w, enum ff_field field, double v)
-{
-    char text[32];
-
-    go_to(w, field);
-    if (w->encoding == FF_JSON) {
-        append(w, text, ff_json_write_double(text, v));
-    } else {
-        uint64_t bits;
-
-        memcpy(&bits, &v, sizeof(bits));
-        text[0] = (char)0xcb;
-        ff_store_u64(text + 1, bits);
-        append(w, text, 9);
-    }
-}
-
 void ff_writer_string(struct ff_writer *w, enum ff_field field, struct ff_slice v)
 {
     go_to(w, field);

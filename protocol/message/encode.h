@@ -42,7 +42,6 @@ void ff_writer_begin(struct ff_writer *w, struct ff_buf *out, enum ff_encoding e
                      enum ff_sender sender, enum ff_type type);
 
 void ff_writer_integer(struct ff_writer *w, enum ff_field field, uint64_t v);
-void ff_writer_number(struct ff_writer *w, enum ff_field field, double v);
 void ff_writer_string(struct ff_writer *w, enum ff_field field, struct ff_slice v);
 void ff_writer_bool(struct ff_writer *w, enum ff_field field, bool v);
 
