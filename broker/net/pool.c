@@ -42,6 +42,12 @@ static unsigned find_class(size_t size, size_t *rounded)
     return (doubling - 8) * 4 + quarter + 1;
 }
 
+/* The size of a class's blocks. */
+static size_t class_size(unsigned class)
+{
+    return class == 0 ? POOL_SMALLEST : ((size_t)(class - 1) % 4 + 5) << ((class - 1) / 4 + 8 - 2);
+}
+
 size_t pool_round(size_t size)
 {
     size_t rounded = size;
@@ -69,6 +75,8 @@ void *pool_alloc(struct pool *pool, size_t size)
         ASAN_UNPOISON_MEMORY_REGION(block, rounded);
         pool->free[class] = block->next;
         pool->free_bytes -= rounded;
+        if (pool->free_bytes < pool->idle_bytes)
+            pool->idle_bytes = pool->free_bytes;
     } else {
         block = ff_mem_alloc(rounded);
     }
@@ -99,16 +107,30 @@ void pool_free(struct pool *pool, void *memory, size_t size)
     ASAN_POISON_MEMORY_REGION(block, rounded);
 }
 
-void pool_deinit(struct pool *pool)
+/* Gives free blocks back, the largest first, until `free_bytes` is at most `keep`. */
+static void release(struct pool *pool, size_t keep)
 {
-    FF_CHECK(pool->used_bytes == 0);
-    for (unsigned class = 0; class < POOL_CLASSES; class ++) {
-        while (pool->free[class]) {
+    for (unsigned class = POOL_CLASSES; class -- > 0 && pool->free_bytes > keep;) {
+        while (pool->free[class] && pool->free_bytes > keep) {
             struct pool_block *block = pool->free[class];
+            size_t size = class_size(class);
 
-            ASAN_UNPOISON_MEMORY_REGION(block, sizeof(*block));
+            ASAN_UNPOISON_MEMORY_REGION(block, size);
             pool->free[class] = block->next;
+            pool->free_bytes -= size;
             ff_mem_free(block);
         }
     }
+}
+
+void pool_trim(struct pool *pool)
+{
+    release(pool, pool->free_bytes - pool->idle_bytes);
+    pool->idle_bytes = pool->free_bytes;
+}
+
+void pool_deinit(struct pool *pool)
+{
+    FF_CHECK(pool->used_bytes == 0);
+    release(pool, 0);
 }

@@ -5,8 +5,8 @@
  * Free lists by size class, four classes to each doubling, from 256 octets to
  * 64 KiB; larger blocks go to the heap. A worker has one pool, so that nothing
  * it does for each message calls malloc once the pool is warm. What it keeps
- * free is bounded; beyond that memory goes back to the heap. Free blocks are
- * poisoned under AddressSanitizer.
+ * free is bounded; beyond that memory goes back to the heap, and so does what
+ * nobody asked for in a second. Free blocks are poisoned under AddressSanitizer.
  */
 #ifndef NET_POOL_H
 #define NET_POOL_H
@@ -24,6 +24,7 @@ struct pool {
     struct pool_block *free[POOL_CLASSES];
     size_t free_bytes;
     size_t max_free_bytes;
+    size_t idle_bytes; /* free all the time since the last pool_trim() */
     size_t used_bytes; /* handed out, as rounded up */
 };
 
@@ -40,5 +41,8 @@ FF_MUST_CHECK void *pool_alloc(struct pool *pool, size_t size);
 
 /* `size` as it was asked for, or as it was rounded. NULL is allowed. */
 void pool_free(struct pool *pool, void *memory, size_t size);
+
+/* Once a second: what was free all that time goes back to the heap. */
+void pool_trim(struct pool *pool);
 
 #endif

@@ -78,9 +78,9 @@ struct ff_map_node *ff_map_find(const struct ff_map *map, uint32_t hash, ff_map_
     return node;
 }
 
-static void grow(struct ff_map *map)
+/* Moves to `size` buckets; without memory it stays as it is, only slower or larger. */
+static void resize(struct ff_map *map, size_t size)
 {
-    size_t size = (map->mask + 1) * 2;
     struct ff_map_node **buckets = ff_mem_zalloc(size * sizeof(struct ff_map_node *));
 
     if (!buckets)
@@ -107,7 +107,7 @@ void ff_map_add(struct ff_map *map, struct ff_map_node *node, uint32_t hash)
     struct ff_map_node **bucket;
 
     if (map->count > map->mask)
-        grow(map);
+        resize(map, (map->mask + 1) * 2);
     bucket = &map->buckets[hash & map->mask];
     node->hash = hash;
     node->next = *bucket;
@@ -125,6 +125,8 @@ void ff_map_remove(struct ff_map *map, struct ff_map_node *node)
     }
     *at = node->next;
     map->count--;
+    if (map->mask >= FIRST_BUCKETS && map->count < map->mask / 8)
+        resize(map, (map->mask + 1) / 2);
 }
 
 struct ff_map_node *ff_map_next(const struct ff_map *map, const struct ff_map_node *node)

@@ -84,6 +84,11 @@ void ff_mem_free(void *block)
     free(block);
 }
 
+size_t ff_mem_size(void *block)
+{
+    return block ? malloc_usable_size(block) : 0;
+}
+
 size_t ff_mem_live_bytes(void)
 {
     return atomic_load_explicit(&live_bytes, memory_order_relaxed);
@@ -102,4 +107,18 @@ uint64_t ff_mem_count(void)
 void ff_mem_fail_at(uint64_t k)
 {
     atomic_store_explicit(&fail_at, k ? ff_mem_count() + k : 0, memory_order_relaxed);
+}
+
+void ff_mem_trim(void)
+{
+    enum { LEAST = 1024 * 1024, KEEP = 64 * 1024 };
+    static _Atomic size_t most;
+    size_t now = ff_mem_live_bytes();
+    size_t before = atomic_load_explicit(&most, memory_order_relaxed);
+
+    if (now < before && before - now > LEAST + now / 4)
+        (void)malloc_trim(KEEP);
+    else if (now <= before)
+        return;
+    atomic_store_explicit(&most, now, memory_order_relaxed);
 }

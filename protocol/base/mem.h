@@ -32,12 +32,21 @@ FF_MUST_CHECK char *ff_mem_dup(const void *bytes, size_t size);
 
 void ff_mem_free(void *block);
 
+/* Octets of a block that may be used, at least what was asked for; 0 of NULL. */
+size_t ff_mem_size(void *block);
+
 /* Bytes and blocks allocated and not yet freed, as the heap counts them. */
 size_t ff_mem_live_bytes(void);
 size_t ff_mem_live_blocks(void);
 
 /* How many allocations have been asked for since the start of the program. */
 uint64_t ff_mem_count(void);
+
+/*
+ * Once a second: when much less is used than was, the heap's free pages go back
+ * to the kernel. (glibc keeps what lies below the highest block in use.)
+ */
+void ff_mem_trim(void);
 
 /* Tests: the k-th allocation from now on fails, once. 0 turns it off. */
 void ff_mem_fail_at(uint64_t k);
