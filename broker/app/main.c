@@ -18,11 +18,13 @@ static void reload(struct program *program)
     char error[CONFIG_ERROR_MAX];
     struct config *config = config_new(program->argc, program->argv, &request, error);
 
-    if (config && server_reload(&program->server, config, error))
+    if (config && server_reload(&program->server, config, error)) {
         LOG_EVENT(LOG_INFO, "reloaded", LOG_TEXT("file", config->file ? config->file : "none"));
-    else
+    } else {
+        program->server.gateway.reload_failures++;
         LOG_EVENT(LOG_ERROR, "reload_failed", LOG_TEXT("why", error),
                   LOG_TEXT("holds", "the configuration from before"));
+    }
 }
 
 static void on_signal(void *arg, int number)
@@ -60,6 +62,7 @@ int main(int argc, char **argv)
     char error[CONFIG_ERROR_MAX];
     struct config *config;
 
+    tls_use_our_memory();
     (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
     program.argc = argc;
     program.argv = argv;

@@ -3,6 +3,8 @@
 
 #include <time.h>
 
+#include "protocol/base/reserve.h"
+
 uint64_t loop_clock_us(void)
 {
     struct timespec now;
@@ -59,10 +61,16 @@ static void on_signal(struct ev_loop *ev, ev_signal *watcher, int events)
     loop->on_signal(loop->signal_arg, watcher->signum);
 }
 
+static void *allocate(void *block, long size)
+{
+    return ff_reserve_realloc(block, (size_t)size);
+}
+
 enum ff_err loop_init(struct loop *loop, loop_turn_fn *turn, void *arg)
 {
     *loop = (struct loop){.turn = turn, .arg = arg};
     loop->now_ms = loop_clock_us() / 1000;
+    ev_set_allocator(allocate); /* libev ends the process when it is told no */
     loop->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (!loop->ev)
         return FF_ENOMEM;

@@ -21,6 +21,7 @@ enum ff_err net_init(struct net *net, loop_turn_fn *turn, void *arg)
     net->outbox_max = OUTBOX_MAX;
     net->connections = 0;
     net->handshakes = 0;
+    net->handshake_us = 0;
     net->sent_bytes = 0;
     net->receive = ff_mem_alloc(NET_RECEIVE_SIZE);
     net->record = ff_mem_alloc(NET_TLS_RECORD);

@@ -16,6 +16,7 @@
 enum {
     NET_RECEIVE_SIZE = 65536,
     NET_TLS_RECORD = 16384,
+    NET_HANDSHAKE_US = 4000,  /* TLS: so long a turn may be busy with handshakes */
     NET_MAX_HANDSHAKES = 200, /* TLS: a thousand at once leave the heap at 20 KB a connection */
 };
 
@@ -31,7 +32,8 @@ struct net {
     uint32_t close_ms;      /* how long a close may take */
     uint32_t outbox_max;    /* octets of control messages a connection may be owed */
     uint32_t connections;
-    uint32_t handshakes; /* TLS handshakes under way */
+    uint32_t handshakes;   /* TLS handshakes under way */
+    uint64_t handshake_us; /* spent on them in this turn */
     uint64_t sent_bytes;
 };
 

@@ -7,6 +7,7 @@
 #include "broker/net/tls.h"
 
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
@@ -29,6 +30,35 @@ static const char ciphers12[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-
                                 "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 static const char ciphers13[] =
     "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+
+static void *allocate(size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return size ? ff_mem_alloc(size) : NULL;
+}
+
+static void release(void *block, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    ff_mem_free(block);
+}
+
+static void *reallocate(void *block, size_t size, const char *file, int line)
+{
+    if (size)
+        return ff_mem_realloc(block, size);
+    release(block, file, line);
+    return NULL;
+}
+
+void tls_use_our_memory(void)
+{
+    int is_set = CRYPTO_set_mem_functions(allocate, reallocate, release);
+
+    FF_CHECK(is_set == 1); /* it refuses once it has allocated */
+}
 
 static const char *last_error(void)
 {
@@ -136,16 +166,37 @@ static long recv_result(struct tls *tls, int got)
     }
 }
 
+static int read_some(struct tls *tls, uint8_t *out, size_t size)
+{
+    ERR_clear_error();
+    errno = 0;
+    return SSL_read(tls->ssl, out, (int)size);
+}
+
+/* Handshakes cost: a turn spends only so much on them, the others go on in the next. */
+static int read_handshake(struct conn *conn, uint8_t *out, size_t size)
+{
+    struct tls *tls = conn->tls;
+    uint64_t begin = loop_clock_us();
+    int got = read_some(tls, out, size);
+
+    conn->net->handshake_us += loop_clock_us() - begin;
+    if (SSL_is_init_finished(tls->ssl))
+        conn_end_handshake(conn);
+    return got;
+}
+
 static long tls_recv(struct conn *conn, uint8_t *out, size_t size)
 {
     struct tls *tls = conn->tls;
     int got;
 
-    ERR_clear_error();
-    errno = 0;
-    got = SSL_read(tls->ssl, out, (int)size);
-    if (conn->is_in_handshake && SSL_is_init_finished(tls->ssl))
-        conn_end_handshake(conn);
+    if (!conn->is_in_handshake)
+        got = read_some(tls, out, size);
+    else if (conn->net->handshake_us < NET_HANDSHAKE_US)
+        got = read_handshake(conn, out, size);
+    else
+        return TRANSPORT_AGAIN;
     return got > 0 ? got : recv_result(tls, got);
 }
 

@@ -14,6 +14,12 @@
 #include "protocol/base/check.h"
 #include "protocol/base/err.h"
 
+/*
+ * OpenSSL allocates by ff_mem from here on, so that what TLS holds is counted,
+ * bounded and can be made to fail. To be called before anything else of OpenSSL.
+ */
+void tls_use_our_memory(void);
+
 struct tls_context; /* certificate and key; connections that began with it keep it */
 
 /*

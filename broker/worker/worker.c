@@ -31,5 +31,6 @@ uint64_t worker_turn(void *arg)
     is_more |= worker->ops->settle(worker->arg);
     is_more |= !ff_list_is_empty(&net->flush); /* closed while settling */
     net_bury(net);
+    net->handshake_us = 0;
     return is_more ? 0 : wheel_wait_ms(&net->wheel, loop_clock_us() / 1000, WORKER_SLEEP_MS);
 }

@@ -5,6 +5,7 @@
 #include "protocol/base/codes.h"
 #include "protocol/base/list.h"
 #include "protocol/base/map.h"
+#include "protocol/base/reserve.h"
 #include "tests/support/test.h"
 
 static void memory_is_counted_and_can_be_made_to_fail(void **state)
@@ -205,9 +206,34 @@ static void a_list_keeps_order_and_forgets_what_was_removed(void **state)
     assert_true(ff_list_is_empty(&head));
 }
 
+static void the_reserve_serves_when_the_heap_does_not(void **state)
+{
+    char *a = ff_reserve_realloc(NULL, 100);
+    char *b;
+
+    (void)state;
+    memset(a, 'a', 100);
+    ff_mem_fail_at(1);
+    a = ff_reserve_realloc(a, 5000);
+    assert_true(a && ff_reserve_is_used());
+    assert_memory_equal(a, "aaaaaaaa", 8);
+    ff_mem_fail_at(1);
+    b = ff_reserve_realloc(NULL, 50000);
+    assert_non_null(b);
+    ff_mem_fail_at(1);
+    assert_null(ff_reserve_realloc(NULL, 2000000)); /* more than there is */
+    a = ff_reserve_realloc(a, 6000); /* the heap has room again */
+    assert_memory_equal(a, "aaaaaaaa", 8);
+    ff_reserve_realloc(b, 0);
+    assert_false(ff_reserve_is_used());
+    ff_reserve_realloc(a, 0);
+    assert_int_equal(ff_mem_live_blocks(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_reserve_serves_when_the_heap_does_not),
         cmocka_unit_test_teardown(memory_is_counted_and_can_be_made_to_fail, nothing_leaked),
         cmocka_unit_test_teardown(a_buffer_grows_up_to_its_maximum_and_no_further, nothing_leaked),
         cmocka_unit_test(a_buffer_without_memory_leaks_nothing),
