@@ -8,17 +8,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/net/outbox.h"
 #include "broker/net/socket.h"
 #include "protocol/base/mem.h"
 
 enum { FLUSH_QUANTUM = 256 * 1024 };
-
-struct outbox {
-    uint32_t start; /* octets already sent */
-    uint32_t len;   /* octets behind `start` */
-    uint32_t cap;
-    uint8_t bytes[];
-};
 
 struct rest {
     uint32_t start;
@@ -74,13 +68,6 @@ static void drop_rest(struct conn *conn)
     conn->rest = NULL;
 }
 
-static void drop_outbox(struct conn *conn)
-{
-    if (conn->outbox)
-        pool_free(&conn->net->pool, conn->outbox, conn->outbox->cap);
-    conn->outbox = NULL;
-}
-
 void conn_end_handshake(struct conn *conn)
 {
     if (conn->is_in_handshake)
@@ -100,7 +87,7 @@ static void die(struct conn *conn)
     conn_end_handshake(conn);
     conn_transport(conn)->free(conn);
     drop_rest(conn);
-    drop_outbox(conn);
+    outbox_free(&conn->outbox, &conn->net->pool);
     ff_mem_free(conn->stash);
     conn->stash = NULL;
     ff_list_remove(&conn->group);
@@ -246,38 +233,12 @@ void conn_mark(struct conn *conn)
         ff_list_append(&conn->net->flush, &conn->link);
 }
 
-static bool reserve_outbox(struct conn *conn, size_t more)
+/* Something was appended to the outbox. */
+static void owe(struct conn *conn)
 {
-    struct outbox *old = conn->outbox;
-    size_t need = sizeof(*old) + (old ? old->len : 0) + more;
-    struct outbox *new;
-    size_t cap;
-
-    if (old && sizeof(*old) + old->start + old->len + more <= old->cap)
-        return true;
-    if (need > UINT32_MAX / 2)
-        return false;
-    cap = pool_round(old && need < 2UL * old->cap ? need + need / 2 : need);
-    new = pool_alloc(&conn->net->pool, cap);
-    if (!new)
-        return false;
-    *new = (struct outbox){.cap = (uint32_t)cap};
-    if (old) {
-        new->len = old->len;
-        memcpy(new->bytes, old->bytes + old->start, old->len);
-        drop_outbox(conn);
-    }
-    conn->outbox = new;
-    return true;
-}
-
-static void append_outbox(struct conn *conn, const void *bytes, size_t len)
-{
-    struct outbox *outbox = conn->outbox;
-
-    if (len)
-        memcpy(outbox->bytes + outbox->start + outbox->len, bytes, len);
-    outbox->len += (uint32_t)len;
+    if (conn->outbox->len > OUTBOX_PAUSE)
+        conn_pause(conn, PAUSE_OUTBOX);
+    conn_mark(conn);
 }
 
 enum ff_err conn_send_over(struct conn *conn, const void *head, size_t head_len, const void *bytes,
@@ -285,13 +246,11 @@ enum ff_err conn_send_over(struct conn *conn, const void *head, size_t head_len,
 {
     if (conn->state != CONN_OPEN)
         return FF_OK;
-    if (!reserve_outbox(conn, head_len + len))
+    if (outbox_reserve(&conn->outbox, &conn->net->pool, head_len + len))
         return FF_ENOMEM;
-    append_outbox(conn, head, head_len);
-    append_outbox(conn, bytes, len);
-    if (conn->outbox->len > OUTBOX_PAUSE)
-        conn_pause(conn, PAUSE_OUTBOX);
-    conn_mark(conn);
+    outbox_append(conn->outbox, head, head_len);
+    outbox_append(conn->outbox, bytes, len);
+    owe(conn);
     return FF_OK;
 }
 
@@ -300,6 +259,19 @@ enum ff_err conn_send(struct conn *conn, const void *bytes, size_t len)
     if (conn_owed(conn) + len > conn->net->outbox_max)
         return FF_ELIMIT;
     return conn_send_over(conn, bytes, len, NULL, 0);
+}
+
+enum ff_err conn_send_pong(struct conn *conn, const void *bytes, size_t len)
+{
+    if (conn->state != CONN_OPEN)
+        return FF_OK;
+    if (conn_owed(conn) + len > conn->net->outbox_max)
+        return FF_ELIMIT;
+    if (outbox_reserve(&conn->outbox, &conn->net->pool, len))
+        return FF_ENOMEM;
+    outbox_append_pong(conn->outbox, bytes, len, conn->is_blocked);
+    owe(conn);
+    return FF_OK;
 }
 
 size_t conn_owed(const struct conn *conn)
@@ -417,11 +389,8 @@ static size_t take_own(struct conn *conn, size_t sent)
     if (outbox) {
         size_t part = sent < outbox->len ? sent : outbox->len;
 
-        outbox->start += (uint32_t)part;
-        outbox->len -= (uint32_t)part;
+        outbox_take(&conn->outbox, &conn->net->pool, part);
         sent -= part;
-        if (outbox->len == 0)
-            drop_outbox(conn);
         if (conn_owed(conn) <= OUTBOX_PAUSE)
             conn_resume(conn, PAUSE_OUTBOX);
     }

@@ -94,6 +94,9 @@ FF_MUST_CHECK enum ff_err conn_send(struct conn *conn, const void *bytes, size_t
 FF_MUST_CHECK enum ff_err conn_send_over(struct conn *conn, const void *head, size_t head_len,
                                          const void *bytes, size_t len);
 
+/* The same for a pong: while the socket is full only so many of them wait, see outbox.h. */
+FF_MUST_CHECK enum ff_err conn_send_pong(struct conn *conn, const void *bytes, size_t len);
+
 /* Octets in the outbox. */
 size_t conn_owed(const struct conn *conn);
 

@@ -369,12 +369,15 @@ static void on_ping(struct session *session, const struct ff_reader_event *event
 {
     uint8_t pong[FF_FRAME_HEAD_MAX + FF_CONTROL_MAX];
     size_t head_len = ff_frame_write_head(pong, FF_OP_PONG, event->len);
+    enum ff_err err;
 
     if (!admit_control(session))
         return;
     if (event->len)
         memcpy(pong + head_len, event->bytes, event->len);
-    session_send(session, pong, head_len + event->len);
+    err = conn_send_pong(&session->conn, pong, head_len + event->len);
+    if (err)
+        fail_send(session, err);
 }
 
 static void on_close(struct session *session, const struct ff_reader_event *event)
