@@ -6,12 +6,23 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 2048, LINE_ROOM = 16 };
+enum { LINE_MAX_BYTES = 2048, LINE_ROOM = 16, QUOTED_END = LINE_MAX_BYTES - 32, TALLIES = 64 };
 
 static enum log_level max_level = LOG_INFO;
 static bool in_json;
 
 static const char *const names[] = {"error", "warn", "info", "debug"};
+
+/* What was logged of one event in one second. */
+struct tally {
+    const char *event; /* static texts: compared as pointers */
+    enum log_level level;
+    time_t second;
+    uint32_t lines;
+    uint32_t suppressed;
+};
+
+static struct tally tallies[TALLIES];
 
 struct line {
     char text[LINE_MAX_BYTES];
@@ -45,7 +56,7 @@ static void put_quoted(struct line *line, struct ff_slice text)
     char escaped[8];
 
     put(line, "\"", 1);
-    for (size_t i = 0; i < text.len; i++) {
+    for (size_t i = 0; i < text.len && line->len < QUOTED_END; i++) {
         unsigned char c = (unsigned char)text.at[i];
 
         if (c >= ' ' && c < 0x7f && c != '"' && c != '\\')
@@ -68,6 +79,8 @@ static void put_field(struct line *line, struct log_field field)
 {
     char number[24];
 
+    if (line->len + strlen(field.key) + sizeof(number) > QUOTED_END)
+        return; /* a line has its end, and is still one that can be read */
     put(line, in_json ? ",\"" : " ", in_json ? 2 : 1);
     put(line, field.key, strlen(field.key));
     put(line, in_json ? "\":" : "=", in_json ? 2 : 1);
@@ -79,7 +92,7 @@ static void put_field(struct line *line, struct log_field field)
         put_quoted(line, field.text);
 }
 
-void log_event(enum log_level level, const char *event, const struct log_field *fields)
+static void write_event(enum log_level level, const char *event, const struct log_field *fields)
 {
     struct line line;
     struct timespec now;
@@ -87,8 +100,6 @@ void log_event(enum log_level level, const char *event, const struct log_field *
     char stamp[32];
     ssize_t written;
 
-    if (!log_is_on(level))
-        return;
     line.len = 0;
     (void)clock_gettime(CLOCK_REALTIME, &now);
     (void)gmtime_r(&now.tv_sec, &utc);
@@ -109,4 +120,52 @@ void log_event(enum log_level level, const char *event, const struct log_field *
     line.text[line.len++] = '\n';
     written = write(STDERR_FILENO, line.text, line.len); /* a full log pipe stops nobody */
     (void)written;
+}
+
+static struct tally *find_tally(const char *event)
+{
+    for (size_t i = 0; i < TALLIES; i++) {
+        if (!tallies[i].event)
+            tallies[i].event = event;
+        if (tallies[i].event == event)
+            return &tallies[i];
+    }
+    return NULL; /* more kinds of events than there are in the source */
+}
+
+static bool is_admitted(enum log_level level, const char *event)
+{
+    struct tally *tally = level == LOG_DEBUG ? NULL : find_tally(event);
+    struct timespec now;
+
+    if (!tally)
+        return true;
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    if (tally->second != now.tv_sec) {
+        tally->second = now.tv_sec;
+        tally->lines = 0;
+    }
+    tally->level = level;
+    if (tally->lines++ < LOG_LINES_A_SECOND)
+        return true;
+    tally->suppressed++;
+    return false;
+}
+
+void log_event(enum log_level level, const char *event, const struct log_field *fields)
+{
+    if (log_is_on(level) && is_admitted(level, event))
+        write_event(level, event, fields);
+}
+
+void log_tell_suppressed(void)
+{
+    for (size_t i = 0; i < TALLIES && tallies[i].event; i++) {
+        const struct log_field fields[] = {LOG_NUM("suppressed", tallies[i].suppressed),
+                                           {NULL, {NULL, 0}, 0}};
+
+        if (tallies[i].suppressed)
+            write_event(tallies[i].level, tallies[i].event, fields);
+        tallies[i].suppressed = 0;
+    }
 }

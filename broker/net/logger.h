@@ -4,7 +4,10 @@
  *
  * `key=value` or JSON. Values that a peer had a hand in are escaped, so that a
  * line is always one line. Never payloads, tokens, or a line for each message.
- * The level and the format are the only mutable globals of the broker.
+ * Of one event at most LOG_LINES_A_SECOND lines a second are written (debug
+ * apart): those beyond are counted, and the count is told. So a flood of bad
+ * handshakes fills no disk. The level, the format and these counts are the only
+ * mutable globals of the broker.
  */
 #ifndef NET_LOGGER_H
 #define NET_LOGGER_H
@@ -19,6 +22,8 @@ enum log_level {
     LOG_INFO,  /* life events */
     LOG_DEBUG,
 };
+
+enum { LOG_LINES_A_SECOND = 10 };
 
 struct log_field {
     const char *key;
@@ -39,5 +44,8 @@ void log_event(enum log_level level, const char *event, const struct log_field *
 
 void log_set(enum log_level level, bool is_json);
 bool log_is_on(enum log_level level);
+
+/* Once a second: a line for each event that had lines left out, with their number. */
+void log_tell_suppressed(void);
 
 #endif

@@ -8,9 +8,11 @@
 #include "broker/session/session.h"
 #include "broker/session/sys.h"
 #include "protocol/base/mem.h"
+#include "protocol/base/reserve.h"
 
 enum {
     SCRATCH_MAX = 1024 * 1024,
+    SCRATCH_KEPT = 16 * 1024,
     HALF_OPEN_MIN_TICKS = 100, /* 1 s: a younger handshake is not dropped for another */
     SPARE_CONNECTIONS = 32,    /* beyond max_connections, to be told so by a close code */
 };
@@ -63,11 +65,26 @@ static bool settle(void *arg)
     return router_settle(&gateway->router);
 }
 
+/* Memory that a busy second needed and a quiet one does not. */
+static void give_back(struct gateway *gateway)
+{
+    struct ff_buf *bufs[] = {&gateway->scratch, &gateway->spare, &gateway->router.spare[0],
+                             &gateway->router.spare[1]};
+
+    for (size_t i = 0; i < FF_COUNT(bufs); i++)
+        if (bufs[i]->cap > SCRATCH_KEPT)
+            ff_buf_deinit(bufs[i]);
+    pool_trim(&gateway->worker->net.pool);
+    ff_mem_trim();
+}
+
 static void on_second(struct wheel_timer *timer)
 {
     struct gateway *gateway = FF_CONTAINER(timer, struct gateway, second);
 
     sys_report(gateway);
+    log_tell_suppressed();
+    give_back(gateway);
     wheel_set(&gateway->worker->net.wheel, &gateway->second, 1000);
 }
 
@@ -308,7 +325,9 @@ static bool can_accept(void *arg, const struct listener *listener)
 {
     const struct gateway *gateway = arg;
 
-    if (gateway->worker->net.connections >= gateway->settings->max_connections + SPARE_CONNECTIONS)
+    if (gateway->worker->net.connections >=
+            gateway->settings->max_connections + SPARE_CONNECTIONS ||
+        ff_reserve_is_used())
         return false;
     if (listener->is_tls && is_crowded(gateway, true) && !find_droppable(gateway, true))
         return false;

@@ -49,9 +49,9 @@ struct gateway {
     struct delivery_scratch *delivery;
     struct wheel_timer second; /* $SYS */
     uint64_t started_ms;
-    uint64_t last_published;   /* when $SYS last looked */
-    uint64_t random_state[2];  /* for session ids */
-    uint64_t refused_logged_s; /* the second in which refusals were last logged */
+    uint64_t last_published;  /* when $SYS last looked */
+    uint64_t random_state[2]; /* for session ids */
+    uint64_t reload_failures; /* configurations that were refused while running */
     char node[17];
 };
 

@@ -70,14 +70,14 @@ static enum ff_err write_broker(struct gateway *gateway, struct ff_buf *out)
     const struct router *router = &gateway->router;
     uint64_t rate = router->published - gateway->last_published;
 
-    return ff_buf_printf(out,
-                         "{\"connections\":%" PRIu32 ",\"topics\":%" PRIu32 ",\"filters\":%" PRIu32
-                         ",\"published\":%" PRIu64 ",\"rate\":%" PRIu64 ",\"sent\":%" PRIu64
-                         ",\"memory\":%zu,\"uptime\":%" PRIu64 "}",
-                         gateway->session_count, router->topic_count, router->filters.count,
-                         router->published, rate, gateway->worker->net.sent_bytes,
-                         ff_mem_live_bytes(),
-                         (gateway->worker->net.loop.now_ms - gateway->started_ms) / 1000);
+    return ff_buf_printf(
+        out,
+        "{\"connections\":%" PRIu32 ",\"topics\":%" PRIu32 ",\"filters\":%" PRIu32
+        ",\"published\":%" PRIu64 ",\"rate\":%" PRIu64 ",\"sent\":%" PRIu64
+        ",\"memory\":%zu,\"blocks\":%zu,\"reload_failures\":%" PRIu64 ",\"uptime\":%" PRIu64 "}",
+        gateway->session_count, router->topic_count, router->filters.count, router->published, rate,
+        gateway->worker->net.sent_bytes, ff_mem_live_bytes(), ff_mem_live_blocks(),
+        gateway->reload_failures, (gateway->worker->net.loop.now_ms - gateway->started_ms) / 1000);
 }
 
 static enum ff_err write_topics(struct gateway *gateway, struct ff_buf *out)

@@ -41,15 +41,10 @@ void http_answer(struct session *session, int status, const char *headers, const
 /* One line of text saying what is wrong. */
 static void refuse(struct session *session, int status, const char *why)
 {
-    struct gateway *gateway = session->gateway;
-    uint64_t now_s = session->conn.net->loop.now_ms / 1000;
     char text[TEXT_MAX];
     int len = snprintf(text, sizeof(text), "%s\n", why);
 
-    if (gateway->refused_logged_s != now_s) { /* once a second: a flood must not fill the disk */
-        gateway->refused_logged_s = now_s;
-        LOG_EVENT(LOG_INFO, "request_refused", LOG_NUM("status", status), LOG_TEXT("why", why));
-    }
+    LOG_EVENT(LOG_INFO, "request_refused", LOG_NUM("status", status), LOG_TEXT("why", why));
     if (len >= (int)sizeof(text))
         len = (int)sizeof(text) - 1;
     http_answer(session, status,

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The wheel, the pool, addresses, and who may open a page: all without a socket. */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "broker/net/logger.h"
+#include "broker/net/outbox.h"
 #include "broker/net/pool.h"
 #include "broker/net/socket.h"
 #include "broker/net/wheel.h"
@@ -89,6 +94,92 @@ static void a_pool_gives_back_what_it_need_not_keep(void **state)
         pool_free(&pool, again, 1000);
     }
     pool_deinit(&pool);
+}
+
+static void what_nobody_asked_for_in_a_second_goes_back(void **state)
+{
+    struct pool pool;
+    void *blocks[64];
+
+    (void)state;
+    pool_init(&pool, 1 << 20);
+    for (size_t i = 0; i < FF_COUNT(blocks); i++)
+        blocks[i] = pool_alloc(&pool, 256 + i * 333);
+    for (size_t i = 0; i < FF_COUNT(blocks); i++)
+        pool_free(&pool, blocks[i], 256 + i * 333);
+    pool_trim(&pool); /* all of it was in use this second */
+    assert_true(pool.free_bytes > 500000);
+    blocks[0] = pool_alloc(&pool, 5000); /* this much is needed in the next one */
+    pool_free(&pool, blocks[0], 5000);
+    pool_trim(&pool);
+    assert_true(pool.free_bytes <= 65536);
+    pool_trim(&pool);
+    assert_int_equal(pool.free_bytes, 0);
+    assert_int_equal(ff_mem_live_blocks(), 0);
+    pool_deinit(&pool);
+}
+
+/* S20: sixteen pongs wait for a full socket, then a newer one takes the newest one's place. */
+static void at_most_sixteen_pongs_wait(void **state)
+{
+    struct pool pool;
+    struct outbox *outbox = NULL;
+    char all[64];
+
+    (void)state;
+    pool_init(&pool, 1 << 20);
+    for (int i = 0; i < 40; i++) {
+        char pong[3] = {'p', (char)('A' + i), '.'};
+
+        assert_int_equal(outbox_reserve(&outbox, &pool, 64), FF_OK);
+        outbox_append_pong(outbox, pong, i % 2 ? 3 : 2, true);
+        if (i == 20)
+            outbox_append(outbox, "ack", 3); /* stays where it is */
+    }
+    assert_int_equal(outbox->pong_count, OUTBOX_PONGS);
+    memcpy(all, outbox->bytes + outbox->start, outbox->len);
+    all[outbox->len] = '\0';
+    assert_string_equal(all, "pApB.pCpD.pEpF.pGpH.pIpJ.pKpL.pMpN.pOackph.");
+    outbox_take(&outbox, &pool, 4); /* one of them, and half of another */
+    assert_int_equal(outbox->pong_count, OUTBOX_PONGS - 1);
+    assert_int_equal(outbox_reserve(&outbox, &pool, 4000), FF_OK); /* it moves */
+    outbox_append_pong(outbox, "pZ", 2, true);
+    outbox_append_pong(outbox, "p0", 2, true);
+    memcpy(all, outbox->bytes + outbox->start, outbox->len);
+    all[outbox->len] = '\0';
+    assert_string_equal(all, ".pCpD.pEpF.pGpH.pIpJ.pKpL.pMpN.pOackph.p0");
+    outbox_take(&outbox, &pool, outbox->len);
+    assert_null(outbox);
+    pool_deinit(&pool);
+}
+
+static void a_flood_of_one_event_is_counted_not_written(void **state)
+{
+    FILE *file = tmpfile();
+    int kept = dup(STDERR_FILENO);
+    char text[8192] = "";
+    unsigned lines = 0;
+    unsigned suppressed = 0;
+
+    (void)state; /* S40 */
+    assert_true(file && kept >= 0 && dup2(fileno(file), STDERR_FILENO) >= 0);
+    for (int i = 0; i < 5000; i++)
+        LOG_EVENT(LOG_WARN, "flood", LOG_TEXT("who", "a\nb\x1b[31m\"\\"), LOG_NUM("i", i));
+    log_tell_suppressed();
+    log_tell_suppressed();
+    assert_true(dup2(kept, STDERR_FILENO) >= 0);
+    (void)close(kept);
+    rewind(file);
+    while (fgets(text, sizeof(text), file)) {
+        const char *at = strstr(text, "suppressed=");
+
+        lines += !at;
+        suppressed += at ? (unsigned)strtoul(at + 11, NULL, 10) : 0;
+        assert_true(at || strstr(text, "who=\"a\\u000ab\\u001b[31m\\u0022\\u005c\" i="));
+    }
+    (void)fclose(file);
+    assert_true(lines >= LOG_LINES_A_SECOND && lines <= 3 * LOG_LINES_A_SECOND);
+    assert_int_equal(lines + suppressed, 5000);
 }
 
 static void addresses_are_read_as_people_write_them(void **state)
@@ -220,6 +311,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(timers_fire_once_and_never_early),
         cmocka_unit_test_teardown(a_pool_gives_back_what_it_need_not_keep, nothing_leaked),
+        cmocka_unit_test_teardown(what_nobody_asked_for_in_a_second_goes_back, nothing_leaked),
+        cmocka_unit_test_teardown(at_most_sixteen_pongs_wait, nothing_leaked),
+        cmocka_unit_test(a_flood_of_one_event_is_counted_not_written),
         cmocka_unit_test(addresses_are_read_as_people_write_them),
         cmocka_unit_test(origins_are_compared_whole),
         cmocka_unit_test(urls_are_taken_apart),
