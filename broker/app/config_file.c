@@ -16,6 +16,7 @@
 enum { FILE_MAX = 1024 * 1024, MAX_OPTIONS = 64 };
 
 static const char last_option[] = "fanfare_end_of_file";
+static const char last_line[] = CONFIG_LAST_LINE;
 
 /* libconfuse's callbacks take no argument of ours; start-up and reload are on one thread. */
 struct parse {
@@ -80,19 +81,18 @@ static int check_rule_value(cfg_t *cfg, cfg_opt_t *opt)
     return 0;
 }
 
-static char *read_whole(const char *file, char *error)
+/* The whole file, with `last_line` behind it. */
+static char *read_whole(const char *file, size_t *size, char *error)
 {
-    static const char last_line[] = "\nfanfare_end_of_file = yes\n";
     FILE *in = fopen(file, "re");
     char *text = ff_mem_alloc(FILE_MAX + sizeof(last_line));
-    size_t len = 0;
 
     if (!in || !text) {
         (void)snprintf(error, CONFIG_ERROR_MAX, "cannot read the configuration file %s: %s", file,
                        in ? "out of memory" : strerror(errno));
         goto fail;
     }
-    len = fread(text, 1, FILE_MAX, in);
+    *size = fread(text, 1, FILE_MAX, in);
     if (ferror(in) || !feof(in)) {
         (void)snprintf(error, CONFIG_ERROR_MAX,
                        ferror(in) ? "cannot read the configuration file %s"
@@ -100,12 +100,8 @@ static char *read_whole(const char *file, char *error)
                        file);
         goto fail;
     }
-    if (memchr(text, '\0', len)) {
-        (void)snprintf(error, CONFIG_ERROR_MAX, "%s: there is a zero byte in it", file);
-        goto fail;
-    }
     (void)fclose(in);
-    memcpy(text + len, last_line, sizeof(last_line));
+    memcpy(text + *size, last_line, sizeof(last_line));
     return text;
 fail:
     if (in)
@@ -250,14 +246,40 @@ static bool parse(struct config *config, const char *file, char *text, char *err
 
 bool config_read_file(struct config *config, const char *file, char error[CONFIG_ERROR_MAX])
 {
+    size_t size = 0;
     char *text;
     bool is_good;
 
     error[0] = '\0';
-    text = read_whole(file, error);
+    text = read_whole(file, &size, error);
     if (!text)
         return false;
-    is_good = !has_expansion(file, text, error) && parse(config, file, text, error);
+    is_good = config_read_text(config, file, text, size, error);
     ff_mem_free(text);
     return is_good;
+}
+
+/* A file of nothing is one that was cut off while it was written: not a wish for all defaults. */
+static bool is_blank(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (!strchr(" \t\r\n", text[i]))
+            return false;
+    return true;
+}
+
+bool config_read_text(struct config *config, const char *file, char *text, size_t size,
+                      char error[CONFIG_ERROR_MAX])
+{
+    error[0] = '\0';
+    if (memchr(text, '\0', size))
+        (void)snprintf(error, CONFIG_ERROR_MAX, "%s: there is a zero byte in it", file);
+    else if (is_blank(text, size))
+        (void)snprintf(error, CONFIG_ERROR_MAX,
+                       "the configuration file %s is empty: was it cut off? One with a comment "
+                       "alone means all defaults",
+                       file);
+    else
+        return !has_expansion(file, text, error) && parse(config, file, text, error);
+    return false;
 }

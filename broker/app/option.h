@@ -58,4 +58,9 @@ char *config_keep(struct config *config, const void *bytes, size_t size);
 /* Reads the file into the configuration. False: `error` says what and where. */
 bool config_read_file(struct config *config, const char *file, char error[CONFIG_ERROR_MAX]);
 
+/* The same of a text of `size` octets; behind them stands CONFIG_LAST_LINE with its zero. */
+#define CONFIG_LAST_LINE "\nfanfare_end_of_file = yes\n"
+bool config_read_text(struct config *config, const char *file, char *text, size_t size,
+                      char error[CONFIG_ERROR_MAX]);
+
 #endif

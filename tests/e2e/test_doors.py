@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import ssl
@@ -280,7 +281,19 @@ def reload():
         write("max_message = broken\n")
         hang_up(broker, "reload_failed")
         assert typed(broker.port).welcome["limits"]["message"] == 4096, "the old configuration holds"
-        write("")
+        for text in "", " \n", 'topic "a" {', "listen = {\"127", "sys = tr":  # cut off while it was written (S29)
+            write(text)
+            hang_up(broker, "reload_failed")
+        write("# all defaults\n")
+        soft = resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE, (broker.descriptors(), soft[1]))
+        hang_up(broker, "reload_failed")  # not one descriptor left to read it with
+        resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE, soft)
+        assert typed(broker.port).welcome["limits"]["message"] == 4096, "the old configuration holds"
+        while True:
+            m = a.read_json()
+            if m["message"]["reload_failures"] == 7:
+                break
         descriptors = broker.descriptors()
         for _ in range(20):
             hang_up(broker, '"reloaded"')
