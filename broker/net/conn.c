@@ -380,7 +380,7 @@ static size_t take_own(struct conn *conn, size_t sent)
         rest->len -= (uint32_t)part;
         sent -= part;
         part = sent < rest->pinned.len ? sent : rest->pinned.len;
-        rest->pinned.bytes += part;
+        rest->pinned.bytes = part ? rest->pinned.bytes + part : rest->pinned.bytes;
         rest->pinned.len -= part;
         sent -= part;
         if (rest->len == 0 && rest->pinned.len == 0)

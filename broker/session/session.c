@@ -133,10 +133,9 @@ void session_open(struct session *session, enum session_mode mode, enum ff_encod
     session->id = gateway_random(session->gateway);
     ff_reader_init(&session->reader, FF_ROLE_SERVER, settings->max_message);
     heartbeat_start(session);
-    if (session->refusal) {
-        turn_away(session);
+    turn_away(session);
+    if (!conn_is_open(&session->conn))
         return;
-    }
     if (settings->messages_per_second || settings->bytes_per_second) {
         session->bucket = bucket_new(session);
         if (!session->bucket) {

@@ -149,7 +149,7 @@ static struct subscription *make(struct session *session, struct ticket ticket, 
     return s;
 }
 
-/* Out of its topic; the memory stays. */
+/* Out of its topic, if it still is in it; the memory stays. */
 static void leave(struct session *session, struct subscription *s)
 {
     if (!s->link)
@@ -186,6 +186,7 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
     if (!session) { /* it went while the engine was asked */
         if (!err)
             router_unsubscribe(router, s);
+        ff_list_remove(&s->node);
         ff_mem_free(s);
         return;
     }
@@ -287,9 +288,17 @@ static struct subscription *first_of(struct session *session)
 
 void session_leave_all(struct session *session)
 {
-    for (struct ff_list *node = session->subscriptions.next; node != &session->subscriptions;
-         node = node->next)
-        leave(session, FF_CONTAINER(node, struct subscription, node));
+    struct ff_list *node = session->subscriptions.next;
+
+    while (node != &session->subscriptions) {
+        struct subscription *s = FF_CONTAINER(node, struct subscription, node);
+
+        node = node->next;
+        if (s->link)
+            leave(session, s);
+        else /* the engine was asked and has not answered: its answer frees it */
+            ff_list_remove(&s->node);
+    }
 }
 
 void session_free_all(struct session *session)

@@ -1,0 +1,16 @@
+# The functions that tests/support/wire.c puts in the place of the system's.
+set(WIRE_WRAPS recv send sendmsg setsockopt getpeername shutdown ioctl close getrandom loop_clock_us
+               loop_init loop_deinit loop_stop ev_io_start ev_io_stop)
+
+# fuzz_target(SOURCE MAIN...): the target NAME of fuzz_NAME.c, with what calls it.
+function(fuzz_target source)
+    get_filename_component(name ${source} NAME_WE)
+    add_executable(${name} ${source} ${ARGN})
+    target_link_libraries(${name} PRIVATE broker_app)
+    if(name STREQUAL "fuzz_broker")
+        target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/wire.c)
+        foreach(symbol ${WIRE_WRAPS})
+            target_link_options(${name} PRIVATE -Wl,--wrap=${symbol})
+        endforeach()
+    endif()
+endfunction()

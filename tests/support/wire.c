@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/support/wire.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+struct wire wires[WIRES];
+uint64_t wire_now_ms;
+bool wire_is_stopped;
+
+static uint64_t random_state;
+
+ssize_t __wrap_recv(int fd, void *out, size_t size, int flags);
+ssize_t __wrap_send(int fd, const void *bytes, size_t len, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
+int __wrap_getpeername(int fd, struct sockaddr *address, socklen_t *len);
+int __wrap_shutdown(int fd, int how);
+int __wrap_ioctl(int fd, unsigned long request, ...);
+int __wrap_close(int fd);
+int __real_close(int fd);
+ssize_t __wrap_getrandom(void *out, size_t size, unsigned flags);
+uint64_t __wrap_loop_clock_us(void);
+enum ff_err __wrap_loop_init(struct loop *loop, loop_turn_fn *turn, void *arg);
+void __wrap_loop_deinit(struct loop *loop);
+void __wrap_loop_stop(struct loop *loop);
+void __wrap_ev_io_start(struct ev_loop *ev, ev_io *watcher);
+void __wrap_ev_io_stop(struct ev_loop *ev, ev_io *watcher);
+
+void wire_reset(void)
+{
+    for (size_t i = 0; i < WIRES; i++) {
+        wires[i].is_used = false;
+        wires[i].watcher = NULL;
+    }
+    wire_now_ms = 3600000;
+    wire_is_stopped = false;
+    random_state = 88172645463325252U;
+}
+
+int wire_open(size_t window)
+{
+    for (int i = 0; i < WIRES; i++) {
+        struct wire *wire = &wires[i];
+
+        if (wire->is_used)
+            continue;
+        wire->watcher = NULL;
+        wire->in_at = wire->in_len = 0;
+        wire->in_end = false;
+        wire->chop = 0;
+        wire->window = window;
+        wire->unsent = 0;
+        wire->failure = 0;
+        wire->is_used = true;
+        wire->out = (struct wire_output){.at = 0};
+        return WIRE_FIRST_FD + i;
+    }
+    return -1;
+}
+
+void wire_write(struct wire *wire, const void *bytes, size_t len)
+{
+    if (wire->in_at) {
+        memmove(wire->in, wire->in + wire->in_at, wire->in_len - wire->in_at);
+        wire->in_len -= wire->in_at;
+        wire->in_at = 0;
+    }
+    if (len > WIRE_INPUT - wire->in_len)
+        len = WIRE_INPUT - wire->in_len;
+    if (len)
+        memcpy(wire->in + wire->in_len, bytes, len);
+    wire->in_len += len;
+}
+
+static struct wire *find(int fd)
+{
+    struct wire *wire = fd >= WIRE_FIRST_FD ? &wires[fd - WIRE_FIRST_FD] : NULL;
+
+    if (!wire || !wire->is_used)
+        abort(); /* a descriptor that is not open */
+    return wire;
+}
+
+static bool fails(struct wire *wire)
+{
+    errno = wire->failure;
+    wire->failure = 0;
+    return errno != 0;
+}
+
+static bool is_ready(const struct wire *wire, int events, int *revents)
+{
+    *revents = 0;
+    if ((events & EV_READ) && (wire->in_at < wire->in_len || wire->in_end || wire->failure))
+        *revents |= EV_READ;
+    if ((events & EV_WRITE) && (wire->window || wire->failure))
+        *revents |= EV_WRITE;
+    return *revents;
+}
+
+void wire_turn(loop_turn_fn *turn, void *arg, unsigned first)
+{
+    for (unsigned i = 0; i < WIRES; i++) {
+        struct wire *wire = &wires[(first + i) % WIRES];
+        ev_io *watcher = wire->watcher;
+        int revents;
+
+        if (wire->is_used && watcher && is_ready(wire, watcher->events, &revents))
+            watcher->cb(NULL, watcher, revents);
+    }
+    (void)turn(arg);
+}
+
+/* What a server may send, octet by octet. */
+static void check_frame_octet(struct wire_output *out, uint8_t octet)
+{
+    unsigned more;
+    uint8_t opcode;
+
+    if (out->is_closing)
+        abort(); /* something behind a close frame */
+    out->frame[out->frame_at++] = octet;
+    if (out->frame_at < 2)
+        return;
+    more = out->frame[1] == 127 ? 8 : out->frame[1] == 126 ? 2 : 0;
+    if (out->frame[1] & 0x80 || (out->frame[0] & 0xf0) != 0x80)
+        abort(); /* masked, fragmented or with reserved bits */
+    if (out->frame_at < 2 + more)
+        return;
+    opcode = out->frame[0] & 15;
+    if (opcode != 1 && opcode != 2 && (opcode < 8 || opcode > 10 || more))
+        abort();
+    out->left = more ? 0 : out->frame[1];
+    for (unsigned i = 0; i < more; i++)
+        out->left = out->left << 8 | out->frame[2 + i];
+    out->frame_at = 0;
+    out->is_closing = opcode == 8;
+    out->count++;
+}
+
+static void check_octet(struct wire_output *out, uint8_t octet)
+{
+    static const char end[] = "\r\n\r\n";
+
+    if (!out->is_open && out->line == 4)
+        return; /* the body of an answer */
+    if (!out->is_open) {
+        if (out->at < sizeof(out->head) - 1)
+            out->head[out->at] = (char)octet;
+        out->at++;
+        out->line = octet == (uint8_t)end[out->line] ? out->line + 1 : octet == '\r';
+        out->is_open = out->line == 4 && memcmp(out->head, "HTTP/1.1 101", 12) == 0;
+        if (out->line == 4 && memcmp(out->head, "HTTP/1.1 ", 9) != 0)
+            abort();
+    } else if (out->left) {
+        out->left--;
+    } else {
+        check_frame_octet(out, octet);
+    }
+}
+
+static size_t take(struct wire *wire, const uint8_t *bytes, size_t len)
+{
+    if (len > wire->window)
+        len = wire->window;
+    if (wire->chop && len > wire->chop)
+        len = wire->chop;
+    for (size_t i = 0; i < len; i++)
+        check_octet(&wire->out, bytes[i]);
+    wire->window -= len;
+    wire->unsent += len;
+    wire->out.octets += len;
+    return len;
+}
+
+ssize_t __wrap_recv(int fd, void *out, size_t size, int flags)
+{
+    struct wire *wire = find(fd);
+    size_t len = wire->in_len - wire->in_at;
+
+    (void)flags;
+    if (fails(wire))
+        return -1;
+    if (!len && !wire->in_end)
+        errno = EAGAIN;
+    if (!len)
+        return wire->in_end ? 0 : -1;
+    len = len > size ? size : len;
+    if (wire->chop && len > wire->chop)
+        len = wire->chop;
+    memcpy(out, wire->in + wire->in_at, len);
+    wire->in_at += len;
+    return (ssize_t)len;
+}
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    struct wire *wire = find(fd);
+    size_t total = 0;
+
+    (void)flags;
+    if (fails(wire))
+        return -1;
+    for (size_t i = 0; i < message->msg_iovlen; i++) {
+        size_t len = message->msg_iov[i].iov_len;
+        size_t taken = take(wire, message->msg_iov[i].iov_base, len);
+
+        total += taken;
+        if (taken < len)
+            break;
+    }
+    if (!total)
+        errno = EAGAIN;
+    return total ? (ssize_t)total : -1;
+}
+
+ssize_t __wrap_send(int fd, const void *bytes, size_t len, int flags)
+{
+    struct iovec iov = {.iov_len = len};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    memcpy(&iov.iov_base, &bytes, sizeof(bytes));
+    return __wrap_sendmsg(fd, &message, flags);
+}
+
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+    (void)find(fd);
+    (void)level;
+    (void)name;
+    (void)value;
+    (void)len;
+    return 0;
+}
+
+int __wrap_getpeername(int fd, struct sockaddr *address, socklen_t *len)
+{
+    (void)find(fd);
+    memset(address, 0, *len);
+    address->sa_family = AF_INET;
+    return 0;
+}
+
+int __wrap_shutdown(int fd, int how)
+{
+    (void)find(fd);
+    (void)how;
+    return 0;
+}
+
+int __wrap_ioctl(int fd, unsigned long request, ...)
+{
+    struct wire *wire = find(fd);
+    va_list args;
+
+    (void)request; /* SIOCOUTQNSD is all there is */
+    va_start(args, request);
+    *va_arg(args, int *) = (int)wire->unsent;
+    va_end(args);
+    return 0;
+}
+
+int __wrap_close(int fd)
+{
+    struct wire *wire;
+
+    if (fd < WIRE_FIRST_FD)
+        return __real_close(fd);
+    wire = find(fd);
+    if (wire->watcher)
+        abort(); /* closed while it is watched */
+    wire->is_used = false;
+    return 0;
+}
+
+ssize_t __wrap_getrandom(void *out, size_t size, unsigned flags)
+{
+    uint8_t *octets = out;
+
+    (void)flags;
+    for (size_t i = 0; i < size; i++) {
+        random_state ^= random_state << 13;
+        random_state ^= random_state >> 7;
+        random_state ^= random_state << 17;
+        octets[i] = (uint8_t)random_state;
+    }
+    return (ssize_t)size;
+}
+
+uint64_t __wrap_loop_clock_us(void)
+{
+    return wire_now_ms * 1000;
+}
+
+enum ff_err __wrap_loop_init(struct loop *loop, loop_turn_fn *turn, void *arg)
+{
+    *loop = (struct loop){.turn = turn, .arg = arg, .now_ms = wire_now_ms};
+    return FF_OK;
+}
+
+void __wrap_loop_deinit(struct loop *loop)
+{
+    (void)loop;
+}
+
+void __wrap_loop_stop(struct loop *loop)
+{
+    (void)loop;
+    wire_is_stopped = true;
+}
+
+void __wrap_ev_io_start(struct ev_loop *ev, ev_io *watcher)
+{
+    (void)ev;
+    find(watcher->fd)->watcher = watcher;
+    watcher->active = 1;
+}
+
+void __wrap_ev_io_stop(struct ev_loop *ev, ev_io *watcher)
+{
+    (void)ev;
+    if (watcher->active)
+        find(watcher->fd)->watcher = NULL;
+    watcher->active = 0;
+}
