@@ -202,6 +202,10 @@ static void on_io(struct ev_loop *ev, ev_io *watcher, int events)
     struct conn *conn = FF_CONTAINER(watcher, struct conn, io);
 
     (void)ev;
+    if (events & EV_ERROR) { /* the kernel does not watch it: nobody would ever look again */
+        conn_abort(conn);
+        return;
+    }
     if (events & EV_WRITE) {
         bool was_blocked = conn->is_blocked;
 

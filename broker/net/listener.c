@@ -41,7 +41,10 @@ static void on_readable(struct ev_loop *ev, ev_io *watcher, int events)
     struct listener *listener = FF_CONTAINER(watcher, struct listener, io);
 
     (void)ev;
-    (void)events;
+    if (events & EV_ERROR) { /* the kernel has no memory to watch it: again in a moment */
+        stop_for(listener, STARVED_MS);
+        return;
+    }
     for (int i = 0; i < ACCEPTS_A_TURN; i++) {
         struct address peer = {.len = sizeof(peer.storage)};
         int fd;

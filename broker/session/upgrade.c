@@ -189,9 +189,10 @@ static void serve(struct session *session, const struct ff_http_head *head, stru
 /* Smuggling needs a body that two parsers see differently; nothing here takes one. */
 static bool has_body(const struct ff_http_head *head)
 {
-    const struct ff_http_header *length = ff_http_find(head, "Content-Length", NULL);
+    size_t lengths;
+    const struct ff_http_header *length = ff_http_find(head, "Content-Length", &lengths);
 
-    return ff_http_find(head, "Transfer-Encoding", NULL) ||
+    return ff_http_find(head, "Transfer-Encoding", NULL) || lengths > 1 ||
            (length && !ff_slice_is_equal(length->value, FF_SLICE("0")));
 }
 
@@ -203,7 +204,7 @@ static void handle(struct session *session, const struct ff_http_head *head)
 
     if (has_body(head)) {
         refuse(session, 400, "a request with a body is not taken here");
-    } else if (hosts != 1) {
+    } else if (hosts != 1 || host->value.len == 0) {
         refuse(session, 400, "exactly one Host header is needed");
     } else if (!host_is_allowed(session->gateway->settings, host->value)) {
         char why[TEXT_MAX];

@@ -12,9 +12,15 @@ static _Atomic size_t live_blocks;
 static _Atomic uint64_t asked;
 static _Atomic uint64_t fail_at; /* the value of `asked` that fails; 0: none */
 
+static _Atomic bool is_exempt;
+
 static bool is_allowed(void)
 {
-    uint64_t n = atomic_fetch_add_explicit(&asked, 1, memory_order_relaxed) + 1;
+    uint64_t n;
+
+    if (atomic_load_explicit(&is_exempt, memory_order_relaxed))
+        return true;
+    n = atomic_fetch_add_explicit(&asked, 1, memory_order_relaxed) + 1;
 
     return atomic_load_explicit(&fail_at, memory_order_relaxed) != n;
 }
@@ -107,6 +113,11 @@ uint64_t ff_mem_count(void)
 void ff_mem_fail_at(uint64_t k)
 {
     atomic_store_explicit(&fail_at, k ? ff_mem_count() + k : 0, memory_order_relaxed);
+}
+
+void ff_mem_exempt(bool exempt)
+{
+    atomic_store_explicit(&is_exempt, exempt, memory_order_relaxed);
 }
 
 void ff_mem_trim(void)

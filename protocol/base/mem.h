@@ -13,6 +13,7 @@
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -50,5 +51,8 @@ void ff_mem_trim(void);
 
 /* Tests: the k-th allocation from now on fails, once. 0 turns it off. */
 void ff_mem_fail_at(uint64_t k);
+
+/* Tests: while true, allocations are neither asked for nor failed: a test's own peers. */
+void ff_mem_exempt(bool is_exempt);
 
 #endif

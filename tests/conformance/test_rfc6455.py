@@ -9,68 +9,11 @@ import os
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
-from peer import BINARY, CLOSE, CONT, PING, PONG, TEXT, Broker, Gone, Peer, close_code, frame  # noqa: E402
+sys.path.insert(0, os.path.dirname(__file__))
+from suite import (BINARY, CLOSE, CLOSE_1000, CONT, LONG, PING, PONG, TEXT, Broker, case, cases, close_code,  # noqa: E402
+                   ends_with, expect, frame, negative, play, positive, send)
 
-LONG = bool(os.environ.get("FANFARE_LONG"))
 GOOD = "Hello, world!"
-cases = []
-
-
-def case(name):
-    def add(run):
-        cases.append((name, run))
-        return run
-    return add
-
-
-def send(peer, frames, way="whole"):
-    """whole: one write; frames: a write a frame; an int: so many octets a write."""
-    if way == "frames":
-        for one in frames:
-            peer.send(one)
-    elif way == "whole":
-        peer.send(b"".join(frames))
-    else:
-        peer.send(b"".join(frames), chop=way)
-
-
-def expect(peer, events):
-    for event in events:
-        got = peer.read()
-        wanted = (event[0], event[1].encode() if isinstance(event[1], str) else event[1])
-        assert got == wanted, "got %.80r, wanted %.80r" % (got, wanted)
-
-
-def ends_with(peer, code, answer=False):
-    """The next event is a close with exactly this code; then the server ends TCP."""
-    opcode, payload = peer.read()
-    assert opcode == CLOSE, "an event %d %.40r instead of a close" % (opcode, payload)
-    assert close_code(payload) == code, "close %s, wanted %s" % (close_code(payload), code)
-    if answer:
-        try:
-            peer.send(frame(CLOSE, payload[:2]))
-        except OSError:
-            pass
-    assert peer.at_end(), "the server did not end the connection"
-
-
-def positive(name, frames, events, way="whole"):
-    def run(peer):
-        send(peer, frames, way)
-        expect(peer, events)
-        peer.send(frame(CLOSE, b"\x03\xe8"))
-        ends_with(peer, 1000)
-    cases.append((name, run))
-
-
-def negative(name, frames, events, code, way="whole"):
-    def run(peer):
-        send(peer, frames, way)
-        expect(peer, events)
-        ends_with(peer, code, answer=True)
-    cases.append((name, run))
-
 
 # 1: framing
 for kind, opcode, fill in (1, TEXT, b"*"), (2, BINARY, b"\xfe"):
@@ -248,7 +191,6 @@ def after_close(name, frames):
     cases.append((name, run))
 
 
-CLOSE_1000 = frame(CLOSE, b"\x03\xe8")
 after_close("7.1.2", [CLOSE_1000, frame(CLOSE)])
 after_close("7.1.3", [CLOSE_1000, frame(PING)])
 after_close("7.1.4", [CLOSE_1000, frame(TEXT, "Hello World!")])
@@ -361,24 +303,7 @@ def pipelined(peer):
 
 positive("10.1.1", fragments(TEXT, b"*" * 65536, 1300), [(TEXT, b"*" * 65536)])
 
-
-def main():
-    failed = []
-    only = sys.argv[1:]
-    with Broker("--echo-path", "/echo", "--max-message", "16777216") as broker:
-        for name, run in cases:
-            if only and not name.startswith(tuple(only)):
-                continue
-            peer = Peer(broker.port, path="/echo")
-            assert peer.status == 101
-            try:
-                run(peer)
-            except (AssertionError, Gone, OSError) as why:
-                failed.append(name)
-                print("%s: %s: %s" % (name, type(why).__name__, why))
-            peer.close()
-    print("%d passed, %d failed" % (len(cases) - len(failed), len(failed)))
-    return 1 if failed else 0
-
-
-sys.exit(main())
+with Broker("--echo-path", "/echo", "--max-message", "16777216") as broker:
+    failed = play(broker.port)
+print("%d passed, %d failed" % (len(cases) - len(failed), len(failed)))
+sys.exit(1 if failed else 0)

@@ -222,7 +222,7 @@ static void the_reserve_serves_when_the_heap_does_not(void **state)
     assert_non_null(b);
     ff_mem_fail_at(1);
     assert_null(ff_reserve_realloc(NULL, 2000000)); /* more than there is */
-    a = ff_reserve_realloc(a, 6000); /* the heap has room again */
+    a = ff_reserve_realloc(a, 6000);                /* the heap has room again */
     assert_memory_equal(a, "aaaaaaaa", 8);
     ff_reserve_realloc(b, 0);
     assert_false(ff_reserve_is_used());

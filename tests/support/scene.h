@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * scene.h - the real broker and its clients in one process, for tests that make
+ * something fail at every place in turn.
+ *
+ * The script is one conversation of some sixty steps: plain and TLS connections,
+ * both encodings, filters, a reader that stalls and is overrun, closes, reloads,
+ * a drain. Sockets are real, on loopback; time is the test's. The k-th allocation
+ * or the k-th system call of the broker can be made to fail; what the clients do
+ * is exempt. Afterwards a new client must be served, and nothing may be left.
+ */
+#ifndef SUPPORT_SCENE_H
+#define SUPPORT_SCENE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* How the k-th system call fails, besides by an errno. */
+enum { SCENE_SHORT = -1 };
+
+struct scene_fault {
+    uint64_t allocation;  /* which allocation fails, 0: none */
+    uint64_t call;        /* which system call of the net floor fails, 0: none */
+    int error;            /* with this errno, or SCENE_SHORT: one octet */
+    bool is_always_short; /* every call moves one octet at most */
+    bool is_strict;       /* all the same nothing may be lost */
+};
+
+struct scene_counts {
+    uint64_t allocations;
+    uint64_t calls;
+    unsigned steps;
+};
+
+/* Makes certificate and configuration; once. */
+void scene_set_up(void);
+
+/* Plays the whole script; fails the test if the broker hangs, leaks or serves no more. */
+struct scene_counts scene_play(const struct scene_fault *fault);
+
+#endif
