@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 
 #include "broker/net/conn.h"
+#include "broker/net/logger.h"
 #include "protocol/base/mem.h"
 
 struct tls {
@@ -97,6 +98,17 @@ static bool load(SSL_CTX *ctx, const char *cert_file, const char *key_file, char
     return true;
 }
 
+/* Clients will refuse it: better said here than found out from them. */
+static void warn_of_dates(SSL_CTX *ctx, const char *cert_file)
+{
+    const X509 *cert = SSL_CTX_get0_certificate(ctx);
+
+    if (cert && X509_cmp_current_time(X509_get0_notAfter(cert)) < 0)
+        LOG_EVENT(LOG_WARN, "certificate_expired", LOG_TEXT("file", cert_file));
+    if (cert && X509_cmp_current_time(X509_get0_notBefore(cert)) > 0)
+        LOG_EVENT(LOG_WARN, "certificate_not_yet_valid", LOG_TEXT("file", cert_file));
+}
+
 struct tls_context *tls_context_new(const char *cert_file, const char *key_file, char *why,
                                     size_t why_size)
 {
@@ -119,8 +131,10 @@ struct tls_context *tls_context_new(const char *cert_file, const char *key_file,
     (void)SSL_CTX_set_session_id_context(ctx, session_context, sizeof(session_context) - 1);
     if (SSL_CTX_set_cipher_list(ctx, ciphers12) == 1 &&
         SSL_CTX_set_ciphersuites(ctx, ciphers13) == 1 &&
-        load(ctx, cert_file, key_file, why, why_size))
+        load(ctx, cert_file, key_file, why, why_size)) {
+        warn_of_dates(ctx, cert_file);
         return context;
+    }
 fail:
     SSL_CTX_free(ctx);
     ff_mem_free(context);
