@@ -267,13 +267,15 @@ enum ff_err conn_send(struct conn *conn, const void *bytes, size_t len)
 
 enum ff_err conn_send_pong(struct conn *conn, const void *bytes, size_t len)
 {
+    if (outbox_is_full_of_pongs(conn->outbox)) /* they may go: is the socket full? */
+        conn_flush_now(conn);
     if (conn->state != CONN_OPEN)
         return FF_OK;
     if (conn_owed(conn) + len > conn->net->outbox_max)
         return FF_ELIMIT;
     if (outbox_reserve(&conn->outbox, &conn->net->pool, len))
         return FF_ENOMEM;
-    outbox_append_pong(conn->outbox, bytes, len, conn->is_blocked);
+    outbox_append_pong(conn->outbox, bytes, len);
     owe(conn);
     return FF_OK;
 }

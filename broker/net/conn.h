@@ -94,7 +94,7 @@ FF_MUST_CHECK enum ff_err conn_send(struct conn *conn, const void *bytes, size_t
 FF_MUST_CHECK enum ff_err conn_send_over(struct conn *conn, const void *head, size_t head_len,
                                          const void *bytes, size_t len);
 
-/* The same for a pong: while the socket is full only so many of them wait, see outbox.h. */
+/* The same for a pong: only so many of them wait, see outbox.h. It may send what waits. */
 FF_MUST_CHECK enum ff_err conn_send_pong(struct conn *conn, const void *bytes, size_t len);
 
 /* Octets in the outbox. */

@@ -54,13 +54,11 @@ static void remove_newest_pong(struct outbox *outbox)
     outbox->len -= outbox->last_pong;
 }
 
-void outbox_append_pong(struct outbox *outbox, const void *bytes, size_t len, bool is_waiting)
+void outbox_append_pong(struct outbox *outbox, const void *bytes, size_t len)
 {
-    if (is_waiting && outbox->pong_count == OUTBOX_PONGS)
+    if (outbox->pong_count == OUTBOX_PONGS)
         remove_newest_pong(outbox);
     outbox_append(outbox, bytes, len);
-    if (!is_waiting)
-        return; /* it goes when the turn ends */
     outbox->last_pong = (uint16_t)len;
     outbox->pong_ends[outbox->pong_count++] = outbox->start + outbox->len;
 }

@@ -35,8 +35,14 @@ FF_MUST_CHECK enum ff_err outbox_reserve(struct outbox **outbox, struct pool *po
 /* Appends to what was reserved. */
 void outbox_append(struct outbox *outbox, const void *bytes, size_t len);
 
-/* The same for a pong, at most UINT16_MAX octets; `is_waiting`: the socket is full. */
-void outbox_append_pong(struct outbox *outbox, const void *bytes, size_t len, bool is_waiting);
+/* The same for a pong, at most UINT16_MAX octets; where OUTBOX_PONGS wait it replaces one. */
+void outbox_append_pong(struct outbox *outbox, const void *bytes, size_t len);
+
+/* Must the next pong take the place of another one? */
+static inline bool outbox_is_full_of_pongs(const struct outbox *outbox)
+{
+    return outbox && outbox->pong_count == OUTBOX_PONGS;
+}
 
 /* The first `len` octets were sent. Frees it, and makes it NULL, when that was all. */
 void outbox_take(struct outbox **outbox, struct pool *pool, size_t len);

@@ -327,7 +327,7 @@ static bool can_accept(void *arg, const struct listener *listener)
 
     if (gateway->worker->net.connections >=
             gateway->settings->max_connections + SPARE_CONNECTIONS ||
-        ff_reserve_is_used())
+        ff_reserve_is_low())
         return false;
     if (listener->is_tls && is_crowded(gateway, true) && !find_droppable(gateway, true))
         return false;

@@ -94,7 +94,7 @@ void *ff_reserve_realloc(void *block, size_t size)
     return moved ? moved : move_in(block, ff_mem_size(block), size);
 }
 
-bool ff_reserve_is_used(void)
+bool ff_reserve_is_low(void)
 {
-    return blocks > 0;
+    return used > RESERVE / 2;
 }

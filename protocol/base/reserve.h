@@ -4,8 +4,8 @@
  *
  * libev ends the process when its allocator has nothing. So it gets the heap
  * first, and when that fails a reserve of 1 MiB, set aside from the start (pages
- * that nobody touches cost nothing). While the reserve is in use the broker
- * takes no newcomers, so that it does not run out.
+ * that nobody touches cost nothing). While more than half of it is gone the
+ * broker takes no newcomers, so that it does not run out.
  */
 #ifndef BASE_RESERVE_H
 #define BASE_RESERVE_H
@@ -16,7 +16,7 @@
 /* As realloc; size 0 frees. NULL only when the reserve, too, is used up. Of one thread. */
 void *ff_reserve_realloc(void *block, size_t size);
 
-/* Is something in the reserve? */
-bool ff_reserve_is_used(void);
+/* Is more than half of the reserve gone? */
+bool ff_reserve_is_low(void);
 
 #endif

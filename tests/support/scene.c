@@ -26,6 +26,7 @@ static char folder[] = "/tmp/scene-XXXXXX";
 static char config_path[64];
 static struct scene_fault fault;
 static uint64_t calls;
+static uint64_t failing_call;
 static bool is_client; /* the clients' own calls do not count */
 static uint64_t clock_ahead_ns;
 static unsigned steps;
@@ -359,8 +360,10 @@ static void expect_bytes(struct client *c, const void *text, size_t len)
         found = memmem(c->bytes, c->len, text, len);
     }
     if (fault.is_strict && !found)
-        fail_msg("step %u: \"%s\" did not come; there is: %.*s", steps, (const char *)text,
-                 (int)c->len, c->bytes);
+        fail_msg("allocation %lu or call %lu failed (%d); at step %u \"%s\" did not come; there "
+                 "is: %.*s",
+                 (unsigned long)fault.allocation, (unsigned long)failing_call, fault.error, steps,
+                 (const char *)text, (int)c->len, c->bytes);
     if (!found)
         return;
     c->len -= (size_t)(found - c->bytes) + len;
@@ -577,6 +580,7 @@ struct scene_counts scene_play(const struct scene_fault *wanted)
     struct config *config;
 
     fault = *wanted;
+    failing_call = fault.call;
     calls = 0;
     steps = 0;
     ff_mem_fail_at(fault.allocation);

@@ -132,7 +132,7 @@ static void at_most_sixteen_pongs_wait(void **state)
         char pong[3] = {'p', (char)('A' + i), '.'};
 
         assert_int_equal(outbox_reserve(&outbox, &pool, 64), FF_OK);
-        outbox_append_pong(outbox, pong, i % 2 ? 3 : 2, true);
+        outbox_append_pong(outbox, pong, i % 2 ? 3 : 2);
         if (i == 20)
             outbox_append(outbox, "ack", 3); /* stays where it is */
     }
@@ -143,8 +143,8 @@ static void at_most_sixteen_pongs_wait(void **state)
     outbox_take(&outbox, &pool, 4); /* one of them, and half of another */
     assert_int_equal(outbox->pong_count, OUTBOX_PONGS - 1);
     assert_int_equal(outbox_reserve(&outbox, &pool, 4000), FF_OK); /* it moves */
-    outbox_append_pong(outbox, "pZ", 2, true);
-    outbox_append_pong(outbox, "p0", 2, true);
+    outbox_append_pong(outbox, "pZ", 2);
+    outbox_append_pong(outbox, "p0", 2);
     memcpy(all, outbox->bytes + outbox->start, outbox->len);
     all[outbox->len] = '\0';
     assert_string_equal(all, ".pCpD.pEpF.pGpH.pIpJ.pKpL.pMpN.pOackph.p0");

@@ -2,7 +2,7 @@
 /*
  * Everything that can fail fails in turn, at every place: allocations (OpenSSL's
  * too), and the net floor's system calls (S05, S35, F14, F15). What must hold is
- * in scene.h. `--every N` tries each N-th place only.
+ * in scene.h. `--every N` tries each N-th place only, `--from K` begins at the K-th.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 #include "tests/support/test.h"
 
 static uint64_t every = 1;
+static uint64_t from = 1;
 static struct scene_counts counts;
 
 static size_t warm_up(void)
@@ -63,7 +64,7 @@ static void each_allocation_fails(void **state)
     size_t base = warm_up();
 
     (void)state;
-    for (uint64_t k = 1; k <= counts.allocations; k += every) {
+    for (uint64_t k = from; k <= counts.allocations; k += every) {
         struct scene_fault fault = {.allocation = k};
 
         play_without_leak(&fault, &base);
@@ -78,7 +79,7 @@ static void each_call_fails(void **state)
 
     (void)state;
     for (size_t i = 0; i < FF_COUNT(errors); i++) {
-        for (uint64_t k = 1; k <= counts.calls; k += every) {
+        for (uint64_t k = from; k <= counts.calls; k += every) {
             struct scene_fault fault = {.call = k, .error = errors[i]};
 
             fault.is_strict = i < 3; /* these lose nothing */
@@ -104,8 +105,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(each_allocation_fails),
     };
 
-    if (argc == 3 && strcmp(argv[1], "--every") == 0)
-        every = strtoul(argv[2], NULL, 10);
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--every") == 0)
+            every = strtoul(argv[i + 1], NULL, 10);
+        if (strcmp(argv[i], "--from") == 0)
+            from = strtoul(argv[i + 1], NULL, 10);
+    }
     scene_set_up();
     return cmocka_run_group_tests_name("torture", tests, NULL, NULL);
 }
