@@ -13,6 +13,7 @@
 enum {
     SCRATCH_MAX = 1024 * 1024,
     SCRATCH_KEPT = 16 * 1024,
+    MIN_SLOTS = 64,
     HALF_OPEN_MIN_TICKS = 100, /* 1 s: a younger handshake is not dropped for another */
     SPARE_CONNECTIONS = 32,    /* beyond max_connections, to be told so by a close code */
 };
@@ -27,6 +28,17 @@ struct address_count {
     uint32_t count;
     uint8_t ip[16];
 };
+
+/* A free place, behind all others. */
+static void queue_slot(struct gateway *gateway, uint32_t i)
+{
+    gateway->slots[i].free = NO_SLOT * SLOT_STEP + SLOT_IS_FREE;
+    if (gateway->last_free == NO_SLOT)
+        gateway->first_free = i;
+    else
+        gateway->slots[gateway->last_free].free = i * SLOT_STEP + SLOT_IS_FREE;
+    gateway->last_free = i;
+}
 
 uint64_t gateway_random(struct gateway *gateway)
 {
@@ -65,6 +77,38 @@ static bool settle(void *arg)
     return router_settle(&gateway->router);
 }
 
+/* One more than the last place in use. */
+static uint32_t find_end(const struct gateway *gateway)
+{
+    uint32_t end = gateway->slot_count;
+
+    while (end > 0 && !gateway_at(gateway, end - 1))
+        end--;
+    return end;
+}
+
+/* The places that a crowd needed go, when the crowd has gone; the others keep their numbers. */
+static void shrink_slots(struct gateway *gateway)
+{
+    uint32_t count = find_end(gateway) + MIN_SLOTS;
+    uint32_t i = gateway->first_free;
+    union session_slot *slots;
+
+    if (count > gateway->slot_count / 4)
+        return;
+    gateway->first_free = gateway->last_free = NO_SLOT;
+    while (i != NO_SLOT) { /* the queue keeps its order, too */
+        uint32_t after = (uint32_t)(gateway->slots[i].free / SLOT_STEP);
+
+        if (i < count)
+            queue_slot(gateway, i);
+        i = after;
+    }
+    slots = ff_mem_realloc(gateway->slots, count * sizeof(*slots));
+    gateway->slots = slots ? slots : gateway->slots;
+    gateway->slot_count = count;
+}
+
 /* Memory that a busy second needed and a quiet one does not. */
 static void give_back(struct gateway *gateway)
 {
@@ -74,6 +118,7 @@ static void give_back(struct gateway *gateway)
     for (size_t i = 0; i < FF_COUNT(bufs); i++)
         if (bufs[i]->cap > SCRATCH_KEPT)
             ff_buf_deinit(bufs[i]);
+    shrink_slots(gateway);
     pool_trim(&gateway->worker->net.pool);
     ff_mem_trim();
 }
@@ -172,7 +217,7 @@ void gateway_configure(struct gateway *gateway, const struct settings *settings,
 /* A quarter more places; those that are there do not move in number, only in memory. */
 static bool grow_slots(struct gateway *gateway)
 {
-    uint32_t count = gateway->slot_count + gateway->slot_count / 4 + 64;
+    uint32_t count = gateway->slot_count + gateway->slot_count / 4 + MIN_SLOTS;
     union session_slot *slots;
 
     if (count > SLOT_COUNT_MAX)
@@ -250,12 +295,7 @@ void gateway_forget(struct gateway *gateway, struct session *session)
     gateway_leave_half_open(gateway, session);
     gateway_release_address(gateway, session->address);
     session->address = NULL;
-    gateway->slots[i].free = NO_SLOT * SLOT_STEP + SLOT_IS_FREE;
-    if (gateway->last_free == NO_SLOT)
-        gateway->first_free = i;
-    else
-        gateway->slots[gateway->last_free].free = i * SLOT_STEP + SLOT_IS_FREE;
-    gateway->last_free = i;
+    queue_slot(gateway, i);
     gateway->session_count--;
 }
 

@@ -102,6 +102,20 @@ static bool reserve_found(struct filter_tree *tree)
     return true;
 }
 
+static void shrink_found(struct filter_tree *tree)
+{
+    uint32_t capacity = tree->capacity / 2;
+    struct topic **found;
+
+    if (capacity < 4 || tree->count > tree->capacity / 8)
+        return;
+    found = ff_mem_realloc(tree->found, capacity * sizeof(struct topic *));
+    if (!found)
+        return;
+    tree->found = found;
+    tree->capacity = capacity;
+}
+
 enum ff_err filter_tree_add(struct filter_tree *tree, struct topic *filter)
 {
     struct ff_slice rest = topic_name(filter);
@@ -141,6 +155,7 @@ void filter_tree_remove(struct filter_tree *tree, struct topic *filter)
     tree->count--;
     tree->generation++;
     prune(tree, at);
+    shrink_found(tree);
 }
 
 /* A branch of the search: a node, and the levels of the name that are still to be matched. */
