@@ -10,9 +10,24 @@
 static _Atomic size_t live_bytes;
 static _Atomic size_t live_blocks;
 static _Atomic uint64_t asked;
-static _Atomic uint64_t fail_at; /* the value of `asked` that fails; 0: none */
-
+static _Atomic uint64_t fail_at;     /* the value of `asked` that fails; 0: none */
+static _Atomic uint64_t fail_one_in; /* 0: none */
+static _Atomic uint64_t fail_seed;
 static _Atomic bool is_exempt;
+
+/* Does the n-th allocation fail by chance? (The mixer of splitmix64, Steele et al., 2014.) */
+static bool is_unlucky(uint64_t n)
+{
+    uint64_t one_in = atomic_load_explicit(&fail_one_in, memory_order_relaxed);
+    uint64_t x = n + atomic_load_explicit(&fail_seed, memory_order_relaxed);
+
+    if (!one_in)
+        return false;
+    x *= 0x9e3779b97f4a7c15U;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
+    return (x ^ (x >> 31)) % one_in == 0;
+}
 
 static bool is_allowed(void)
 {
@@ -22,7 +37,7 @@ static bool is_allowed(void)
         return true;
     n = atomic_fetch_add_explicit(&asked, 1, memory_order_relaxed) + 1;
 
-    return atomic_load_explicit(&fail_at, memory_order_relaxed) != n;
+    return atomic_load_explicit(&fail_at, memory_order_relaxed) != n && !is_unlucky(n);
 }
 
 static void *count_in(void *block)
@@ -113,6 +128,12 @@ uint64_t ff_mem_count(void)
 void ff_mem_fail_at(uint64_t k)
 {
     atomic_store_explicit(&fail_at, k ? ff_mem_count() + k : 0, memory_order_relaxed);
+}
+
+void ff_mem_fail_often(uint64_t n, uint64_t seed)
+{
+    atomic_store_explicit(&fail_seed, seed - ff_mem_count(), memory_order_relaxed);
+    atomic_store_explicit(&fail_one_in, n, memory_order_relaxed);
 }
 
 void ff_mem_exempt(bool exempt)

@@ -52,6 +52,10 @@ void ff_mem_trim(void);
 /* Tests: the k-th allocation from now on fails, once. 0 turns it off. */
 void ff_mem_fail_at(uint64_t k);
 
+/* Tests: from now on about one allocation in `n` fails, which ones `seed` decides. 0 turns it off.
+ */
+void ff_mem_fail_often(uint64_t n, uint64_t seed);
+
 /* Tests: while true, allocations are neither asked for nor failed: a test's own peers. */
 void ff_mem_exempt(bool is_exempt);
 

@@ -2,8 +2,10 @@
 """docs/protocol.md, sentence by sentence, spoken to the real broker."""
 import json
 import os
+import socket
 import struct
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
@@ -300,6 +302,50 @@ def one_long_batch_does_not_overrun_who_reads(broker):
         assert [a.read_json()["id"] for _ in range(1000)] == list(range(1000))
 
 
+@test
+def who_asks_without_reading_is_read_no_more(broker):
+    a = typed(broker.port)
+    a.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+    asked = 30000
+    questions = b"".join(
+        frame(TEXT, json.dumps([{"type": 6, "id": k, "topic": "t" * 200} for k in range(i, i + 200)]).encode())
+        for i in range(0, asked, 200))
+    a.sock.settimeout(1)
+    sent = 0
+    try:
+        while sent < len(questions):
+            sent += a.sock.send(questions[sent:sent + (1 << 16)])
+    except TimeoutError:
+        pass
+    assert sent < len(questions), "the socket's buffers took it all?"
+    rest = threading.Thread(target=lambda: (a.sock.settimeout(60), a.sock.sendall(questions[sent:])))
+    rest.start()
+    for k in range(asked):
+        got = a.read_json()
+        assert got["id"] == k and got["type"] in (8, 9), "all are answered, in order"
+    rest.join()
+
+
+def a_batch_owed_more_than_the_outbox():
+    with Broker("--max-message", "1M") as broker:
+        a = typed(broker.port)
+        a.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        b = typed(broker.port)
+        assert a.ask({"type": 5, "id": 1, "topic": "fill"})["type"] == 8
+        for i in range(40):  # deliveries fill the socket; they are no part of the outbox
+            b.ask({"type": 7, "id": i, "topic": "fill", "message": "x" * 500000})
+        a.send_json([{"type": 6, "id": 1, "topic": "t" * 255}] * 1024)  # answered with 280 KiB
+        answers, code = 0, None
+        while code is None:
+            opcode, payload = a.read()
+            if opcode == CLOSE:
+                code = close_code(payload)
+                assert b"outbox is over 262144 bytes" in payload, payload
+            else:
+                answers += json.loads(payload)["type"] in (8, 9)  # whole up to the close
+        assert code == 4008 and 100 < answers < 1024, (code, answers)
+
+
 def limits():
     with Broker("--max-subscriptions", "3", "--max-subscribed-filters", "1", "--max-topics", "4",
                 "--max-connections", "3", "--messages-per-second", "50") as broker:
@@ -372,6 +418,6 @@ with Broker() as broker:
     for run in tests:
         run(broker)
         print("ok", run.__name__, flush=True)
-for run in limits, descriptors_run_out, heartbeats, goodbye:
+for run in a_batch_owed_more_than_the_outbox, limits, descriptors_run_out, heartbeats, goodbye:
     run()
     print("ok", run.__name__, flush=True)

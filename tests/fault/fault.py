@@ -46,14 +46,15 @@ def fault(*broker_args, prefix=(), tls=False, host=None):
 class Stage:
     """What a fault plays on."""
 
-    def __init__(self, broker, seconds, context):
+    def __init__(self, broker, seconds, context, count=None):
         self.broker, self.port, self.context = broker, broker.port, context
         self.until = time.monotonic() + seconds
+        self.count = count
         self.dice = random.Random(1)
         self.done = 0
 
     def is_on(self):
-        return time.monotonic() < self.until
+        return self.done < self.count if self.count else time.monotonic() < self.until
 
     def connect(self):
         sock = socket.create_connection(("127.0.0.1", self.port), timeout=20)
@@ -446,7 +447,7 @@ class Figures:
             self.latest = {"gone": str(why)}
 
 
-def play(name, seconds, row):
+def play(name, seconds, count, row):
     fault, namespace, context, args = faults[name], None, None, ["--sys", "--close-seconds", "1", *faults[name].broker_args]
     host, prefix = "127.0.0.1", list(fault.prefix)
     folder = tempfile.mkdtemp()
@@ -465,14 +466,14 @@ def play(name, seconds, row):
         with Broker(*args, listen=host + ":0", prefix=prefix) as broker:
             if fault.tls:
                 broker.secure = int(broker.process.stdout.readline().decode().rsplit(":", 1)[1].split("/")[0])
-            beside(fault, broker, host, seconds, context, namespace, row)
+            beside(fault, broker, host, (seconds, count), context, namespace, row)
     finally:
         if namespace:
             namespace.close()
         shutil.rmtree(folder)
 
 
-def beside(fault, broker, host, seconds, context, namespace, row):
+def beside(fault, broker, host, extent, context, namespace, row):
     """The fault, the healthy ones beside it, and whether all is as before."""
     healthy = subprocess.Popen([sys.executable, __file__, "--chat", host, str(broker.port)], stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, text=True)
@@ -488,7 +489,7 @@ def beside(fault, broker, host, seconds, context, namespace, row):
     time.sleep(1)
     before = [figures.next() for _ in range(2)][1]
     descriptors, rss = broker.descriptors(), broker.rss()
-    stage = Stage(broker, seconds, context)
+    stage = Stage(broker, extent[0], context, extent[1])
     stage.namespace = namespace
     threading.Thread(target=figures.keep_reading, daemon=True).start()
     fault.run(stage)
@@ -526,6 +527,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="all, or some of those that --list names")
     parser.add_argument("--seconds", type=float, default=10, help="how long each fault is played [10]")
+    parser.add_argument("--count", type=int, help="play until so much is done, however long it takes")
     parser.add_argument("--without", action="append", default=[], help="leave this one out of all")
     parser.add_argument("--list", action="store_true", help="the faults and what they do")
     parser.add_argument("--chat", nargs=2, help=argparse.SUPPRESS)
@@ -544,7 +546,7 @@ def main():
         print("fault: %s, %g s: %s" % (name, args.seconds, faults[name].about), flush=True)
         rows[name] = {"verdict": "held"}
         try:
-            play(name, args.seconds, rows[name])
+            play(name, args.seconds, args.count, rows[name])
         except (AssertionError, OSError, Gone, SystemExit, subprocess.SubprocessError) as why:
             rows[name]["verdict"] = "FAILED: %s" % why
     return table(rows)

@@ -558,6 +558,12 @@ static void serve_next(void)
     expect(n, "\"topic\":\"n\",\"message\":5}");
 }
 
+static void fail_no_more(void)
+{
+    ff_mem_fail_at(0);
+    ff_mem_fail_often(0, 0);
+}
+
 static void play(void)
 {
     bool was_strict = fault.is_strict;
@@ -566,7 +572,7 @@ static void play(void)
     play_plain(&clients[2], &clients[3], &clients[4]);
     play_tls(&clients[5], &clients[0]);
     play_stall(&clients[6], &clients[7], &clients[0]);
-    ff_mem_fail_at(0);
+    fail_no_more();
     fault.call = 0;
     serve_next();
     fault.is_strict = was_strict;
@@ -584,6 +590,7 @@ struct scene_counts scene_play(const struct scene_fault *wanted)
     calls = 0;
     steps = 0;
     ff_mem_fail_at(fault.allocation);
+    ff_mem_fail_often(fault.one_in, fault.seed);
     config = new_config(error);
     if (config && server_init(&server, config, error)) {
         play();
@@ -592,10 +599,10 @@ struct scene_counts scene_play(const struct scene_fault *wanted)
             client_close(&clients[i]);
         act_as_client(false);
         server_deinit(&server);
-    } else if (!fault.allocation && !fault.call) {
+    } else if (!fault.allocation && !fault.one_in && !fault.call) {
         fail_msg("%s", error);
     }
-    ff_mem_fail_at(0);
+    fail_no_more();
     ERR_clear_error(); /* its entries hold memory */
     return (struct scene_counts){ff_mem_count() - asked, calls, steps};
 }

@@ -9,6 +9,8 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
+#include "tests/support/memory_sanitizer.h"
+
 struct wire wires[WIRES];
 uint64_t wire_now_ms;
 bool wire_is_stopped;
@@ -171,6 +173,7 @@ static size_t take(struct wire *wire, const uint8_t *bytes, size_t len)
         len = wire->window;
     if (wire->chop && len > wire->chop)
         len = wire->chop;
+    check_initialized(bytes, len); /* S17: nothing of the heap leaks to a peer */
     for (size_t i = 0; i < len; i++)
         check_octet(&wire->out, bytes[i]);
     wire->window -= len;

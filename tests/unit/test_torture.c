@@ -2,7 +2,8 @@
 /*
  * Everything that can fail fails in turn, at every place: allocations (OpenSSL's
  * too), and the net floor's system calls (S05, S35, F14, F15). What must hold is
- * in scene.h. `--every N` tries each N-th place only, `--from K` begins at the K-th.
+ * in scene.h. `--every N` tries each N-th place only, `--from K` begins at the K-th;
+ * `--random SCENES` plays so many in which one allocation in a thousand fails by chance.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,6 +13,8 @@
 
 static uint64_t every = 1;
 static uint64_t from = 1;
+static uint64_t scenes = 200;
+static uint64_t seed = 1;
 static struct scene_counts counts;
 
 static size_t warm_up(void)
@@ -54,9 +57,10 @@ static void play_without_leak(const struct scene_fault *fault, size_t *base)
     (void)scene_play(fault);
     *base = ff_mem_live_blocks();
     if (*base > first)
-        fail_msg("allocation %lu or call %lu failed (%d), and %lu blocks leaked",
-                 (unsigned long)fault->allocation, (unsigned long)fault->call, fault->error,
-                 (unsigned long)(*base - first));
+        fail_msg("allocation %lu (or those of seed %lu) or call %lu failed (%d), and %lu blocks "
+                 "leaked",
+                 (unsigned long)fault->allocation, (unsigned long)(fault->seed >> 32),
+                 (unsigned long)fault->call, fault->error, (unsigned long)(*base - first));
 }
 
 static void each_allocation_fails(void **state)
@@ -88,6 +92,19 @@ static void each_call_fails(void **state)
     }
 }
 
+/* F14: what one failure leaves behind meets the next. */
+static void one_in_a_thousand_fails(void **state)
+{
+    size_t base = warm_up();
+
+    (void)state;
+    for (uint64_t i = 0; i < scenes; i++) {
+        struct scene_fault fault = {.one_in = 1000, .seed = (seed + i) << 32};
+
+        play_without_leak(&fault, &base);
+    }
+}
+
 static void one_octet_at_a_time_loses_nothing(void **state)
 {
     const struct scene_fault fault = {.is_always_short = true, .is_strict = true};
@@ -101,6 +118,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_script_plays_whole),
         cmocka_unit_test(one_octet_at_a_time_loses_nothing),
+        cmocka_unit_test(one_in_a_thousand_fails),
         cmocka_unit_test(each_call_fails),
         cmocka_unit_test(each_allocation_fails),
     };
@@ -110,6 +128,10 @@ int main(int argc, char **argv)
             every = strtoul(argv[i + 1], NULL, 10);
         if (strcmp(argv[i], "--from") == 0)
             from = strtoul(argv[i + 1], NULL, 10);
+        if (strcmp(argv[i], "--random") == 0)
+            scenes = strtoul(argv[i + 1], NULL, 10);
+        if (strcmp(argv[i], "--seed") == 0)
+            seed = strtoul(argv[i + 1], NULL, 10);
     }
     scene_set_up();
     return cmocka_run_group_tests_name("torture", tests, NULL, NULL);
