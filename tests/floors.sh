@@ -34,20 +34,31 @@ for file in clients/*/*.[ch]; do
     done
 done
 
+# bench/ -> clients/c, protocol/, and the broker only where its parts are measured one by one.
+for file in bench/*/*.[ch]; do
+    for header in $(sed -n 's/^ *# *include "\([^"]*\)".*/\1/p' "$file"); do
+        case "$header" in
+        protocol/* | clients/c/* | "$(dirname "$file")"/*) ;;
+        broker/*) case "$file" in bench/micro/*) ;; *) wrong "$file includes $header" ;; esac ;;
+        *) wrong "$file includes $header" ;;
+        esac
+    done
+done
+
 only() { # HEADER-PATTERN FILE...: who may include it
     pattern=$1; shift
-    for file in $(grep -lE "^ *# *include <$pattern" -r protocol broker clients 2>/dev/null); do
+    for file in $(grep -lE "^ *# *include <$pattern" -r protocol broker clients bench 2>/dev/null); do
         case " $* " in *" $file "*) ;; *) wrong "$file includes <$pattern>, which belongs to $*" ;; esac
     done
 }
 only 'ev\.h>' broker/net/loop.h
-only 'openssl/' broker/net/tls.c protocol/websocket/handshake.c broker/session/console.c clients/c/stream.c
+only 'openssl/' broker/net/tls.c protocol/websocket/handshake.c broker/session/console.c clients/c/stream.c bench/load/hub.c
 only 'msgpack' protocol/message/transcode.c
 only 'confuse\.h>' broker/app/config_file.c
-only '(sys/socket|netinet|unistd|time|sys/random|poll)' $(ls broker/*/*.[ch] clients/*/*.[ch])
+only '(sys/socket|netinet|unistd|time|sys/random|poll)' $(ls broker/*/*.[ch] clients/*/*.[ch] bench/*/*.[ch])
 
 for word in malloc calloc realloc strcpy strcat sprintf strtok atoi gets alloca; do
-    found=$(grep -nwE "$word *\(" -r protocol broker clients --include=*.c --include=*.h | grep -v '^protocol/base/mem\.c:')
+    found=$(grep -nwE "$word *\(" -r protocol broker clients bench --include=*.c --include=*.h | grep -v '^protocol/base/mem\.c:')
     [ -z "$found" ] || wrong "$word is a banned word: $found"
 done
 [ "$failed" = 0 ] && echo "floors: every include points down"

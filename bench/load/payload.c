@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bench/load/payload.h"
+
+#include "bench/load/options.h"
+
+enum { FILLING = 1 << 20 };
+
+static const char *filling(void)
+{
+    static char text[FILLING];
+
+    if (!text[0])
+        for (size_t i = 0; i < FILLING; i++)
+            text[i] = (char)('a' + i * 7 % 26);
+    return text;
+}
+
+/* Eight letters for 32 bits, and back; nibbles are spread over bytes and gathered again. */
+static void write_u32(char *out, uint32_t v)
+{
+    for (int i = 0; i < 8; i++)
+        out[i] = (char)('a' + (v >> (4 * i) & 15));
+}
+
+static uint32_t read_u32(const char *in, uint64_t *wrong)
+{
+    uint64_t x;
+
+    memcpy(&x, in, 8);
+    x -= 0x6161616161616161U;
+    *wrong |= x & 0xf0f0f0f0f0f0f0f0U;
+    x = (x | x >> 4) & 0x00ff00ff00ff00ffU;
+    x = (x | x >> 8) & 0x0000ffff0000ffffU;
+    return (uint32_t)(x | x >> 16);
+}
+
+struct ff_slice payload_write(char *room, size_t size, const struct stamp *stamp)
+{
+    write_u32(room, stamp->number);
+    write_u32(room + 8, stamp->publisher);
+    write_u32(room + 16, (uint32_t)stamp->time_ns);
+    write_u32(room + 24, (uint32_t)(stamp->time_ns >> 32));
+    memcpy(room + PAYLOAD_MIN, filling(), size - PAYLOAD_MIN);
+    return (struct ff_slice){room, size};
+}
+
+bool payload_read(struct ff_slice payload, size_t size, struct stamp *stamp)
+{
+    uint64_t wrong = 0;
+
+    if (payload.len != size)
+        return false;
+    stamp->number = read_u32(payload.at, &wrong);
+    stamp->publisher = read_u32(payload.at + 8, &wrong);
+    stamp->time_ns = read_u32(payload.at + 16, &wrong);
+    stamp->time_ns |= (uint64_t)read_u32(payload.at + 24, &wrong) << 32;
+    return !wrong && memcmp(payload.at + PAYLOAD_MIN, filling(), size - PAYLOAD_MIN) == 0;
+}
