@@ -5,7 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { NUMBER_DIGITS = 800, EXPONENT_LIMIT = 100000 };
+enum {
+    NUMBER_DIGITS = 800,
+    EXPONENT_LIMIT = 100000,
+    SAFE_MAGNITUDE = 300, /* fewer digits before the point, exponent included, overflow no double */
+};
 
 const char *ff_fault_text(unsigned faults)
 {
@@ -131,18 +135,35 @@ static const char *skip_digits(const char *p, const char *end)
 
 static double read_double(struct ff_slice raw);
 
+/* Takes an exponent's sign and digits; its value, at most EXPONENT_LIMIT, is added to `magnitude`.
+ */
+static const char *skip_exponent(const char *p, const char *end, long *magnitude)
+{
+    bool is_negative = p < end && *p == '-';
+    const char *from;
+    long exponent = 0;
+
+    if (p < end && (*p == '+' || *p == '-'))
+        p++;
+    for (from = p; p < end && *p >= '0' && *p <= '9'; p++)
+        if (exponent < EXPONENT_LIMIT)
+            exponent = exponent * 10 + (*p - '0');
+    *magnitude += is_negative ? -exponent : exponent;
+    return p == from ? NULL : p;
+}
+
 static enum ff_err take_number(struct ff_json *j, unsigned *faults)
 {
     const char *begin = j->at;
     const char *p = begin + (*begin == '-');
     const char *digits = p;
     const char *from;
-    bool is_large;
+    long magnitude;
 
     p = skip_digits(p, j->end);
     if (p == digits || (*digits == '0' && p - digits > 1))
         return FF_EINVAL;
-    is_large = p - digits > 300;
+    magnitude = p - digits;
     if (p < j->end && *p == '.') {
         from = ++p;
         p = skip_digits(p, j->end);
@@ -150,16 +171,12 @@ static enum ff_err take_number(struct ff_json *j, unsigned *faults)
             return FF_EINVAL;
     }
     if (p < j->end && (*p | 32) == 'e') {
-        p++;
-        if (p < j->end && (*p == '+' || *p == '-'))
-            p++;
-        from = p;
-        p = skip_digits(p, j->end);
-        if (p == from)
+        p = skip_exponent(p + 1, j->end, &magnitude);
+        if (!p)
             return FF_EINVAL;
-        is_large = true;
     }
-    if (is_large && isinf(read_double((struct ff_slice){begin, (size_t)(p - begin)})))
+    if (magnitude > SAFE_MAGNITUDE &&
+        isinf(read_double((struct ff_slice){begin, (size_t)(p - begin)})))
         *faults |= FF_FAULT_OVERFLOW;
     j->at = p;
     return FF_OK;

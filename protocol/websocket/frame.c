@@ -79,16 +79,22 @@ void ff_frame_mask(uint8_t *bytes, size_t len, const uint8_t mask[4], uint64_t a
 {
     uint8_t turned[8];
     uint64_t key;
-    uint64_t word;
+    uint64_t words[8];
     size_t i = 0;
 
     for (size_t k = 0; k < sizeof(turned); k++)
         turned[k] = mask[(at + k) & 3];
     memcpy(&key, turned, sizeof(key));
-    for (; len - i >= sizeof(word); i += sizeof(word)) {
-        memcpy(&word, bytes + i, sizeof(word));
-        word ^= key;
-        memcpy(bytes + i, &word, sizeof(word));
+    for (; len - i >= sizeof(words); i += sizeof(words)) { /* which compilers do in vectors */
+        memcpy(words, bytes + i, sizeof(words));
+        for (size_t k = 0; k < 8; k++)
+            words[k] ^= key;
+        memcpy(bytes + i, words, sizeof(words));
+    }
+    for (; len - i >= sizeof(key); i += sizeof(key)) {
+        memcpy(words, bytes + i, sizeof(key));
+        words[0] ^= key;
+        memcpy(bytes + i, words, sizeof(key));
     }
     for (; i < len; i++)
         bytes[i] ^= turned[i & 7];

@@ -3,6 +3,8 @@
  * Messages in both encodings, by the vectors that every implementation runs
  * (protocol/vectors/messages.json), and what the vectors cannot say.
  */
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "protocol/message/decode.h"
@@ -266,6 +268,42 @@ static void json_is_valid_or_not(void **state)
     edge_page_free(edge);
 }
 
+/* What overflows a double is a fault, however it is written (strtod judges). */
+static void numbers_that_overflow_are_found(void **state)
+{
+    static const char *const numbers[] = {
+        "1e308",       "1e309",       "-1e309",       "0e999999",       "0.0000000001e318",
+        "0.001e312",   "1e-999",      "17976e304",    "1797693134e300", "1.8e+308",
+        "100000e304",  "0.1e310",     "12345e-5",     "1E300",          "1e99999999999999999999",
+        "9e-99999999", "0.00001e313", "179769313e300"};
+    char digits[400];
+
+    (void)state;
+    for (size_t i = 0; i < FF_COUNT(numbers); i++) {
+        struct ff_json j = ff_json_of(ff_slice_of(numbers[i]));
+        struct ff_slice value;
+        unsigned faults = 0;
+
+        assert_int_equal(ff_json_take(&j, &value, &faults), FF_OK);
+        if ((faults != 0) != (bool)isinf(strtod(numbers[i], NULL)))
+            fail_msg("%s", numbers[i]);
+    }
+    for (int len = 290; len < 330;
+         len++) { /* digits alone, and digits that an exponent takes back */
+        for (int exponent = -30; exponent <= 30; exponent += 10) {
+            struct ff_slice value;
+            struct ff_json j;
+            unsigned faults = 0;
+
+            memset(digits, '9', (size_t)len);
+            (void)snprintf(digits + len, sizeof(digits) - (size_t)len, "e%d", exponent);
+            j = ff_json_of(ff_slice_of(digits));
+            assert_int_equal(ff_json_take(&j, &value, &faults), FF_OK);
+            assert_int_equal(faults != 0, (bool)isinf(strtod(digits, NULL)));
+        }
+    }
+}
+
 static void random_bytes_never_read_past_the_end(void **state)
 {
     struct edge_page edge = edge_page_new(128);
@@ -441,6 +479,7 @@ int main(void)
         cmocka_unit_test_teardown(payloads_become_the_equivalent_value, nothing_leaked),
         cmocka_unit_test(topics_are_judged_and_matched),
         cmocka_unit_test(json_is_valid_or_not),
+        cmocka_unit_test(numbers_that_overflow_are_found),
         cmocka_unit_test(random_bytes_never_read_past_the_end),
         cmocka_unit_test(doubles_read_back_with_the_shortest_digits),
         cmocka_unit_test(long_numbers_are_rounded_right),
