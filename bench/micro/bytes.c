@@ -26,19 +26,23 @@ static char floats[KIB];
 static char publish[PAYLOAD];
 static char publish_msgpack[PAYLOAD];
 
-/* `unit` again and again up to `end`, which is written there; what is left is white space. */
-static void fill(char *out, const char *begin, const char *unit, const char *end)
+static size_t place(char *out, struct ff_slice s)
 {
-    size_t at = strlen(begin);
+    if (s.len)
+        memcpy(out, s.at, s.len);
+    return s.len;
+}
 
-    memcpy(out, begin, at);
-    while (at + strlen(unit) + strlen(end) <= KIB) {
-        memcpy(out + at, unit, strlen(unit));
-        at += strlen(unit);
-    }
-    at -= unit[strlen(unit) - 1] == ','; /* none behind the last one */
-    memcpy(out + at, end, strlen(end));
-    memset(out + at + strlen(end), ' ', KIB - at - strlen(end));
+/* `unit` again and again up to `end`; what is left is white space. */
+static void fill(char *out, struct ff_slice begin, struct ff_slice unit, struct ff_slice end)
+{
+    size_t at = place(out, begin);
+
+    while (at + unit.len + end.len <= KIB)
+        at += place(out + at, unit);
+    at -= unit.at[unit.len - 1] == ','; /* none behind the last one */
+    at += place(out + at, end);
+    memset(out + at, ' ', KIB - at);
 }
 
 static void make_stream(struct stream *stream, enum ff_opcode opcode)
@@ -60,20 +64,20 @@ void micro_bytes_set_up(void)
     make_stream(&binary, FF_OP_BINARY);
     make_stream(&text, FF_OP_TEXT);
     memset(ascii, 'x', KIB);
-    fill(mixed, "", "abc\xc3\xa4 xy\xe2\x82\xac z", "");
-    fill(chat, "{\"from\":\"ann\",\"room\":\"general\",\"text\":\"",
-         "The quick brown fox jumps over the lazy dog. ", "\"}");
-    fill(records, "[", "{\"id\":12345,\"name\":\"sensor 7\",\"ok\":true,\"value\":21.5},", "]");
-    fill(floats, "[", "0.123456789,-98.7654321,1.5e-10,", "]");
-    memset(publish, 'x', sizeof(publish));
-    memcpy(publish, "{\"type\":7,\"topic\":\"bench/0\",\"message\":\"", 39);
-    memcpy(publish + sizeof(publish) - 2, "\"}", 2);
-    memset(publish_msgpack, 'x', sizeof(publish_msgpack));
-    memcpy(publish_msgpack,
-           "\x94\x07\xc0\xa7"
-           "bench/0\xd9",
-           12);
-    publish_msgpack[12] = (char)(sizeof(publish_msgpack) - 13);
+    fill(mixed, FF_SLICE(""), FF_SLICE("abc\xc3\xa4 xy\xe2\x82\xac z"), FF_SLICE(""));
+    fill(chat, FF_SLICE("{\"from\":\"ann\",\"room\":\"general\",\"text\":\""),
+         FF_SLICE("The quick brown fox jumps over the lazy dog. "), FF_SLICE("\"}"));
+    fill(records, FF_SLICE("["),
+         FF_SLICE("{\"id\":12345,\"name\":\"sensor 7\",\"ok\":true,\"value\":21.5},"),
+         FF_SLICE("]"));
+    fill(floats, FF_SLICE("["), FF_SLICE("0.123456789,-98.7654321,1.5e-10,"), FF_SLICE("]"));
+    memset(publish, 'x', PAYLOAD);
+    (void)place(publish, FF_SLICE("{\"type\":7,\"topic\":\"bench/0\",\"message\":\""));
+    (void)place(publish + PAYLOAD - 2, FF_SLICE("\"}"));
+    memset(publish_msgpack, 'x', PAYLOAD);
+    (void)place(publish_msgpack, FF_SLICE("\x94\x07\xc0\xa7"
+                                          "bench/0\xd9"));
+    publish_msgpack[12] = PAYLOAD - 13;
 }
 
 static void parse(struct stream *stream, uint64_t times)

@@ -67,6 +67,12 @@ void *ff_mem_zalloc(size_t size)
     return is_allowed() ? count_in(calloc(1, size)) : NULL;
 }
 
+void *ff_mem_alloc_aligned(size_t alignment, size_t size)
+{
+    FF_CHECK(size > 0 && size % alignment == 0);
+    return is_allowed() ? count_in(aligned_alloc(alignment, size)) : NULL;
+}
+
 void *ff_mem_realloc(void *block, size_t size)
 {
     size_t before = block ? malloc_usable_size(block) : 0;

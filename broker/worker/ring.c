@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/worker/ring.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "protocol/base/mem.h"
+
+/* Before each entry: its size, or that what follows is unused up to the end. */
+struct head {
+    uint32_t size;
+    uint32_t is_skip;
+};
+
+_Static_assert(sizeof(struct head) == 8, "entries are aligned to it");
+
+struct ring *ring_new(void)
+{
+    struct ring *ring = ff_mem_alloc_aligned(CACHE_LINE, sizeof(*ring));
+
+    if (!ring)
+        return NULL;
+    atomic_init(&ring->head, 0);
+    atomic_init(&ring->tail, 0);
+    ring->reserved = ring->known_tail = ring->known_head = ring->peeked = 0;
+    return ring;
+}
+
+void ring_free(struct ring *ring)
+{
+    ff_mem_free(ring);
+}
+
+static struct head *head_at(struct ring *ring, uint64_t position)
+{
+    return (struct head *)(void *)(ring->bytes + position % RING_SIZE);
+}
+
+static uint64_t whole_size(uint32_t size)
+{
+    return sizeof(struct head) + (((uint64_t)size + 7) & ~UINT64_C(7));
+}
+
+/* Is there room up to `end`? */
+static bool is_free(struct ring *ring, uint64_t end)
+{
+    if (end - ring->known_tail <= RING_SIZE)
+        return true;
+    ring->known_tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
+    return end - ring->known_tail <= RING_SIZE;
+}
+
+void *ring_reserve(struct ring *ring, uint32_t size)
+{
+    uint64_t from = atomic_load_explicit(&ring->head, memory_order_relaxed);
+    uint64_t whole = whole_size(size);
+    uint64_t to_end = RING_SIZE - from % RING_SIZE;
+    uint64_t skipped = whole > to_end ? to_end : 0;
+
+    FF_CHECK(size > 0 && size <= RING_ENTRY_MAX);
+    if (!is_free(ring, from + skipped + whole))
+        return NULL;
+    if (skipped)
+        *head_at(ring, from) = (struct head){(uint32_t)(skipped - sizeof(struct head)), 1};
+    *head_at(ring, from + skipped) = (struct head){size, 0};
+    ring->reserved = from + skipped + whole;
+    return head_at(ring, from + skipped) + 1;
+}
+
+void ring_commit(struct ring *ring)
+{
+    atomic_store_explicit(&ring->head, ring->reserved, memory_order_release);
+}
+
+const void *ring_peek(struct ring *ring, uint32_t *size)
+{
+    uint64_t at = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+    const struct head *head;
+
+    if (at == ring->known_head)
+        ring->known_head = atomic_load_explicit(&ring->head, memory_order_acquire);
+    if (at == ring->known_head)
+        return NULL;
+    head = head_at(ring, at);
+    if (head->is_skip) { /* never the last thing: an entry was committed with it */
+        at += whole_size(head->size);
+        head = head_at(ring, at);
+    }
+    *size = head->size;
+    ring->peeked = at + whole_size(head->size);
+    return head + 1;
+}
+
+void ring_release(struct ring *ring)
+{
+    atomic_store_explicit(&ring->tail, ring->peeked, memory_order_release);
+}
