@@ -31,7 +31,7 @@ static unsigned find_field(struct ff_slice name)
     if (ff_slice_is_equal(name, FF_SLICE("data")))
         return RAW_DATA;
     for (unsigned i = FF_FIELD_NONE + 1; i < FF_FIELDS; i++)
-        if (ff_slice_is_equal(name, ff_slice_of(ff_field_name((enum ff_field)i))))
+        if (ff_slice_is_equal(name, ff_field_name((enum ff_field)i)))
             return i;
     return FF_FIELD_NONE;
 }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "protocol/message/encode.h"
 
-#include <inttypes.h>
-
 #include "protocol/message/json.h"
 #include "protocol/message/msgpack.h"
 #include "protocol/websocket/frame.h"
@@ -114,6 +112,23 @@ static void append(struct ff_writer *w, const void *bytes, size_t len)
         w->err = ff_buf_append(w->out, bytes, len);
 }
 
+/* printf() would cost more than all the rest of an ACK. */
+static void put_integer(struct ff_writer *w, uint64_t v)
+{
+    char room[20];
+    char *at = room + sizeof(room);
+
+    if (w->encoding == FF_MSGPACK) {
+        append(w, room, (size_t)(ff_msgpack_write_uint(room, v) - room));
+        return;
+    }
+    do {
+        *--at = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    append(w, at, (size_t)(room + sizeof(room) - at));
+}
+
 void ff_writer_begin(struct ff_writer *w, struct ff_buf *out, enum ff_encoding encoding,
                      enum ff_sender sender, enum ff_type type)
 {
@@ -121,7 +136,8 @@ void ff_writer_begin(struct ff_writer *w, struct ff_buf *out, enum ff_encoding e
     w->layout = ff_layout(sender, type, &w->count);
     FF_CHECK(w->layout);
     if (encoding == FF_JSON) {
-        w->err = ff_buf_printf(out, "{\"type\":%d", (int)type);
+        append(w, "{\"type\":", 8);
+        put_integer(w, type);
     } else {
         char head[2] = {0, (char)type};
 
@@ -139,18 +155,13 @@ static void go_to(struct ff_writer *w, enum ff_field field)
     }
     FF_CHECK(w->next < w->count); /* fields come in the layout's order */
     w->next++;
-    if (w->encoding == FF_JSON && !w->err)
-        w->err = ff_buf_printf(w->out, ",\"%s\":", ff_field_name(field));
-}
+    if (w->encoding == FF_JSON) {
+        struct ff_slice name = ff_field_name(field);
 
-static void put_integer(struct ff_writer *w, uint64_t v)
-{
-    char packed[9];
-
-    if (w->encoding == FF_MSGPACK)
-        append(w, packed, (size_t)(ff_msgpack_write_uint(packed, v) - packed));
-    else if (!w->err)
-        w->err = ff_buf_printf(w->out, "%" PRIu64, v);
+        append(w, ",\"", 2);
+        append(w, name.at, name.len);
+        append(w, "\":", 2);
+    }
 }
 
 static void put_string(struct ff_writer *w, struct ff_slice v)

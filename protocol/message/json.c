@@ -534,14 +534,16 @@ struct ff_number ff_json_number(struct ff_slice raw)
     bool is_negative = raw.at[0] == '-';
     uint64_t u = 0;
 
-    number.d = read_double(raw);
     for (size_t i = is_negative; i < raw.len; i++) {
         char c = raw.at[i];
 
         if (c < '0' || c > '9' || __builtin_mul_overflow(u, 10U, &u) ||
-            __builtin_add_overflow(u, (uint64_t)(c - '0'), &u))
+            __builtin_add_overflow(u, (uint64_t)(c - '0'), &u)) {
+            number.d = read_double(raw);
             return number;
+        }
     }
+    number.d = is_negative ? -(double)u : (double)u; /* rounded as strtod() would */
     if (!is_negative) {
         number.kind = FF_NUMBER_UINT;
         number.u = u;

@@ -4,11 +4,11 @@
 #include "protocol/base/check.h"
 
 static const struct {
-    const char *name;
+    struct ff_slice name;
     enum ff_field_kind kind;
 } fields[FF_FIELDS] = {
-    [FF_FIELD_NONE] = {"", FF_KIND_ANY},
-#define FF_FIELD(name, wire, kind) [FF_FIELD_##name] = {#wire, FF_KIND_##kind},
+    [FF_FIELD_NONE] = {{"", 0}, FF_KIND_ANY},
+#define FF_FIELD(name, wire, kind) [FF_FIELD_##name] = {{#wire, sizeof(#wire) - 1}, FF_KIND_##kind},
 #include "protocol/message/message.def"
 };
 
@@ -51,7 +51,7 @@ const uint8_t *ff_layout(enum ff_sender sender, unsigned type, size_t *count)
     return *count ? layout : NULL;
 }
 
-const char *ff_field_name(enum ff_field field)
+struct ff_slice ff_field_name(enum ff_field field)
 {
     return fields[field].name;
 }

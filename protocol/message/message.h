@@ -100,7 +100,8 @@ static inline struct ff_slice ff_message_text(const struct ff_message *m, enum f
  */
 const uint8_t *ff_layout(enum ff_sender sender, unsigned type, size_t *count);
 
-const char *ff_field_name(enum ff_field field);
+/* As on the wire; static, with a NUL behind it. */
+struct ff_slice ff_field_name(enum ff_field field);
 enum ff_field_kind ff_field_kind(enum ff_field field);
 
 /* The type's name, for example "SUBSCRIBE"; NULL for an unknown one. */

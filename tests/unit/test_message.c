@@ -87,7 +87,7 @@ static void check_fields(const struct ff_message *m, struct ff_slice fields)
             continue;
         }
         for (int i = 1; i < FF_FIELDS; i++)
-            if (ff_slice_is_equal(key, ff_slice_of(ff_field_name((enum ff_field)i))))
+            if (ff_slice_is_equal(key, ff_field_name((enum ff_field)i)))
                 field = (enum ff_field)i;
         assert_true(ff_message_has(m, field));
         v = &m->values[field];
