@@ -109,7 +109,7 @@ void micro_log_append(uint64_t times)
         memcpy(log_reserved(&log), frame, FRAME);
         log_commit(&log, FRAME, 1, 1);
         if (i % 128 == 0)
-            (void)log_trim(&log, log.head, 1 << 20);
+            (void)log_trim(&log, log_head(&log), 1 << 20);
     }
     log_deinit(&log);
 }
@@ -137,7 +137,7 @@ static void send_all(struct subscription *s)
 {
     char gap[GAP_MAX];
     struct plan plan = {.count = 0, .bytes = 0, .max_bytes = 1 << 18};
-    struct part part = {.gap = gap};
+    struct part part = {.gap = gap, .view = log_look(s->link->log)};
     struct part_rest rest = {.cut = {.len = 0}};
     size_t len;
 

@@ -75,7 +75,8 @@ void delivery_collect(struct conn *conn, struct plan *plan)
         size_t room = plan->max_bytes - plan->bytes;
 
         node = node->next;
-        if (!s->rate && cursor_is_behind_tail(&s->cursor, s->link->log)) {
+        part->view = log_look(s->link->log);
+        if (!s->rate && cursor_is_behind_tail(&s->cursor, &part->view)) {
             if (s->overflow == OVERFLOW_CLOSE) {
                 scratch->count = 0;
                 on_overrun(session->gateway, s);

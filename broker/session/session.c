@@ -274,10 +274,8 @@ uint64_t session_buffered(const struct session *session)
     for (const struct ff_list *node = session->pending.next; node != &session->pending;
          node = node->next) {
         const struct subscription *s = FF_CONTAINER_CONST(node, struct subscription, pending);
-        const struct log *log = s->link->log;
-        uint64_t tail = log_tail(log);
 
-        bytes += log->head - (s->cursor.position > tail ? s->cursor.position : tail);
+        bytes += subscription_behind(s);
     }
     return bytes;
 }

@@ -106,23 +106,14 @@ static enum ff_err write_topics(struct gateway *gateway, struct ff_buf *out)
     return err ? err : ff_buf_append(out, "]}", 2);
 }
 
-/* How far a subscription is behind, in octets that its topic still keeps. */
-static uint64_t behind(const struct subscription *s)
-{
-    const struct log *log = s->link->log;
-    uint64_t tail = log_tail(log);
-
-    return log->head - (s->cursor.position > tail ? s->cursor.position : tail);
-}
-
 static void rank_session(void *arg, struct session *session)
 {
     for (struct ff_list *node = session->pending.next; node != &session->pending;
          node = node->next) {
         const struct subscription *s = FF_CONTAINER(node, struct subscription, pending);
 
-        if (behind(s))
-            offer(arg, behind(s), s);
+        if (subscription_behind(s))
+            offer(arg, subscription_behind(s), s);
     }
 }
 

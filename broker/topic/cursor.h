@@ -26,21 +26,21 @@ struct cursor_cut {
 };
 
 /* At the head: the next message will be the first. */
-void cursor_to_head(struct cursor *cursor, const struct log *log);
+void cursor_to_head(struct cursor *cursor, const struct log_view *view);
 
 /* At the oldest message still there. */
-void cursor_to_tail(struct cursor *cursor, const struct log *log);
+void cursor_to_tail(struct cursor *cursor, const struct log_view *view);
 
 /*
  * Before the newest message that `skip_tag` did not publish (0: any); false
  * when there is none behind the cursor, which is then at the head. The cursor
  * must not be behind the tail.
  */
-bool cursor_to_newest(struct cursor *cursor, const struct log *log, uint32_t skip_tag);
+bool cursor_to_newest(struct cursor *cursor, const struct log_view *view, uint32_t skip_tag);
 
-static inline bool cursor_is_behind_tail(const struct cursor *cursor, const struct log *log)
+static inline bool cursor_is_behind_tail(const struct cursor *cursor, const struct log_view *view)
 {
-    return cursor->position < log_tail(log);
+    return cursor->position < view_tail(view);
 }
 
 /*
@@ -49,14 +49,14 @@ static inline bool cursor_is_behind_tail(const struct cursor *cursor, const stru
  * octets added. The cursor must not be behind the tail; it does not move but
  * over frames that are skipped before anything was added.
  */
-size_t cursor_collect(struct cursor *cursor, const struct log *log, uint32_t skip_tag,
+size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint32_t skip_tag,
                       struct plan *plan, size_t max);
 
 /*
  * Moves over `len` octets of what cursor_collect() added, to the end of a frame
  * that was cut. Moves over the skipped frames behind it, too.
  */
-struct cursor_cut cursor_advance(struct cursor *cursor, const struct log *log, uint32_t skip_tag,
+struct cursor_cut cursor_advance(struct cursor *cursor, const struct log_view *view, uint32_t skip_tag,
                                  size_t len);
 
 #endif

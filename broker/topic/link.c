@@ -5,7 +5,7 @@
 
 void link_init(struct link *link, struct log *log)
 {
-    *link = (struct link){.log = log, .active_needed = log->head, .waiting_needed = UINT64_MAX};
+    *link = (struct link){.log = log, .active_needed = log_head(log), .waiting_needed = UINT64_MAX};
 }
 
 void link_deinit(struct link *link)
@@ -149,24 +149,24 @@ static uint64_t lesser(uint64_t a, uint64_t b)
 
 uint64_t link_settle(struct link *link, bool is_dirty)
 {
-    const struct log *log = link->log;
-    uint64_t tail = log_tail(log);
+    struct log_view view = log_look(link->log);
+    uint64_t tail = view_tail(&view);
     uint64_t slowest;
     uint64_t timed = UINT64_MAX;
     uint64_t number;
 
     if (link->pending)
-        link->active_needed = lesser(scan(link, PART_ACTIVE, false), log->head);
+        link->active_needed = lesser(scan(link, PART_ACTIVE, false), view.head);
     else if (!is_dirty)
-        link->active_needed = log->head;
+        link->active_needed = view.head;
     if (link->is_waiting_stale || link->counts[PART_WAITING] == 0)
         link->waiting_needed = scan(link, PART_WAITING, false);
     link->is_waiting_stale = false;
     slowest = lesser(link->active_needed, link->waiting_needed);
     if (!is_dirty)
-        link->buffered = log->head - (slowest < tail ? tail : lesser(slowest, log->head));
-    if (link->counts[PART_TIMED] && log->first) {
-        timed = log_newest(log, &number);
+        link->buffered = view.head - (slowest < tail ? tail : lesser(slowest, view.head));
+    if (link->counts[PART_TIMED] && view.first) {
+        timed = view_newest(&view, &number);
         if (link->quiet_timed)
             timed = lesser(timed, scan(link, PART_TIMED, true));
     }

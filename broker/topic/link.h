@@ -39,6 +39,13 @@ static inline uint32_t link_count(const struct link *link)
 FF_MUST_CHECK enum ff_err link_add(struct link *link, struct subscription *s);
 void link_remove(struct subscription *s);
 
+/* Has it seen everything? */
+static inline bool link_is_at_head(const struct subscription *s)
+{
+    return s->cursor.position ==
+           atomic_load_explicit(&s->link->log->head, memory_order_acquire);
+}
+
 /* To another part. O(1). */
 void link_move(struct subscription *s, enum link_part part);
 

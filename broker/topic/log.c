@@ -29,12 +29,67 @@ static size_t block_size(const struct segment *segment)
     return sizeof(*segment) + segment->size;
 }
 
+/*
+ * A sequence lock (Boehm, MSPC 2012): who saw anything of a change that was
+ * under way sees another version afterwards. Release and acquire on each word
+ * stand for the fences, which ThreadSanitizer does not follow.
+ */
+static void change_begin(struct log *log)
+{
+    uint64_t version = atomic_load_explicit(&log->version, memory_order_relaxed);
+
+    atomic_store_explicit(&log->version, version + 1, memory_order_relaxed);
+}
+
+static void change_end(struct log *log)
+{
+    uint64_t version = atomic_load_explicit(&log->version, memory_order_relaxed);
+
+    atomic_store_explicit(&log->version, version + 1, memory_order_release);
+}
+
+struct log_view log_look(const struct log *log)
+{
+    struct log_view view;
+    uint64_t version;
+
+    do {
+        version = atomic_load_explicit(&log->version, memory_order_acquire);
+        view.first = atomic_load(&log->first); /* seq_cst: see worker/epoch.h */
+        view.last = atomic_load_explicit(&log->last, memory_order_acquire);
+        view.head = atomic_load_explicit(&log->head, memory_order_acquire);
+        view.number = atomic_load_explicit(&log->number, memory_order_acquire);
+    } while (version % 2 || atomic_load_explicit(&log->version, memory_order_relaxed) != version);
+    return view;
+}
+
+/* The owner's own view of its pointers. */
+static struct segment *first_of(const struct log *log)
+{
+    return atomic_load_explicit(&log->first, memory_order_relaxed);
+}
+
+static struct segment *last_of(const struct log *log)
+{
+    return atomic_load_explicit(&log->last, memory_order_relaxed);
+}
+
+static uint32_t count_of(const struct segment *segment)
+{
+    return atomic_load_explicit(&segment->count, memory_order_acquire);
+}
+
 static void free_first(struct log *log)
 {
-    struct segment *segment = log->first;
+    struct segment *segment = first_of(log);
+    struct segment *next = atomic_load_explicit(&segment->next, memory_order_relaxed);
 
-    log->first = segment->next;
-    if (!log->first) {
+    change_begin(log);
+    atomic_store(&log->first, next); /* seq_cst: see worker/epoch.h */
+    if (!next)
+        atomic_store_explicit(&log->last, NULL, memory_order_release);
+    change_end(log);
+    if (!next) {
         /* A busy log begins its next burst with a large segment: one range, not eight. */
         uint8_t busy = 0;
 
@@ -43,7 +98,6 @@ static void free_first(struct log *log)
         log->warm = segment->used > segment->size / 2 || busy > log->warm + 1 ? busy
                     : log->warm                                               ? log->warm - 1
                                                                               : 0;
-        log->last = NULL;
     }
     segment->is_trimmed = true;
     if (segment->pin_count == 0)
@@ -52,7 +106,8 @@ static void free_first(struct log *log)
 
 void log_deinit(struct log *log)
 {
-    while (log->first)
+    log_cancel(log);
+    while (first_of(log))
         free_first(log);
     pins_unref(log->pins);
     log->pins = NULL;
@@ -61,7 +116,7 @@ void log_deinit(struct log *log)
 uint32_t segment_find(const struct segment *segment, uint32_t offset)
 {
     uint32_t low = 0;
-    uint32_t high = segment->count;
+    uint32_t high = count_of(segment);
 
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
@@ -76,7 +131,7 @@ uint32_t segment_find(const struct segment *segment, uint32_t offset)
 
 static bool has_room(const struct segment *segment, size_t size)
 {
-    size_t entries = sizeof(struct entry) * (segment->count + 1UL);
+    size_t entries = sizeof(struct entry) * (count_of(segment) + 1UL);
 
     return segment->used + size + entries <= segment->size;
 }
@@ -86,13 +141,14 @@ static size_t choose_block(const struct log *log, size_t size)
 {
     size_t least = sizeof(struct segment) + size + sizeof(struct entry) + 3;
     size_t block = (size_t)SEGMENT_SMALLEST << log->warm;
+    const struct segment *last = last_of(log);
 
     if (size > FRAME_OWN_SEGMENT)
         return pool_round(least & ~(size_t)3);
     /* Twice the last one, but not twice one that a large frame has to itself. */
-    if (log->last && log->last->size <= SEGMENT_LARGEST && block <= block_size(log->last) &&
-        log->last->used <= FRAME_OWN_SEGMENT * log->last->count)
-        block = block_size(log->last) * 2;
+    if (last && last->size <= SEGMENT_LARGEST && block <= block_size(last) &&
+        last->used <= FRAME_OWN_SEGMENT * count_of(last))
+        block = block_size(last) * 2;
     while (block < least)
         block *= 2;
     return block < SEGMENT_LARGEST ? pool_round(block) : SEGMENT_LARGEST;
@@ -100,9 +156,10 @@ static size_t choose_block(const struct log *log, size_t size)
 
 enum ff_err log_reserve(struct log *log, size_t size)
 {
-    struct segment *segment = log->last;
+    struct segment *segment = last_of(log);
     size_t block;
 
+    FF_CHECK(!log->spare);
     if (segment && size <= FRAME_OWN_SEGMENT && has_room(segment, size))
         return FF_OK;
     block = choose_block(log, size);
@@ -111,61 +168,71 @@ enum ff_err log_reserve(struct log *log, size_t size)
     segment = pool_alloc(log->pool, block);
     if (!segment)
         return FF_ENOMEM;
-    *segment = (struct segment){.base = log->head,
-                                .number = log->number,
+    *segment = (struct segment){.base = log_head(log),
+                                .number = atomic_load_explicit(&log->number, memory_order_relaxed),
                                 .size = (uint32_t)((block - sizeof(*segment)) & ~(size_t)3)};
-    if (log->last)
-        log->last->next = segment;
-    else
-        log->first = segment;
-    log->last = segment;
+    log->spare = segment;
     return FF_OK;
 }
 
 void log_cancel(struct log *log)
 {
-    struct segment *last = log->last;
-    struct segment **at = &log->first;
-
-    if (!last || last->count > 0)
-        return;
-    log->last = NULL;
-    while (*at != last) {
-        log->last = *at;
-        at = &(*at)->next;
-    }
-    *at = NULL;
-    pool_free(log->pool, last, block_size(last));
+    if (log->spare)
+        pool_free(log->pool, log->spare, block_size(log->spare));
+    log->spare = NULL;
 }
 
 uint8_t *log_reserved(const struct log *log)
 {
-    return log->last->bytes + log->last->used;
+    struct segment *segment = log->spare ? log->spare : last_of(log);
+
+    return segment->bytes + segment->used;
 }
 
-void log_commit(struct log *log, size_t size, uint32_t tag, uint32_t age)
+/* Frame and entry are there before anybody is told. */
+static void write_entry(struct segment *segment, size_t size, uint32_t tag, uint32_t age)
 {
-    struct segment *segment = log->last;
+    uint32_t count = count_of(segment);
     struct entry *entry;
-    void *at = segment->bytes + segment->size - sizeof(*entry) * (segment->count + 1UL);
+    void *at = segment->bytes + segment->size - sizeof(*entry) * (count + 1UL);
 
     FF_CHECK(has_room(segment, size));
     entry = at;
     segment->used += (uint32_t)size;
     *entry = (struct entry){.end = segment->used, .tag = tag, .age = age};
-    segment->count++;
-    log->head += size;
-    log->number++;
+    atomic_store_explicit(&segment->count, count + 1, memory_order_release);
+}
+
+void log_commit(struct log *log, size_t size, uint32_t tag, uint32_t age)
+{
+    struct segment *last = last_of(log);
+    uint64_t number = atomic_load_explicit(&log->number, memory_order_relaxed);
+
+    write_entry(log->spare ? log->spare : last, size, tag, age);
+    change_begin(log);
+    if (log->spare) {
+        if (last)
+            atomic_store_explicit(&last->next, log->spare, memory_order_release);
+        else
+            atomic_store_explicit(&log->first, log->spare, memory_order_release);
+        atomic_store_explicit(&log->last, log->spare, memory_order_release);
+        log->spare = NULL;
+    }
+    atomic_store_explicit(&log->head, log_head(log) + size, memory_order_release);
+    atomic_store_explicit(&log->number, number + 1, memory_order_release);
+    change_end(log);
 }
 
 bool log_trim(struct log *log, uint64_t needed, uint64_t keep)
 {
-    uint64_t limit = log->head > keep ? log->head - keep : 0;
+    uint64_t head = log_head(log);
+    uint64_t limit = head > keep ? head - keep : 0;
+    const struct segment *first;
     bool is_moved = false;
 
-    while (log->first) {
-        uint64_t segment_end = log->first->base + log->first->used;
-        bool is_newest = segment_end == log->head;
+    while ((first = first_of(log))) {
+        uint64_t segment_end = first->base + first->used;
+        bool is_newest = segment_end == head;
 
         if (segment_end > needed && (is_newest || segment_end > limit))
             break;
@@ -175,12 +242,13 @@ bool log_trim(struct log *log, uint64_t needed, uint64_t keep)
     return is_moved;
 }
 
-uint64_t log_newest(const struct log *log, uint64_t *number)
+uint64_t view_newest(const struct log_view *view, uint64_t *number)
 {
-    const struct segment *segment = log->last;
+    const struct segment *last = view->last;
+    uint32_t end = (uint32_t)(view->head - last->base);
 
-    *number = segment->number + segment->count - 1;
-    return segment->base + segment_frame(segment, segment->count - 1);
+    *number = view->number - 1;
+    return last->base + segment_frame(last, segment_find(last, end - 1));
 }
 
 enum ff_err segment_pin(struct log *log, struct segment *segment)

@@ -11,6 +11,11 @@
  * twice as large, up to 64 KiB. A frame over 4 KiB has a segment of its own.
  * Frames grow up, one 12-octet entry a frame grows down from the end.
  *
+ * One worker owns a log and writes; any may read. Who reads takes a view of it
+ * first: tail, head and number that belong together. Frames below the head of a
+ * view do not change, and segments stay in memory until the reader's turn is
+ * over, so a view is good for a whole flush.
+ *
  * A segment that a connection still sends from may be pinned: it outlives the
  * log then. Pins have a budget of their own and never shorten the log.
  *
@@ -19,6 +24,7 @@
 #ifndef TOPIC_LOG_H
 #define TOPIC_LOG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -41,25 +47,27 @@ struct entry {
 struct pins;
 
 struct segment {
-    struct segment *next;
+    _Atomic(struct segment *) next;
     struct pins *pins; /* whose budget, while pinned */
     uint64_t base;     /* position of its first byte */
     uint64_t number;   /* messages of the log before its first one */
     uint32_t size;     /* octets of `bytes`, a multiple of 4 */
-    uint32_t used;     /* octets of frames */
-    uint32_t count;    /* frames */
+    uint32_t used;     /* octets of frames; the owner's, readers go by their view */
+    _Atomic uint32_t count; /* frames */
     uint32_t pin_count;
     bool is_trimmed; /* no longer in its log: the last pin frees it */
     _Alignas(8) uint8_t bytes[];
 };
 
 struct log {
-    struct segment *first;
-    struct segment *last;
-    struct pins *pins; /* made at the first pin */
+    _Atomic uint64_t version; /* odd: it is being changed */
+    _Atomic(struct segment *) first;
+    _Atomic(struct segment *) last;
+    _Atomic uint64_t head;
+    _Atomic uint64_t number; /* messages ever appended */
+    struct segment *spare;   /* reserved and not yet in the log */
+    struct pins *pins;       /* made at the first pin */
     struct pool *pool;
-    uint64_t head;
-    uint64_t number;       /* messages ever appended */
     uint32_t max_buffered; /* octets kept for readers, the newest message apart */
     uint64_t max_pinned;
     uint8_t warm; /* size of the first segment after a quiet time, as a shift of 256 */
@@ -70,10 +78,43 @@ void log_init(struct log *log, struct pool *pool, uint64_t number, uint32_t max_
               uint64_t max_pinned);
 void log_deinit(struct log *log);
 
+/* What a log was at one moment. */
+struct log_view {
+    struct segment *first; /* NULL: no message is there */
+    struct segment *last;
+    uint64_t head;
+    uint64_t number;
+};
+
+/* For any worker, in its turn. */
+struct log_view log_look(const struct log *log);
+
 /* The position of the oldest byte still there; head when there is none. */
+static inline uint64_t view_tail(const struct log_view *view)
+{
+    return view->first ? view->first->base : view->head;
+}
+
+/* Octets of a segment that a view shows. */
+static inline uint32_t view_end(const struct log_view *view, const struct segment *segment)
+{
+    if (segment == view->last)
+        return (uint32_t)(view->head - segment->base);
+    return (uint32_t)(atomic_load_explicit(&segment->next, memory_order_acquire)->base -
+                      segment->base);
+}
+
+/* For the log's owner alone: the same without a view. */
+static inline uint64_t log_head(const struct log *log)
+{
+    return atomic_load_explicit(&log->head, memory_order_relaxed);
+}
+
 static inline uint64_t log_tail(const struct log *log)
 {
-    return log->first ? log->first->base : log->head;
+    const struct segment *first = atomic_load_explicit(&log->first, memory_order_relaxed);
+
+    return first ? first->base : log_head(log);
 }
 
 static inline const struct entry *segment_entry(const struct segment *segment, uint32_t i)
@@ -114,8 +155,8 @@ void log_commit(struct log *log, size_t size, uint32_t tag, uint32_t age);
  */
 bool log_trim(struct log *log, uint64_t needed, uint64_t keep);
 
-/* Position and number before the newest message. The log must have one. */
-uint64_t log_newest(const struct log *log, uint64_t *number);
+/* Position and number before the newest message. There must be one. */
+uint64_t view_newest(const struct log_view *view, uint64_t *number);
 
 /*
  * Keeps a segment alive beyond its log, until segment_unpin(segment). FF_OK, FF_ENOMEM, FF_ELIMIT

@@ -29,7 +29,7 @@ static void on_timer(struct wheel_timer *timer)
     struct rate *rate = FF_CONTAINER(timer, struct rate, timer);
     struct subscription *s = rate->subscription;
 
-    if (s->part == PART_TIMED && rate->per_second > 0 && s->cursor.position != s->link->log->head) {
+    if (s->part == PART_TIMED && rate->per_second > 0 && !link_is_at_head(s)) {
         router_ready(rate->router, s);
         return;
     }
@@ -120,29 +120,29 @@ void rate_told(struct rate *rate)
 
 uint64_t rate_take_skipped(struct subscription *s, uint32_t own_tag, bool keep_newest)
 {
-    const struct log *log = s->link->log;
-    uint64_t skipped = s->rate->skipped + rate_catch_up(&s->cursor, log);
+    struct log_view view = log_look(s->link->log);
+    uint64_t skipped = s->rate->skipped + rate_catch_up(&s->cursor, &view);
     struct cursor newest = s->cursor;
 
     /* Own messages that it does not want are no gap by themselves. */
-    if (cursor_to_newest(&newest, log, s->no_echo ? own_tag : 0))
+    if (cursor_to_newest(&newest, &view, s->no_echo ? own_tag : 0))
         skipped += newest.number + !keep_newest - s->cursor.number;
     if (keep_newest)
         s->cursor = newest;
     else
-        cursor_to_head(&s->cursor, log);
+        cursor_to_head(&s->cursor, &view);
     s->rate->skipped = 0;
     if (skipped)
         rate_told(s->rate);
     return skipped;
 }
 
-uint64_t rate_catch_up(struct cursor *cursor, const struct log *log)
+uint64_t rate_catch_up(struct cursor *cursor, const struct log_view *view)
 {
     uint64_t before = cursor->number;
 
-    if (!cursor_is_behind_tail(cursor, log))
+    if (!cursor_is_behind_tail(cursor, view))
         return 0;
-    cursor_to_tail(cursor, log);
+    cursor_to_tail(cursor, view);
     return cursor->number - before;
 }

@@ -51,7 +51,7 @@ bool rate_can_tell(const struct rate *rate);
 void rate_told(struct rate *rate);
 
 /* Moves a cursor that the tail has passed up to it; returns the messages that are gone. */
-uint64_t rate_catch_up(struct cursor *cursor, const struct log *log);
+uint64_t rate_catch_up(struct cursor *cursor, const struct log_view *view);
 
 /*
  * All that was passed over so far, up to the newest message (`keep_newest`: not

@@ -185,6 +185,7 @@ enum ff_err router_subscribe(struct router *router, struct subscription *s, stru
 {
     struct topic *topic = router_find(router, name);
     struct topic_log *log;
+    struct log_view view;
     enum ff_err err;
 
     if (!topic) {
@@ -196,7 +197,8 @@ enum ff_err router_subscribe(struct router *router, struct subscription *s, stru
     err = FF_ENOMEM;
     if (log) {
         s->overflow = (uint8_t)topic->rule->overflow;
-        cursor_to_head(&s->cursor, &log->log);
+        view = log_look(&log->log);
+        cursor_to_head(&s->cursor, &view);
         err = link_add(&log->link, s);
     }
     if (err)
@@ -428,7 +430,7 @@ static void close_overrun(struct router *router, struct topic_log *log)
     while (link->closers && i < link->counts[PART_ACTIVE] + link->counts[PART_WAITING]) {
         struct subscription *s = link->array[i];
 
-        if (s->overflow != OVERFLOW_CLOSE || !cursor_is_behind_tail(&s->cursor, &log->log)) {
+        if (s->overflow != OVERFLOW_CLOSE || s->cursor.position >= log_tail(&log->log)) {
             i++;
             continue;
         }
@@ -442,7 +444,7 @@ static void close_overrun(struct router *router, struct topic_log *log)
 
 static uint64_t log_length(const struct log *log)
 {
-    return log->head - log_tail(log);
+    return log_head(log) - log_tail(log);
 }
 
 /* Over nine tenths of the budget the longest logs are cut first, down to their newest message. */

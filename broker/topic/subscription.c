@@ -25,6 +25,14 @@ bool overflow_find(struct ff_slice name, uint8_t *rule)
     return false;
 }
 
+uint64_t subscription_behind(const struct subscription *s)
+{
+    struct log_view view = log_look(s->link->log);
+    uint64_t tail = view_tail(&view);
+
+    return view.head - (s->cursor.position > tail ? s->cursor.position : tail);
+}
+
 size_t subscription_write_gap(const struct subscription *s, const char *cause, uint64_t skipped,
                               char out[GAP_MAX])
 {
@@ -51,12 +59,11 @@ size_t subscription_write_gap(const struct subscription *s, const char *cause, u
 /* A rated subscription: the newest message, and what was passed over for it. */
 static bool target_newest(struct subscription *s, uint32_t skip_tag, struct part *part)
 {
-    const struct log *log = s->link->log;
     uint64_t before = part->target.number;
-    uint64_t gone = rate_catch_up(&part->target, log);
+    uint64_t gone = rate_catch_up(&part->target, &part->view);
     uint64_t skipped;
 
-    if (!cursor_to_newest(&part->target, log, skip_tag)) {
+    if (!cursor_to_newest(&part->target, &part->view, skip_tag)) {
         s->cursor = part->target; /* only own ones are left: nothing to send */
         s->rate->skipped += gone;
         return false;
@@ -71,13 +78,12 @@ static bool target_newest(struct subscription *s, uint32_t skip_tag, struct part
 /* Overrun: the rule moves the cursor and a GAP tells exactly what was missed. */
 static void target_overrun(struct subscription *s, struct part *part)
 {
-    const struct log *log = s->link->log;
     uint64_t before = part->target.number;
 
-    cursor_to_tail(&part->target, log);
-    if (s->overflow == OVERFLOW_LATEST && log->first) {
-        part->target.position = log_newest(log, &part->target.number);
-        part->target.segment = log->last;
+    cursor_to_tail(&part->target, &part->view);
+    if (s->overflow == OVERFLOW_LATEST && part->view.first) {
+        part->target.position = view_newest(&part->view, &part->target.number);
+        part->target.segment = part->view.last;
     }
     part->is_moved = true;
     part->gap_len = subscription_write_gap(s, "slow", part->target.number - before, part->gap);
@@ -86,7 +92,6 @@ static void target_overrun(struct subscription *s, struct part *part)
 bool subscription_collect(struct subscription *s, uint32_t own_tag, struct plan *plan, size_t max,
                           struct part *part)
 {
-    const struct log *log = s->link->log;
     uint32_t skip_tag = s->no_echo ? own_tag : 0;
     size_t gap_at = (size_t)plan->count;
 
@@ -95,26 +100,26 @@ bool subscription_collect(struct subscription *s, uint32_t own_tag, struct plan 
     part->range_len = 0;
     part->is_moved = false;
     part->target = s->cursor;
-    if (s->cursor.position == log->head)
+    if (s->cursor.position == part->view.head)
         return false;
     if (s->rate) {
         if (!target_newest(s, skip_tag, part))
             return false;
         max = 1; /* one frame */
-    } else if (cursor_is_behind_tail(&s->cursor, log)) {
+    } else if (cursor_is_behind_tail(&s->cursor, &part->view)) {
         target_overrun(s, part);
     }
     if (part->gap_len)
         plan_add(plan, part->gap, part->gap_len);
     if (plan->count < PLAN_IOVECS)
-        part->range_len = cursor_collect(&part->target, log, skip_tag, plan, max);
+        part->range_len = cursor_collect(&part->target, &part->view, skip_tag, plan, max);
     if (!part->is_moved) {
         uint64_t before = s->cursor.position;
 
         s->cursor = part->target; /* over frames of its own, if it wants no echo */
         link_note_progress(s, before);
     }
-    FF_CHECK(part->range_len || part->gap_len || s->cursor.position == log->head);
+    FF_CHECK(part->range_len || part->gap_len || s->cursor.position == part->view.head);
     return (size_t)plan->count > gap_at;
 }
 
@@ -142,7 +147,6 @@ static void note_rate(struct part *part, uint64_t before)
 bool subscription_taken(struct part *part, uint32_t own_tag, size_t *len, struct part_rest *rest)
 {
     struct subscription *s = part->subscription;
-    const struct log *log = s->link->log;
     uint32_t skip_tag = s->no_echo ? own_tag : 0;
     uint64_t position = s->cursor.position;
     uint64_t number = s->cursor.number;
@@ -166,15 +170,15 @@ bool subscription_taken(struct part *part, uint32_t own_tag, size_t *len, struct
             const struct segment *segment = s->cursor.segment;
             uint32_t from = (uint32_t)(s->cursor.position - segment->base);
 
-            (void)cursor_advance(&s->cursor, log, skip_tag, unit - part->gap_len);
+            (void)cursor_advance(&s->cursor, &part->view, skip_tag, unit - part->gap_len);
             rest->cut = (struct cursor_cut){part->target.segment, segment->bytes + from,
                                             unit - part->gap_len};
         }
     }
     if (frames)
-        rest->cut = cursor_advance(&s->cursor, log, skip_tag, frames);
+        rest->cut = cursor_advance(&s->cursor, &part->view, skip_tag, frames);
     if (s->rate)
         note_rate(part, number);
     link_note_progress(s, position);
-    return s->cursor.position == log->head;
+    return link_is_at_head(s);
 }

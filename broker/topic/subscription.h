@@ -44,6 +44,7 @@ struct part {
     struct subscription *subscription;
     size_t gap_len; /* octets of a GAP before the range */
     size_t range_len;
+    struct log_view view; /* of this flush */
     struct cursor target; /* where the range begins, when the overflow or rate rule moved it */
     bool is_moved;
     char *gap; /* GAP_MAX octets of room */
@@ -54,7 +55,8 @@ enum { GAP_MAX = 640 };
 /*
  * Adds what is owed to the plan: a GAP if something was missed, then up to
  * `max` octets of frames. `own_tag`: the session's tag. Returns false when
- * nothing is owed (the subscription is at the head). `part->gap` must be set.
+ * nothing is owed (the subscription is at the head). `part->gap` and
+ * `part->view` must be set.
  */
 bool subscription_collect(struct subscription *s, uint32_t own_tag, struct plan *plan, size_t max,
                           struct part *part);
@@ -74,6 +76,9 @@ bool subscription_taken(struct part *part, uint32_t own_tag, size_t *len, struct
 /* Writes a GAP frame for this subscription; returns its size, at most GAP_MAX. */
 size_t subscription_write_gap(const struct subscription *s, const char *cause, uint64_t skipped,
                               char out[GAP_MAX]);
+
+/* How far it is behind, in octets that its topic still keeps. */
+uint64_t subscription_behind(const struct subscription *s);
 
 /* The overflow rule's name on the wire, and back (false: no such rule). */
 const char *overflow_name(enum overflow_rule rule);
