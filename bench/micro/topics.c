@@ -101,9 +101,11 @@ void micro_filter_match(uint64_t times)
 void micro_log_append(uint64_t times)
 {
     static const char frame[FRAME];
+    struct grave grave;
     struct log log;
 
-    log_init(&log, &pool, 0, 1 << 20, 1 << 20);
+    grave_init(&grave, &pool, NULL);
+    log_init(&log, &grave, 0, 1 << 20, 1 << 20);
     for (uint64_t i = 0; i < times; i++) {
         must(log_reserve(&log, FRAME) == FF_OK, "no memory");
         memcpy(log_reserved(&log), frame, FRAME);
@@ -112,6 +114,7 @@ void micro_log_append(uint64_t times)
             (void)log_trim(&log, log_head(&log), 1 << 20);
     }
     log_deinit(&log);
+    grave_deinit(&grave);
 }
 
 static void publish(struct ff_slice topic)

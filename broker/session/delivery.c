@@ -98,21 +98,24 @@ void delivery_collect(struct conn *conn, struct plan *plan)
 static void keep_rest(struct session *session, struct subscription *s, const struct part_rest *rest)
 {
     struct ff_slice copies[2] = {rest->gap, {(const char *)rest->cut.bytes, rest->cut.len}};
-    struct conn_pinned pinned = {rest->cut.bytes, rest->cut.len, segment_unpin, rest->cut.segment};
+    struct conn_pinned pinned = {rest->cut.bytes, rest->cut.len, pin_release, NULL};
     bool is_pinned = rest->cut.len > COPY_MAX;
 
     if (is_pinned) {
+        struct pin *pin;
+
         copies[1].len = 0;
-        if (segment_pin(s->link->log, rest->cut.segment)) {
+        if (pin_take(&s->link->pins, rest->cut.segment, s->link->log->max_pinned, &pin)) {
             LOG_EVENT(LOG_WARN, "pins_used_up", LOG_NUM("connection", session->tag),
                       LOG_NUM("code", FF_CLOSE_SLOW_CONSUMER));
             conn_abort(&session->conn);
             return;
         }
+        pinned.arg = pin;
     }
     if (conn_keep_rest(&session->conn, copies, is_pinned ? &pinned : NULL)) {
         if (is_pinned)
-            segment_unpin(rest->cut.segment);
+            pin_release(pinned.arg);
         conn_abort(&session->conn);
     }
 }

@@ -118,8 +118,8 @@ size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint32
     return added;
 }
 
-struct cursor_cut cursor_advance(struct cursor *cursor, const struct log_view *view, uint32_t skip_tag,
-                                 size_t len)
+struct cursor_cut cursor_advance(struct cursor *cursor, const struct log_view *view,
+                                 uint32_t skip_tag, size_t len)
 {
     struct cursor_cut cut = {NULL, NULL, 0};
 

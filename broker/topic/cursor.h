@@ -56,7 +56,7 @@ size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint32
  * Moves over `len` octets of what cursor_collect() added, to the end of a frame
  * that was cut. Moves over the skipped frames behind it, too.
  */
-struct cursor_cut cursor_advance(struct cursor *cursor, const struct log_view *view, uint32_t skip_tag,
-                                 size_t len);
+struct cursor_cut cursor_advance(struct cursor *cursor, const struct log_view *view,
+                                 uint32_t skip_tag, size_t len);
 
 #endif

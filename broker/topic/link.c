@@ -10,6 +10,8 @@ void link_init(struct link *link, struct log *log)
 
 void link_deinit(struct link *link)
 {
+    pins_leave(link->pins);
+    link->pins = NULL;
     ff_mem_free(link->array);
     link->array = NULL;
 }

@@ -11,11 +11,13 @@
 #ifndef TOPIC_LINK_H
 #define TOPIC_LINK_H
 
+#include "broker/topic/pin.h"
 #include "broker/topic/subscription.h"
 
 struct link {
     struct log *log;
     struct subscription **array;
+    struct pins *pins; /* NULL: nothing was ever pinned */
     uint32_t counts[PART_COUNT];
     uint32_t capacity;
     uint32_t pending;      /* active ones that are not at the head, or not known to be */
@@ -42,8 +44,7 @@ void link_remove(struct subscription *s);
 /* Has it seen everything? */
 static inline bool link_is_at_head(const struct subscription *s)
 {
-    return s->cursor.position ==
-           atomic_load_explicit(&s->link->log->head, memory_order_acquire);
+    return s->cursor.position == atomic_load_explicit(&s->link->log->head, memory_order_acquire);
 }
 
 /* To another part. O(1). */

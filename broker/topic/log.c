@@ -1,32 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/topic/log.h"
 
-#include "protocol/base/mem.h"
-
-/* Pinned bytes of a log; it lives as long as the log or one of its pins. */
-struct pins {
-    struct pool *pool;
-    uint64_t bytes;
-    uint64_t max_bytes;
-    uint32_t refs;
-};
-
-static void pins_unref(struct pins *pins)
-{
-    if (pins && --pins->refs == 0)
-        ff_mem_free(pins);
-}
-
-void log_init(struct log *log, struct pool *pool, uint64_t number, uint32_t max_buffered,
+void log_init(struct log *log, struct grave *grave, uint64_t number, uint32_t max_buffered,
               uint64_t max_pinned)
 {
     *log = (struct log){
-        .pool = pool, .number = number, .max_buffered = max_buffered, .max_pinned = max_pinned};
-}
-
-static size_t block_size(const struct segment *segment)
-{
-    return sizeof(*segment) + segment->size;
+        .grave = grave, .number = number, .max_buffered = max_buffered, .max_pinned = max_pinned};
 }
 
 /*
@@ -93,15 +72,13 @@ static void free_first(struct log *log)
         /* A busy log begins its next burst with a large segment: one range, not eight. */
         uint8_t busy = 0;
 
-        while (busy < 8 && (size_t)SEGMENT_SMALLEST << busy < block_size(segment))
+        while (busy < 8 && (size_t)SEGMENT_SMALLEST << busy < segment_size(segment))
             busy++;
         log->warm = segment->used > segment->size / 2 || busy > log->warm + 1 ? busy
                     : log->warm                                               ? log->warm - 1
                                                                               : 0;
     }
-    segment->is_trimmed = true;
-    if (segment->pin_count == 0)
-        pool_free(log->pool, segment, block_size(segment));
+    grave_take(log->grave, segment);
 }
 
 void log_deinit(struct log *log)
@@ -109,8 +86,6 @@ void log_deinit(struct log *log)
     log_cancel(log);
     while (first_of(log))
         free_first(log);
-    pins_unref(log->pins);
-    log->pins = NULL;
 }
 
 uint32_t segment_find(const struct segment *segment, uint32_t offset)
@@ -146,9 +121,9 @@ static size_t choose_block(const struct log *log, size_t size)
     if (size > FRAME_OWN_SEGMENT)
         return pool_round(least & ~(size_t)3);
     /* Twice the last one, but not twice one that a large frame has to itself. */
-    if (last && last->size <= SEGMENT_LARGEST && block <= block_size(last) &&
+    if (last && last->size <= SEGMENT_LARGEST && block <= segment_size(last) &&
         last->used <= FRAME_OWN_SEGMENT * count_of(last))
-        block = block_size(last) * 2;
+        block = segment_size(last) * 2;
     while (block < least)
         block *= 2;
     return block < SEGMENT_LARGEST ? pool_round(block) : SEGMENT_LARGEST;
@@ -165,7 +140,7 @@ enum ff_err log_reserve(struct log *log, size_t size)
     block = choose_block(log, size);
     if (block - sizeof(*segment) > UINT32_MAX)
         return FF_ENOMEM;
-    segment = pool_alloc(log->pool, block);
+    segment = pool_alloc(log->grave->pool, block);
     if (!segment)
         return FF_ENOMEM;
     *segment = (struct segment){.base = log_head(log),
@@ -178,7 +153,7 @@ enum ff_err log_reserve(struct log *log, size_t size)
 void log_cancel(struct log *log)
 {
     if (log->spare)
-        pool_free(log->pool, log->spare, block_size(log->spare));
+        pool_free(log->grave->pool, log->spare, segment_size(log->spare));
     log->spare = NULL;
 }
 
@@ -249,40 +224,4 @@ uint64_t view_newest(const struct log_view *view, uint64_t *number)
 
     *number = view->number - 1;
     return last->base + segment_frame(last, segment_find(last, end - 1));
-}
-
-enum ff_err segment_pin(struct log *log, struct segment *segment)
-{
-    if (!log->pins) {
-        log->pins = ff_mem_zalloc(sizeof(*log->pins));
-        if (!log->pins)
-            return FF_ENOMEM;
-        log->pins->pool = log->pool;
-        log->pins->max_bytes = log->max_pinned;
-        log->pins->refs = 1;
-    }
-    if (segment->pin_count == 0) {
-        if (log->pins->bytes + segment->size > log->pins->max_bytes)
-            return FF_ELIMIT;
-        log->pins->bytes += segment->size;
-        log->pins->refs++;
-        segment->pins = log->pins;
-    }
-    segment->pin_count++;
-    return FF_OK;
-}
-
-void segment_unpin(void *arg)
-{
-    struct segment *segment = arg;
-    struct pins *pins = segment->pins;
-
-    FF_CHECK(segment->pin_count > 0);
-    if (--segment->pin_count > 0)
-        return;
-    pins->bytes -= segment->size; /* not `used`: a pinned segment may still take small frames */
-    segment->pins = NULL;
-    if (segment->is_trimmed)
-        pool_free(pins->pool, segment, block_size(segment));
-    pins_unref(pins);
 }

@@ -16,8 +16,8 @@
  * view do not change, and segments stay in memory until the reader's turn is
  * over, so a view is good for a whole flush.
  *
- * A segment that a connection still sends from may be pinned: it outlives the
- * log then. Pins have a budget of their own and never shorten the log.
+ * A segment that a connection still sends from may be pinned (pin.h): it
+ * outlives the log then.
  *
  * Appending is in two steps, so that a message goes to all its logs or to none.
  */
@@ -28,7 +28,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "broker/net/pool.h"
+#include "broker/topic/grave.h"
 #include "protocol/base/err.h"
 
 enum {
@@ -44,18 +44,16 @@ struct entry {
     uint32_t age; /* the tick of its publication */
 };
 
-struct pins;
-
 struct segment {
     _Atomic(struct segment *) next;
-    struct pins *pins; /* whose budget, while pinned */
-    uint64_t base;     /* position of its first byte */
-    uint64_t number;   /* messages of the log before its first one */
-    uint32_t size;     /* octets of `bytes`, a multiple of 4 */
-    uint32_t used;     /* octets of frames; the owner's, readers go by their view */
-    _Atomic uint32_t count; /* frames */
-    uint32_t pin_count;
-    bool is_trimmed; /* no longer in its log: the last pin frees it */
+    struct segment *buried;     /* the grave's list, when it has left its log */
+    uint64_t retired;           /* and the epoch of that */
+    uint64_t base;              /* position of its first byte */
+    uint64_t number;            /* messages of the log before its first one */
+    uint32_t size;              /* octets of `bytes`, a multiple of 4 */
+    uint32_t used;              /* octets of frames; the owner's, readers go by their view */
+    _Atomic uint32_t count;     /* frames */
+    _Atomic uint32_t pin_count; /* workers that have it pinned */
     _Alignas(8) uint8_t bytes[];
 };
 
@@ -64,17 +62,16 @@ struct log {
     _Atomic(struct segment *) first;
     _Atomic(struct segment *) last;
     _Atomic uint64_t head;
-    _Atomic uint64_t number; /* messages ever appended */
-    struct segment *spare;   /* reserved and not yet in the log */
-    struct pins *pins;       /* made at the first pin */
-    struct pool *pool;
-    uint32_t max_buffered; /* octets kept for readers, the newest message apart */
-    uint64_t max_pinned;
+    _Atomic uint64_t number;     /* messages ever appended */
+    struct segment *spare;       /* reserved and not yet in the log */
+    struct grave *grave;         /* where its segments come from and go */
+    uint32_t max_buffered;       /* octets kept for readers, the newest message apart */
+    _Atomic uint64_t max_pinned; /* octets that one worker may pin */
     uint8_t warm; /* size of the first segment after a quiet time, as a shift of 256 */
 };
 
 /* `number`: what the topic has counted already. */
-void log_init(struct log *log, struct pool *pool, uint64_t number, uint32_t max_buffered,
+void log_init(struct log *log, struct grave *grave, uint64_t number, uint32_t max_buffered,
               uint64_t max_pinned);
 void log_deinit(struct log *log);
 
@@ -124,6 +121,12 @@ static inline const struct entry *segment_entry(const struct segment *segment, u
     return at;
 }
 
+/* Octets of its memory. */
+static inline size_t segment_size(const struct segment *segment)
+{
+    return sizeof(*segment) + segment->size;
+}
+
 /* Where the i-th frame begins in its segment. */
 static inline uint32_t segment_frame(const struct segment *segment, uint32_t i)
 {
@@ -157,12 +160,5 @@ bool log_trim(struct log *log, uint64_t needed, uint64_t keep);
 
 /* Position and number before the newest message. There must be one. */
 uint64_t view_newest(const struct log_view *view, uint64_t *number);
-
-/*
- * Keeps a segment alive beyond its log, until segment_unpin(segment). FF_OK, FF_ENOMEM, FF_ELIMIT
- * (the budget of pins is used up).
- */
-FF_MUST_CHECK enum ff_err segment_pin(struct log *log, struct segment *segment);
-void segment_unpin(void *arg);
 
 #endif

@@ -20,11 +20,11 @@ enum ff_err router_init(struct router *router, const struct router_env *env,
     enum ff_err err;
 
     *router = (struct router){.key = env->key,
-                              .pool = env->pool,
                               .wheel = env->wheel,
                               .now_ms = env->now_ms,
                               .ops = env->ops,
                               .arg = env->arg};
+    grave_init(&router->grave, env->pool, NULL);
     ff_list_init(&router->turn);
     router_configure(router, limits, NULL, 0);
     err = ff_map_init(&router->topics);
@@ -39,6 +39,7 @@ enum ff_err router_init(struct router *router, const struct router_env *env,
 void router_deinit(struct router *router)
 {
     FF_CHECK(router->topics.count == 0);
+    grave_deinit(&router->grave);
     filter_tree_deinit(&router->filters);
     ff_map_deinit(&router->topics);
     for (int i = 0; i < FF_ENCODINGS; i++)
@@ -171,7 +172,7 @@ static struct topic_log *make_log(struct router *router, struct topic *topic,
 
     if (!log)
         return NULL;
-    log_init(&log->log, router->pool, topic->number, 0, 0);
+    log_init(&log->log, &router->grave, topic->number, 0, 0);
     set_limits(router, topic, &log->log);
     link_init(&log->link, &log->log);
     log->topic = topic;
@@ -485,6 +486,8 @@ bool router_settle(struct router *router)
     bool is_dirty = false;
 
     relieve(router);
+    if (!grave_is_empty(&router->grave))
+        grave_sweep(&router->grave);
     ff_list_init(&settled);
     while ((node = ff_list_pop(&router->turn))) {
         struct topic_log *log = FF_CONTAINER(node, struct topic_log, turn);

@@ -37,7 +37,7 @@ struct router {
     struct ff_map topics; /* names and filters, by their text */
     struct filter_tree filters;
     struct ff_hash_key key;
-    struct pool *pool;
+    struct grave grave;
     struct wheel *wheel;
     const uint64_t *now_ms;
     const struct router_ops *ops;

@@ -57,6 +57,7 @@ struct peer {
     size_t copied_len;
     size_t copied_at;
     struct cursor_cut pinned;
+    struct pin *pin;
 };
 
 /* Who published the messages of a topic, in order. */
@@ -264,7 +265,7 @@ static bool send_rest(struct peer *peer)
         peer->pinned.len -= part;
         peer->room -= part;
         if (peer->pinned.len == 0)
-            segment_unpin(peer->pinned.segment);
+            pin_release(peer->pin);
     }
     return peer->pinned.len == 0;
 }
@@ -283,7 +284,8 @@ static void keep_rest(struct peer *peer, struct subscription *s, const struct pa
         peer->copied_len = len;
     }
     if (rest->cut.len > FRAME_OWN_SEGMENT) {
-        assert_int_equal(segment_pin(s->link->log, rest->cut.segment), FF_OK);
+        assert_int_equal(pin_take(&s->link->pins, rest->cut.segment, UINT64_MAX, &peer->pin),
+                         FF_OK);
         peer->pinned = rest->cut;
     }
 }

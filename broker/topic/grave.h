@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * grave.h - segments that are out of their log and may still be read.
+ *
+ * Other workers read segments without a lock, and a connection may have one
+ * pinned of which it still sends. A trimmed segment waits here until each
+ * worker's turn in which it could be seen is over and no pin is left. With one
+ * worker and no pin it does not wait at all.
+ */
+#ifndef TOPIC_GRAVE_H
+#define TOPIC_GRAVE_H
+
+#include <stddef.h>
+
+#include "broker/net/pool.h"
+#include "broker/worker/epoch.h"
+
+struct segment;
+
+struct segment_queue {
+    struct segment *first;
+    struct segment *last;
+};
+
+struct grave {
+    struct pool *pool;
+    struct epochs *epochs;        /* NULL: one worker */
+    struct segment_queue waiting; /* by the epoch in which they left */
+    struct segment_queue pinned;
+    size_t bytes; /* in both */
+};
+
+/* `epochs` is NULL where one worker is all there is. */
+void grave_init(struct grave *grave, struct pool *pool, struct epochs *epochs);
+
+/* The workers have ended, and nothing is pinned. */
+void grave_deinit(struct grave *grave);
+
+/* A segment has left its log. */
+void grave_take(struct grave *grave, struct segment *segment);
+
+/* Frees what nobody can see any more; once a turn. */
+void grave_sweep(struct grave *grave);
+
+static inline bool grave_is_empty(const struct grave *grave)
+{
+    return grave->bytes == 0;
+}
+
+#endif

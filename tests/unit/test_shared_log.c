@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One worker writes a log and trims it, others follow it with cursors, with
+ * threads and under ThreadSanitizer (thread_shared_log): each frame whole, in
+ * order, once, and what was missed counted exactly. `--steps N` and `--seed S`.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "broker/topic/cursor.h"
+#include "broker/topic/pin.h"
+#include "tests/support/test.h"
+
+enum { READERS = 3, WRITER = READERS, KEEP = 65536, FRAME_MAX = 6000, TURN_MAX = 20 };
+
+static uint64_t steps = 1000000; /* frames */
+static uint64_t seed = 1;
+
+static struct epochs epochs;
+static struct pool pool;
+static struct grave grave;
+static struct log topic;
+static _Atomic bool is_over;
+
+struct follower {
+    pthread_t thread;
+    struct dice dice;
+    uint32_t worker;
+    struct cursor cursor;
+    struct pins *pins;
+    uint64_t passed;
+    uint64_t told; /* missed, and known to be */
+    uint64_t cuts;
+};
+
+/* A frame tells its size and its number, which all of its octets follow from. */
+struct frame {
+    uint64_t number;
+    uint32_t size;
+};
+
+static uint8_t octet_of(uint64_t number, uint32_t i)
+{
+    return (uint8_t)(number * 7 + i);
+}
+
+static void append(struct dice *dice, uint64_t number)
+{
+    uint32_t most = dice_below(dice, 50) ? 300 : FRAME_MAX;
+    uint32_t size = (uint32_t)sizeof(struct frame) + dice_below(dice, most);
+    struct frame frame = {number, size};
+    uint8_t *at;
+
+    assert_int_equal(log_reserve(&topic, size), FF_OK);
+    at = log_reserved(&topic);
+    memcpy(at, &frame, sizeof(frame));
+    for (uint32_t i = sizeof(frame); i < size; i++)
+        at[i] = octet_of(number, i);
+    log_commit(&topic, size, 1, 0);
+}
+
+/* Whole frames from `at` on, the first of them number `number`; returns how many. */
+static uint64_t check_frames(const uint8_t *at, size_t len, uint64_t number)
+{
+    uint64_t count = 0;
+
+    while (len) {
+        struct frame frame;
+
+        memcpy(&frame, at, sizeof(frame));
+        if (frame.number != number + count || frame.size > len)
+            fail_msg("frame %lu stands where %lu should (seed %lu)", (unsigned long)frame.number,
+                     (unsigned long)(number + count), (unsigned long)seed);
+        for (uint32_t i = sizeof(frame); i < frame.size; i += 1 + i / 64)
+            assert_int_equal(at[i], octet_of(frame.number, i));
+        at += frame.size;
+        len -= frame.size;
+        count++;
+    }
+    return count;
+}
+
+/* The rest of a frame that was cut, in this turn and, pinned, in one to come. */
+static void check_cut(struct follower *f, const struct cursor_cut *cut)
+{
+    struct pin *pin;
+    uint8_t before;
+
+    f->cuts++;
+    before = cut->bytes[cut->len - 1];
+    assert_int_equal(pin_take(&f->pins, cut->segment, UINT64_MAX, &pin), FF_OK);
+    epoch_leave(&epochs, f->worker);
+    sched_yield();
+    assert_int_equal(cut->bytes[cut->len - 1], before);
+    pin_release(pin);
+    epoch_enter(&epochs, f->worker);
+}
+
+/* What a flush does: look, catch up where it was overrun, collect, take a part of it. */
+static void follow(struct follower *f)
+{
+    struct log_view view = log_look(&topic);
+    struct plan plan = {.max_bytes = 32768};
+    struct cursor_cut cut;
+    uint64_t number;
+    size_t taken;
+
+    if (cursor_is_behind_tail(&f->cursor, &view)) {
+        number = f->cursor.number;
+        cursor_to_tail(&f->cursor, &view);
+        f->told += f->cursor.number - number;
+    }
+    if (f->cursor.position == view.head)
+        return;
+    assert_true(cursor_collect(&f->cursor, &view, 0, &plan, 1 + dice_below(&f->dice, 30000)) > 0);
+    number = f->cursor.number;
+    for (int i = 0; i < plan.count; i++)
+        number += check_frames(plan.iov[i].iov_base, plan.iov[i].iov_len, number);
+    taken = dice_below(&f->dice, 4) ? plan.bytes : 1 + dice_below(&f->dice, (uint32_t)plan.bytes);
+    number = f->cursor.number;
+    cut = cursor_advance(&f->cursor, &view, 0, taken);
+    f->passed += f->cursor.number - number;
+    if (cut.len)
+        check_cut(f, &cut);
+}
+
+static void *run_follower(void *arg)
+{
+    struct follower *f = arg;
+    bool is_last;
+
+    do {
+        is_last = atomic_load(&is_over);
+        epoch_enter(&epochs, f->worker);
+        follow(f);
+        is_last = is_last && f->cursor.position == log_look(&topic).head;
+        epoch_leave(&epochs, f->worker);
+        if (dice_below(&f->dice, 50) == 0) /* it is slow, and overrun */
+            for (int i = 0; i < 200; i++)
+                sched_yield();
+    } while (!is_last);
+    pins_leave(f->pins);
+    return NULL;
+}
+
+/* The owner's turns; a quiet moment now and then, in which the log becomes empty. */
+static void write_all(struct dice *dice)
+{
+    for (uint64_t number = 0; number < steps;) {
+        epoch_enter(&epochs, WRITER);
+        for (uint32_t i = dice_below(dice, TURN_MAX); i && number < steps; i--)
+            append(dice, number++);
+        (void)log_trim(&topic, 0, dice_below(dice, 500) ? KEEP : 0);
+        if (dice_below(dice, 500) == 0)
+            (void)log_trim(&topic, log_head(&topic), 0);
+        grave_sweep(&grave);
+        epoch_leave(&epochs, WRITER);
+        sched_yield();
+    }
+}
+
+static void frames_are_whole_in_order_and_counted(void **state)
+{
+    static struct follower followers[READERS];
+    struct dice dice = {seed};
+    uint64_t told = 0;
+    uint64_t cuts = 0;
+
+    (void)state;
+    pool_init(&pool, 1 << 20);
+    epochs_init(&epochs, READERS + 1);
+    grave_init(&grave, &pool, &epochs);
+    log_init(&topic, &grave, 0, KEEP, UINT64_MAX);
+    for (uint32_t i = 0; i < READERS; i++) {
+        struct log_view view = log_look(&topic);
+
+        atomic_store(&is_over, false);
+        followers[i] = (struct follower){.worker = i, .dice = {seed + i + 1}};
+        cursor_to_head(&followers[i].cursor, &view);
+        assert_int_equal(pthread_create(&followers[i].thread, NULL, run_follower, &followers[i]),
+                         0);
+    }
+    write_all(&dice);
+    atomic_store(&is_over, true);
+    for (uint32_t i = 0; i < READERS; i++) {
+        assert_int_equal(pthread_join(followers[i].thread, NULL), 0);
+        assert_int_equal(followers[i].passed + followers[i].told, steps);
+        assert_true(followers[i].passed > 0);
+        told += followers[i].told;
+        cuts += followers[i].cuts;
+    }
+    print_message("    %lu missed and told, %lu cut\n", (unsigned long)told, (unsigned long)cuts);
+    assert_true(told > 0 && cuts > 0);
+    log_deinit(&topic);
+    grave_deinit(&grave);
+    pool_deinit(&pool);
+}
+
+/* Frames of one size: head and number say the same, and the last segment is there. */
+static void *look_and_compare(void *arg)
+{
+    uint64_t *looks = arg;
+
+    while (!atomic_load_explicit(&is_over, memory_order_relaxed)) {
+        struct log_view view;
+
+        epoch_enter(&epochs, 0);
+        view = log_look(&topic);
+        if (view.head != view.number * 64 || !view.first != !view.last ||
+            (view.last && view.last->base >= view.head))
+            fail_msg("head %lu, number %lu", (unsigned long)view.head, (unsigned long)view.number);
+        epoch_leave(&epochs, 0);
+        ++*looks;
+    }
+    return NULL;
+}
+
+static void a_view_is_of_one_moment(void **state)
+{
+    pthread_t reader;
+    uint64_t looks = 0;
+
+    (void)state;
+    pool_init(&pool, 1 << 20);
+    epochs_init(&epochs, 1);
+    grave_init(&grave, &pool, &epochs);
+    log_init(&topic, &grave, 0, KEEP, UINT64_MAX);
+    atomic_store(&is_over, false);
+    assert_int_equal(pthread_create(&reader, NULL, look_and_compare, &looks), 0);
+    for (uint64_t i = 0; i < steps * 3; i++) {
+        assert_int_equal(log_reserve(&topic, 64), FF_OK);
+        log_commit(&topic, 64, 1, 0);
+        if (i % 100 == 0)
+            (void)log_trim(&topic, log_head(&topic), 0);
+        grave_sweep(&grave);
+    }
+    atomic_store(&is_over, true);
+    assert_int_equal(pthread_join(reader, NULL), 0);
+    assert_true(looks > 0);
+    log_deinit(&topic);
+    grave_deinit(&grave);
+    pool_deinit(&pool);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(a_view_is_of_one_moment, nothing_leaked),
+        cmocka_unit_test_teardown(frames_are_whole_in_order_and_counted, nothing_leaked),
+    };
+
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--steps") == 0)
+            steps = strtoull(argv[i + 1], NULL, 10);
+        if (strcmp(argv[i], "--seed") == 0)
+            seed = strtoull(argv[i + 1], NULL, 10);
+    }
+    print_message("    %lu frames, seed %lu\n", (unsigned long)steps, (unsigned long)seed);
+    return cmocka_run_group_tests_name("shared_log", tests, NULL, NULL);
+}
