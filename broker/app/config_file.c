@@ -7,8 +7,11 @@
  */
 #include <confuse.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "broker/app/option.h"
 #include "protocol/base/mem.h"
@@ -81,15 +84,34 @@ static int check_rule_value(cfg_t *cfg, cfg_opt_t *opt)
     return 0;
 }
 
+/* A regular file; a pipe would make a reload wait for its writer. */
+static FILE *open_regular(const char *file)
+{
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat status;
+    FILE *in = NULL;
+
+    if (fd >= 0 && fstat(fd, &status) == 0) {
+        errno = S_ISDIR(status.st_mode) ? EISDIR : ESPIPE;
+        in = S_ISREG(status.st_mode) ? fdopen(fd, "r") : NULL;
+    }
+    if (fd >= 0 && !in)
+        (void)close(fd);
+    return in;
+}
+
 /* The whole file, with `last_line` behind it. */
 static char *read_whole(const char *file, size_t *size, char *error)
 {
-    FILE *in = fopen(file, "re");
+    FILE *in = open_regular(file);
+    const char *why = in                ? "out of memory"
+                      : errno == ESPIPE ? "not a regular file"
+                                        : strerror(errno);
     char *text = ff_mem_alloc(FILE_MAX + sizeof(last_line));
 
     if (!in || !text) {
         (void)snprintf(error, CONFIG_ERROR_MAX, "cannot read the configuration file %s: %s", file,
-                       in ? "out of memory" : strerror(errno));
+                       why);
         goto fail;
     }
     *size = fread(text, 1, FILE_MAX, in);

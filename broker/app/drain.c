@@ -49,22 +49,23 @@ static void say_goodbye(void *arg, struct session *session)
     session_end_message(session, &w);
 }
 
-/* Closes sessions in the order of their places, up to the share that is due by now. */
+/*
+ * Closes sessions in the order of their places, up to the share that is due by
+ * now. Who is still owed something is passed over, and met again.
+ */
 static void close_some(struct drain *drain, bool is_last)
 {
     struct gateway *gateway = drain->gateway;
 
-    while (drain->next_slot < gateway->slot_count &&
-           (is_last || drain->visited < drain->to_close)) {
-        struct session *session = gateway_at(gateway, drain->next_slot);
+    for (uint32_t looked = 0;
+         looked < gateway->slot_count && (is_last || drain->visited < drain->to_close); looked++) {
+        struct session *session;
 
-        if (session && !is_last && session_buffered(session) > 0 &&
-            session->conn.net->loop.now_ms < drain->end_ms) {
-            /* It is still owed something: the next step looks again. */
-            return;
-        }
-        drain->next_slot++;
-        if (!session)
+        if (drain->next_slot >= gateway->slot_count)
+            drain->next_slot = 0;
+        session = gateway_at(gateway, drain->next_slot++);
+        if (!session || !conn_is_open(&session->conn) ||
+            (!is_last && session_buffered(session) > 0))
             continue;
         drain->visited++;
         session_close(session, FF_CLOSE_RESTARTING, "the broker is restarting");

@@ -56,8 +56,8 @@ void heartbeat_timer(struct session *session)
     alive_at = conn->is_blocked ? later(conn->heard_at, conn->took_at) : conn->heard_at;
     if (now - alive_at >= interval * 5 / 2) {
         LOG_EVENT(LOG_INFO, "heartbeat_lost", LOG_NUM("connection", session->tag));
-        session_close(session, FF_CLOSE_HEARTBEAT_LOST, "nothing was heard for %u s",
-                      interval / TICKS_A_SECOND * 5 / 2);
+        session_close(session, FF_CLOSE_HEARTBEAT_LOST, "nothing was heard for %g s",
+                      session->heartbeat_s * 2.5);
         return;
     }
     if (now - conn->heard_at >= interval) {

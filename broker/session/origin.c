@@ -1,29 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/session/origin.h"
 
+enum { PORT_DIGITS = 5 };
+
 /* host[:port], the port without a scheme's default taken away. */
 struct authority {
     struct ff_slice host;
     struct ff_slice port;
 };
 
+static bool is_port(struct ff_slice text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.at[i] < '0' || text.at[i] > '9')
+            return false;
+    return text.len > 0 && text.len <= PORT_DIGITS;
+}
+
+/* Without a host: it is none. */
 static struct authority split(struct ff_slice text)
 {
+    static const struct authority none = {{NULL, 0}, {NULL, 0}};
     struct authority a = {text, {NULL, 0}};
+    const char *bracket = text.len && text.at[0] == '[' ? memchr(text.at, ']', text.len) : NULL;
+    size_t name = bracket ? (size_t)(bracket - text.at) + 1 : 0; /* in which colons belong */
+    const char *colon = memchr(text.at + name, ':', text.len - name);
 
-    if (text.len && text.at[0] == '[') {
-        const char *end = memchr(text.at, ']', text.len);
-
-        if (!end)
-            return a;
-        a.host.len = (size_t)(end - text.at) + 1;
-        if (a.host.len < text.len && end[1] == ':')
-            a.port = (struct ff_slice){end + 2, text.len - a.host.len - 1};
-        return a;
+    if (bracket && colon != bracket + 1 && name < text.len)
+        return none;
+    if (colon) {
+        a.host.len = (size_t)(colon - text.at);
+        a.port = (struct ff_slice){colon + 1, text.len - a.host.len - 1};
     }
-    a.host = ff_slice_cut(&text, ':');
-    a.port = text;
-    return a;
+    return colon && !is_port(a.port) ? none : a;
 }
 
 static bool is_loopback_host(struct ff_slice host)
@@ -79,6 +88,7 @@ bool origin_is_allowed(const struct settings *settings, struct ff_slice origin,
         return false;
     page = split(rest);
     us = split(host);
+    /* What listens on this machine alone is for its own pages, whatever port served them. */
     if (settings->is_loopback_only && is_loopback_host(page.host))
         return true;
     if (!page.port.at)

@@ -9,7 +9,11 @@
 #include "protocol/base/mem.h"
 #include "protocol/message/decode.h"
 
-enum { MINUTE_TICKS = 6000, SECOND_TICKS = 100 };
+enum {
+    MINUTE_TICKS = 6000,
+    SECOND_TICKS = 100,
+    PARTIAL_ANYWAY = 65536, /* of half a message, also when memory is short */
+};
 
 static size_t on_input(struct conn *conn, uint8_t *bytes, size_t len);
 
@@ -67,7 +71,24 @@ static enum refusal judge_newcomer(struct gateway *gateway, struct session *sess
         return REFUSED_ADDRESS;
     if (gateway->session_count > settings->max_connections)
         return REFUSED_CONNECTIONS;
-    return ff_mem_live_bytes() > settings->max_memory ? REFUSED_MEMORY : REFUSED_NOT;
+    return session_is_memory_short(session) ? REFUSED_MEMORY : REFUSED_NOT;
+}
+
+bool session_is_memory_short(const struct session *session)
+{
+    uint64_t limit = session->gateway->settings->max_memory;
+    uint64_t live = ff_mem_live_bytes();
+
+    if (live <= limit)
+        return false;
+    LOG_EVENT(LOG_WARN, "memory_used_up", LOG_NUM("live", live), LOG_NUM("max_memory", limit));
+    return true;
+}
+
+static void close_for_memory(struct session *session)
+{
+    session_close(session, FF_CLOSE_TRY_LATER, "memory is limited to %llu bytes",
+                  (unsigned long long)session->gateway->settings->max_memory);
 }
 
 /* Too many: told after the handshake, because browsers cannot read a status. */
@@ -87,8 +108,7 @@ static void turn_away(struct session *session)
                       settings->max_connections);
         break;
     case REFUSED_MEMORY:
-        session_close(session, FF_CLOSE_TRY_LATER, "memory is limited to %llu bytes",
-                      (unsigned long long)settings->max_memory);
+        close_for_memory(session);
         break;
     }
 }
@@ -424,7 +444,9 @@ static void on_event(struct session *session, const struct ff_reader_event *even
         else
             session_close(session, event->code, "%s", event->reason);
         break;
-    case FF_READER_MORE:
+    case FF_READER_MORE: /* half messages are what nobody else bounds */
+        if (session->reader.message_cap > PARTIAL_ANYWAY && session_is_memory_short(session))
+            close_for_memory(session);
         break;
     }
 }

@@ -91,6 +91,10 @@ void session_send(struct session *session, const void *frame, size_t len);
 /* Octets that the broker still holds for this connection, backlogs of topics included. */
 uint64_t session_buffered(const struct session *session);
 
+/* Is all memory used that may be? Then nothing new is taken in: it is logged, and refused by name.
+ */
+bool session_is_memory_short(const struct session *session);
+
 /* One decoded message. */
 void session_handle(struct session *session, const struct ff_message *m);
 

@@ -140,6 +140,11 @@ static struct subscription *make(struct session *session, struct ticket ticket, 
                       settings->max_subscribed_filters);
         return NULL;
     }
+    if (session_is_memory_short(session)) {
+        session_error(session, ticket, FF_ERROR_TOO_MANY, "memory is limited to %llu bytes",
+                      (unsigned long long)settings->max_memory);
+        return NULL;
+    }
     s = ff_mem_zalloc(sizeof(*s));
     if (!s) {
         session_error(session, ticket, FF_ERROR_INTERNAL, "out of memory");

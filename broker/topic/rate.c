@@ -5,6 +5,8 @@
 #include "broker/topic/router.h"
 #include "protocol/base/mem.h"
 
+enum { LONGEST_WAIT_MS = 3600 * 1000 };
+
 static double now_ms(const struct rate *rate)
 {
     return (double)router_now_ms(rate->router);
@@ -14,6 +16,8 @@ static void set_timer(struct rate *rate, double at_ms)
 {
     double wait = at_ms - now_ms(rate);
 
+    if (wait > LONGEST_WAIT_MS) /* 1e-17 a second is a rate, too: it is looked at again then */
+        wait = LONGEST_WAIT_MS;
     wheel_set(router_wheel(rate->router), &rate->timer, wait > 0 ? (uint64_t)wait + 1 : 1);
 }
 
@@ -29,10 +33,14 @@ static void on_timer(struct wheel_timer *timer)
     struct rate *rate = FF_CONTAINER(timer, struct rate, timer);
     struct subscription *s = rate->subscription;
 
-    if (s->part == PART_TIMED && rate->per_second > 0 && !link_is_at_head(s)) {
+    bool is_waiting = s->part == PART_TIMED && rate->per_second > 0 && !link_is_at_head(s);
+
+    if (is_waiting && now_ms(rate) >= rate->due_ms) {
         router_ready(rate->router, s);
         return;
     }
+    if (is_waiting)
+        set_timer(rate, rate->due_ms);
     if (rate->skipped && rate_can_tell(rate)) {
         uint64_t skipped = rate->skipped;
 

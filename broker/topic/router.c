@@ -9,7 +9,9 @@ enum {
     MIN_PINNED = 4 * 1024 * 1024,
     GROWTH = 8, /* a payload in the other encoding, at most: "-32," for one octet, floats */
     GROWTH_ROOM = 1024,
-    RELIEVE_MS = 20, /* it walks all topics */
+    RELIEVE_MS = 20, /* it walks all topics: not again before something came that may be cut */
+    RELIEVE_AGAIN_MS = 1000,
+    RELIEVE_LEAST = 65536,
 };
 
 static const struct topic_rule no_rule = {.overflow = OVERFLOW_SKIP};
@@ -448,16 +450,30 @@ static uint64_t log_length(const struct log *log)
     return log_head(log) - log_tail(log);
 }
 
+/* Is memory short, and did logs grow since it was last looked for? Names and links cannot be cut.
+ */
+static bool wants_relief(struct router *router)
+{
+    size_t used = router->grave.pool->used_bytes;
+    uint64_t since = *router->now_ms - router->relieved_ms;
+
+    if (ff_mem_live_bytes() <= router->limits.max_memory / 10 * 9 || since < RELIEVE_MS)
+        return false;
+    if (router->relieved_bytes > used)
+        router->relieved_bytes = used;
+    return used - router->relieved_bytes >= RELIEVE_LEAST ||
+           (since >= RELIEVE_AGAIN_MS && router->published != router->relieved_published);
+}
+
 /* Over nine tenths of the budget the longest logs are cut first, down to their newest message. */
 static void relieve(struct router *router)
 {
     struct ff_map_node *node = NULL;
     uint64_t longest = 0;
+    bool is_cut = false;
 
-    if (ff_mem_live_bytes() <= router->limits.max_memory / 10 * 9 ||
-        *router->now_ms - router->relieved_ms < RELIEVE_MS)
+    if (!wants_relief(router))
         return;
-    router->relieved_ms = *router->now_ms;
     while ((node = ff_map_next(&router->topics, node))) {
         struct topic *topic = FF_CONTAINER(node, struct topic, node);
 
@@ -472,11 +488,14 @@ static void relieve(struct router *router)
             struct topic_log *log = topic->logs[i];
 
             if (log && log_length(&log->log) > longest / 2 && log_trim(&log->log, 0, longest / 2)) {
-                log->is_relieved = true;
+                log->is_relieved = is_cut = true;
                 touch(router, log);
             }
         }
     }
+    router->relieved_ms = *router->now_ms;
+    router->relieved_bytes = is_cut ? 0 : router->grave.pool->used_bytes;
+    router->relieved_published = router->published;
 }
 
 bool router_settle(struct router *router)

@@ -50,7 +50,9 @@ struct router {
     struct topic_log *settling;
     struct ff_buf spare[FF_ENCODINGS]; /* payloads rewritten for the other encoding */
     uint64_t published;
-    uint64_t relieved_ms; /* when memory was last looked for */
+    uint64_t relieved_ms;        /* when memory was last looked for, */
+    size_t relieved_bytes;       /* what the pool had lent out after that, */
+    uint64_t relieved_published; /* and what had been published */
 };
 
 struct router_env {

@@ -284,6 +284,11 @@ def reload():
         for text in "", " \n", 'topic "a" {', "listen = {\"127", "sys = tr":  # cut off while it was written (S29)
             write(text)
             hang_up(broker, "reload_failed")
+        os.remove(path)
+        os.mkfifo(path)  # nobody writes into it: a reload that opened it would wait
+        hang_up(broker, "not a regular file")
+        assert typed(broker.port).welcome["limits"]["message"] == 4096, "the old configuration holds"
+        os.remove(path)
         write("# all defaults\n")
         soft = resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE, (broker.descriptors(), soft[1]))
@@ -292,7 +297,7 @@ def reload():
         assert typed(broker.port).welcome["limits"]["message"] == 4096, "the old configuration holds"
         while True:
             m = a.read_json()
-            if m["message"]["reload_failures"] == 7:
+            if m["message"]["reload_failures"] == 8:
                 break
         descriptors = broker.descriptors()
         for _ in range(20):

@@ -202,6 +202,18 @@ def rates_pass_over_and_tell(broker):
 
 
 @test
+def the_slowest_rates_are_rates_too(broker):
+    p = typed(broker.port)
+    for k, rate in enumerate(("1e-9", "1e-17", "1e-300", "5e-324")):
+        a = typed(broker.port)
+        assert raw(a, '{"type":5,"id":1,"topic":"slow/%d","rate":%s}' % (k, rate))["type"] == 8
+        for i in range(5):
+            p.ask({"type": 7, "id": i, "topic": "slow/%d" % k, "message": i})
+            a.ask({"type": 1, "id": i})
+            assert [m["message"] for m in a.seen if m["type"] == 2] == ([0] if i == 0 else []), (rate, i, a.seen)
+
+
+@test
 def payloads_cross_the_encodings(broker):
     a, m, p = typed(broker.port), packed(broker.port), typed(broker.port)
     a.ask({"type": 5, "id": 1, "topic": "x"})
@@ -398,6 +410,25 @@ def heartbeats():
         assert a.read_close()[0] == 4009, "no answer in 2.5 intervals"
 
 
+def goodbye_beside_one_who_does_not_read():
+    broker = Broker("--max-message", "1M", "--drain-seconds", "30")
+    stalled, p = typed(broker.port), typed(broker.port)
+    stalled.ask({"type": 5, "id": 1, "topic": "g"})
+    for i in range(20):
+        p.ask({"type": 7, "id": i, "topic": "g", "message": "x" * 500000})
+    peers = [typed(broker.port) for _ in range(300)]
+    broker.process.terminate()
+    for peer in peers:
+        assert peer.read_json()["type"] == 13 and peer.read_close()[0] == 1012
+    stalled.send_json({"type": 1, "id": 77})  # it is open still: nobody waited for it
+    assert stalled.ask({"type": 1, "id": 78})["id"] == 78 and {"type": 1, "id": 77} in [
+        {k: m[k] for k in ("type", "id") if k in m} for m in stalled.seen]
+    assert stalled.read_close()[0] == 1012
+    for peer in (stalled, p, *peers):
+        peer.close()
+    broker.stop()
+
+
 def goodbye():
     broker = Broker()
     a, b = typed(broker.port), Peer(broker.port)
@@ -418,6 +449,6 @@ with Broker() as broker:
     for run in tests:
         run(broker)
         print("ok", run.__name__, flush=True)
-for run in a_batch_owed_more_than_the_outbox, limits, descriptors_run_out, heartbeats, goodbye:
+for run in a_batch_owed_more_than_the_outbox, limits, descriptors_run_out, heartbeats, goodbye_beside_one_who_does_not_read, goodbye:
     run()
     print("ok", run.__name__, flush=True)

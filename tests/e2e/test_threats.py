@@ -17,7 +17,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
-from peer import BINARY, CLOSE, CONT, PING, PONG, TEXT, Broker, Gone, Peer, frame, typed  # noqa: E402
+from peer import BINARY, CLOSE, CONT, PING, PONG, TEXT, Broker, Gone, Peer, close_code, frame, typed  # noqa: E402
 
 LONG = bool(os.environ.get("FANFARE_LONG"))
 MARKER = "m4rk3r-that-no-log-may-hold"
@@ -399,6 +399,63 @@ def s34_peers_that_vanished_are_closed():
             left = watcher.figures()["connections"]
         assert alive.ask({"type": 1, "id": 1})["type"] == 1
         del keep
+
+
+@test
+def s35_subscriptions_are_bounded_by_memory():
+    with Broker("--memory", "16M", "--sys") as broker:
+        healthy = typed(broker.port)
+        healthy.ask({"type": 5, "id": 1, "topic": "chat"})
+        abusers, refused, taken = [], 0, 0
+        while not refused:
+            assert len(abusers) < 200, "%d subscriptions, and no end" % taken
+            abuser = typed(broker.port)
+            abusers.append(abuser)
+            n = len(abusers)
+            abuser.send_json([{"type": 5, "id": i, "topic": "%03d/%04d/%s" % (n, i, "t" * 230)} for i in range(200)])
+            for _ in range(200):
+                got = abuser.read_json()
+                taken += got["type"] == 8
+                if got["type"] == 9:
+                    assert got["code"] == 429 and "memory is limited to 16777216 bytes" in got["reason"], got
+                    refused += 1
+        assert "memory_used_up" in broker.log()
+        late = Peer(broker.port, protocol="fanfare.v1.json")
+        assert late.read_close()[0] == 1013
+        for i in range(100):  # who is there goes on as before
+            assert healthy.ask({"type": 7, "id": i, "topic": "chat", "message": i})["receivers"] == 1
+        for abuser in abusers:
+            abuser.close()
+        end = time.monotonic() + 60
+        while True:  # newcomers come in again
+            late = Peer(broker.port, protocol="fanfare.v1.json")
+            if late.read()[0] == TEXT:
+                break
+            assert time.monotonic() < end, "their memory did not come back"
+
+
+@test
+def s35_half_messages_are_bounded_by_memory():
+    with Broker("--memory", "16M", "--max-message", "1M") as broker:
+        closed = 0
+        peers = [typed(broker.port) for _ in range(60)]
+        for peer in peers:
+            try:
+                peer.send(frame(TEXT, b"x" * 1000000, fin=True)[:1000000 - 100])
+            except OSError:
+                pass
+        for peer in peers:
+            try:
+                while (got := peer.read(timeout=0.2)) and got[0] == TEXT:
+                    pass
+            except Gone:
+                got = (CLOSE, b"\x03\xf5")  # what it had not read made its end a reset
+            if got:
+                assert got[0] == CLOSE and close_code(got[1]) == 1013, got
+                closed += 1
+        assert 30 < closed < 60, closed
+        for peer in peers:
+            peer.close()
 
 
 @test

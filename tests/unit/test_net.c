@@ -258,6 +258,16 @@ static void origins_are_compared_whole(void **state)
         {"IPv6 loopback", "http://[::1]:1", "localhost", true, false, true},
         {"localhost.evil", "http://localhost.evil", "localhost", true, false, false},
         {"empty", "", "a", false, false, false},
+        {"a user where the port is", "http://127.0.0.1:1@evil.com:80", "127.0.0.1", true, false,
+         false},
+        {"a name where the port is", "http://localhost:evil.com", "localhost", true, false, false},
+        {"a name behind the port", "http://127.0.0.1:80.evil.com", "127.0.0.1:80", true, false,
+         false},
+        {"a name behind the bracket", "http://[::1].evil.com", "[::1]", true, false, false},
+        {"an empty port", "http://localhost:", "localhost", true, false, false},
+        {"a port of too many digits", "http://a:999999", "a:999999", false, false, false},
+        {"two origins", "http://localhost:3000, http://evil", "localhost", true, false, false},
+        {"a bracket that stays open", "http://[::1", "[::1]", true, false, false},
     };
 
     (void)state;
