@@ -511,10 +511,10 @@ bool router_settle(struct router *router)
     while ((node = ff_list_pop(&router->turn))) {
         struct topic_log *log = FF_CONTAINER(node, struct topic_log, turn);
         uint64_t needed = link_settle(&log->link, log->is_dirty);
-        bool is_again = log->is_dirty || log->link.pending;
 
+        /* One that is behind is not met again before it was sent something: then it is touched. */
         is_dirty |= log->is_dirty;
-        if (is_again)
+        if (log->is_dirty)
             ff_list_append(&settled, &log->turn);
         if ((log_trim(&log->log, needed, log->log.max_buffered) || log->is_relieved) &&
             log->link.closers) {

@@ -191,7 +191,7 @@ static enum ff_err take_word(struct ff_json *j, const char *word, size_t len)
 }
 
 /* A value that is neither object nor array; `at` is behind it, space not skipped. */
-static enum ff_err take_scalar(struct ff_json *j, unsigned *faults)
+static inline enum ff_err take_scalar(struct ff_json *j, unsigned *faults)
 {
     struct ff_slice raw;
     enum ff_err err;
@@ -298,13 +298,12 @@ static enum ff_err take_open(struct ff_json *j, struct nest *nest, unsigned *fau
     return is_object ? take_key(j, faults) : FF_OK;
 }
 
-enum ff_err ff_json_take(struct ff_json *j, struct ff_slice *value, unsigned *faults)
+/* A container and all that is in it. */
+static enum ff_err take_container(struct ff_json *j, unsigned *faults)
 {
     struct nest nest = {.depth = 0};
     enum ff_err err;
 
-    ff_json_skip_space(j);
-    value->at = j->at;
     do {
         if (j->at == j->end) {
             err = FF_EINVAL;
@@ -312,10 +311,22 @@ enum ff_err ff_json_take(struct ff_json *j, struct ff_slice *value, unsigned *fa
             err = take_open(j, &nest, faults);
         } else {
             err = take_scalar(j, faults);
-            if (!err && nest.depth)
+            if (!err)
                 err = take_separator(j, &nest, faults);
         }
     } while (!err && nest.depth);
+    return err;
+}
+
+enum ff_err ff_json_take(struct ff_json *j, struct ff_slice *value, unsigned *faults)
+{
+    enum ff_err err;
+
+    ff_json_skip_space(j);
+    value->at = j->at;
+    if (j->at == j->end)
+        return FF_EINVAL;
+    err = *j->at == '{' || *j->at == '[' ? take_container(j, faults) : take_scalar(j, faults);
     if (err)
         return err;
     value->len = (size_t)(j->at - value->at);
