@@ -4,7 +4,7 @@
  *
  * The same octets to N sockets on loopback, by a loop of send() and by one
  * io_uring_submit() of N sends, in turn; CPU time of the sender, kernel included.
- * A child reads. docs/decisions/0007 says what came of it.
+ * A child reads.
  */
 #include <arpa/inet.h>
 #include <liburing.h>
@@ -18,10 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SOCKETS = 1000, ROUNDS = 41, FLUSHES = 20, SIZE_MAX_ = 65536 };
+enum { SOCKETS = 1000, ROUNDS = 41, FLUSHES = 20, BYTES = 65536 };
 
 static int sockets[SOCKETS];
-static char bytes[SIZE_MAX_];
+static char bytes[BYTES];
 
 static void must(bool is_true, const char *what)
 {
