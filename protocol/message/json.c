@@ -134,23 +134,7 @@ static const char *skip_digits(const char *p, const char *end)
 }
 
 static double read_double(struct ff_slice raw);
-
-/* Takes an exponent's sign and digits; its value, at most EXPONENT_LIMIT, is added to `magnitude`.
- */
-static const char *skip_exponent(const char *p, const char *end, long *magnitude)
-{
-    bool is_negative = p < end && *p == '-';
-    const char *from;
-    long exponent = 0;
-
-    if (p < end && (*p == '+' || *p == '-'))
-        p++;
-    for (from = p; p < end && *p >= '0' && *p <= '9'; p++)
-        if (exponent < EXPONENT_LIMIT)
-            exponent = exponent * 10 + (*p - '0');
-    *magnitude += is_negative ? -exponent : exponent;
-    return p == from ? NULL : p;
-}
+static long read_exponent(struct ff_slice raw);
 
 static enum ff_err take_number(struct ff_json *j, unsigned *faults)
 {
@@ -171,9 +155,15 @@ static enum ff_err take_number(struct ff_json *j, unsigned *faults)
             return FF_EINVAL;
     }
     if (p < j->end && (*p | 32) == 'e') {
-        p = skip_exponent(p + 1, j->end, &magnitude);
-        if (!p)
+        const char *exponent = p++;
+
+        if (p < j->end && (*p == '+' || *p == '-'))
+            p++;
+        from = p;
+        p = skip_digits(p, j->end);
+        if (p == from)
             return FF_EINVAL;
+        magnitude += read_exponent((struct ff_slice){exponent, (size_t)(p - exponent)});
     }
     if (magnitude > SAFE_MAGNITUDE &&
         isinf(read_double((struct ff_slice){begin, (size_t)(p - begin)})))
