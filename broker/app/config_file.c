@@ -85,16 +85,18 @@ static int check_rule_value(cfg_t *cfg, cfg_opt_t *opt)
 }
 
 /* A regular file; a pipe would make a reload wait for its writer. */
-static FILE *open_regular(const char *file)
+static FILE *open_regular(const char *file, const char **why)
 {
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat status;
     FILE *in = NULL;
 
-    if (fd >= 0 && fstat(fd, &status) == 0) {
-        errno = S_ISDIR(status.st_mode) ? EISDIR : ESPIPE;
-        in = S_ISREG(status.st_mode) ? fdopen(fd, "r") : NULL;
-    }
+    if (fd < 0 || fstat(fd, &status))
+        *why = strerror(errno);
+    else if (!S_ISREG(status.st_mode))
+        *why = S_ISDIR(status.st_mode) ? strerror(EISDIR) : "not a regular file";
+    else
+        in = fdopen(fd, "r");
     if (fd >= 0 && !in)
         (void)close(fd);
     return in;
@@ -103,10 +105,8 @@ static FILE *open_regular(const char *file)
 /* The whole file, with `last_line` behind it. */
 static char *read_whole(const char *file, size_t *size, char *error)
 {
-    FILE *in = open_regular(file);
-    const char *why = in                ? "out of memory"
-                      : errno == ESPIPE ? "not a regular file"
-                                        : strerror(errno);
+    const char *why = "out of memory";
+    FILE *in = open_regular(file, &why);
     char *text = ff_mem_alloc(FILE_MAX + sizeof(last_line));
 
     if (!in || !text) {

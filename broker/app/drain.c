@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/app/drain.h"
 
-#include <stdio.h>
-
 #include "broker/net/logger.h"
 #include "broker/session/session.h"
-#include "protocol/message/msgpack.h"
 
 enum {
     STEP_MS = 20,
@@ -28,8 +25,6 @@ static void say_goodbye(void *arg, struct session *session)
 {
     struct drain *drain = arg;
     struct ff_writer w;
-    char retry[24];
-    char *end = retry;
     uint64_t ms = gateway_random(drain->gateway) % spread(drain);
 
     if (session->mode == SESSION_HTTP) {
@@ -38,13 +33,9 @@ static void say_goodbye(void *arg, struct session *session)
     }
     if (session->mode == SESSION_ECHO)
         return;
-    if (session->encoding == FF_MSGPACK)
-        end = ff_msgpack_write_uint(retry, ms);
-    else
-        end += snprintf(retry, sizeof(retry), "%llu", (unsigned long long)ms);
     w = session_begin_message(session, FF_TYPE_GOODBYE);
     ff_writer_integer(&w, FF_FIELD_WITHIN, drain->end_ms - drain->begin_ms);
-    ff_writer_raw(&w, FF_FIELD_RETRY, (struct ff_slice){retry, (size_t)(end - retry)});
+    ff_writer_integer(&w, FF_FIELD_RETRY, ms);
     ff_writer_string(&w, FF_FIELD_REASON, FF_SLICE("the broker is restarting"));
     session_end_message(session, &w);
 }

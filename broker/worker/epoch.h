@@ -18,14 +18,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "protocol/base/mem.h"
+
 enum { WORKERS_MAX = 64 };
 
 struct epoch_slot {
-    _Alignas(64) _Atomic uint64_t epoch; /* 0: offline */
+    _Alignas(FF_CACHE_LINE) _Atomic uint64_t epoch; /* 0: offline */
 };
 
 struct epochs {
-    _Alignas(64) _Atomic uint64_t now;
+    _Alignas(FF_CACHE_LINE) _Atomic uint64_t now;
     uint32_t count; /* workers */
     struct epoch_slot slots[WORKERS_MAX];
 };

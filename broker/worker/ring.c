@@ -4,8 +4,6 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "protocol/base/mem.h"
-
 /* Before each entry: its size, or that what follows is unused up to the end. */
 struct head {
     uint32_t size;
@@ -16,7 +14,7 @@ _Static_assert(sizeof(struct head) == 8, "entries are aligned to it");
 
 struct ring *ring_new(void)
 {
-    struct ring *ring = ff_mem_alloc_aligned(CACHE_LINE, sizeof(*ring));
+    struct ring *ring = ff_mem_alloc_aligned(FF_CACHE_LINE, sizeof(*ring));
 
     if (!ring)
         return NULL;

@@ -17,26 +17,25 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "protocol/base/check.h"
+#include "protocol/base/mem.h"
 
 enum {
     RING_SIZE = 256 * 1024,
     RING_ENTRY_MAX = RING_SIZE / 4, /* an empty ring has room for it, wherever it stands */
-    CACHE_LINE = 64,
 };
 
 struct ring {
     /* The producer's. */
-    _Alignas(CACHE_LINE) _Atomic uint64_t head; /* octets ever written */
-    uint64_t reserved;                          /* where the reserved entry ends */
+    _Alignas(FF_CACHE_LINE) _Atomic uint64_t head; /* octets ever written */
+    uint64_t reserved;                             /* where the reserved entry ends */
     uint64_t known_tail;
 
     /* The consumer's. */
-    _Alignas(CACHE_LINE) _Atomic uint64_t tail; /* octets ever taken */
+    _Alignas(FF_CACHE_LINE) _Atomic uint64_t tail; /* octets ever taken */
     uint64_t known_head;
     uint64_t peeked; /* where the entry ends that was looked at */
 
-    _Alignas(CACHE_LINE) uint8_t bytes[RING_SIZE];
+    _Alignas(FF_CACHE_LINE) uint8_t bytes[RING_SIZE];
 };
 
 /* NULL: out of memory. */

@@ -25,6 +25,8 @@ FF_MUST_CHECK void *ff_mem_alloc(size_t size);
 /* Memory filled with zeros. `size` > 0. */
 FF_MUST_CHECK void *ff_mem_zalloc(size_t size);
 
+enum { FF_CACHE_LINE = 64 };
+
 /* Uninitialised, at a multiple of `alignment` (a power of two that divides `size`). */
 FF_MUST_CHECK void *ff_mem_alloc_aligned(size_t alignment, size_t size);
 

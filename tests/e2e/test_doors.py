@@ -281,14 +281,14 @@ def reload():
         write("max_message = broken\n")
         hang_up(broker, "reload_failed")
         assert typed(broker.port).welcome["limits"]["message"] == 4096, "the old configuration holds"
-        for text in "", " \n", 'topic "a" {', "listen = {\"127", "sys = tr":  # cut off while it was written (S29)
-            write(text)
-            hang_up(broker, "reload_failed")
         os.remove(path)
         os.mkfifo(path)  # nobody writes into it: a reload that opened it would wait
         hang_up(broker, "not a regular file")
         assert typed(broker.port).welcome["limits"]["message"] == 4096, "the old configuration holds"
         os.remove(path)
+        for text in "", " \n", 'topic "a" {', "listen = {\"127", "sys = tr":  # cut off while it was written (S29)
+            write(text)
+            hang_up(broker, "reload_failed")
         write("# all defaults\n")
         soft = resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE, (broker.descriptors(), soft[1]))

@@ -632,3 +632,16 @@ void scene_set_up(void)
     assert_non_null(client_ctx);
     log_set(LOG_ERROR, false);
 }
+
+void scene_tear_down(void)
+{
+    static const char *const names[] = {"key", "cert", "conf"};
+    char path[64];
+
+    SSL_CTX_free(client_ctx);
+    for (size_t i = 0; i < FF_COUNT(names); i++) {
+        (void)snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+        (void)unlink(path);
+    }
+    (void)rmdir(folder);
+}

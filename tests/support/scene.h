@@ -37,6 +37,9 @@ struct scene_counts {
 /* Makes certificate and configuration; once. */
 void scene_set_up(void);
 
+/* Removes them. */
+void scene_tear_down(void);
+
 /* Plays the whole script; fails the test if the broker hangs, leaks or serves no more. */
 struct scene_counts scene_play(const struct scene_fault *fault);
 

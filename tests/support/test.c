@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/support/test.h"
 
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -59,6 +60,14 @@ uint64_t dice_roll(struct dice *dice)
 uint32_t dice_below(struct dice *dice, uint32_t limit)
 {
     return (uint32_t)((dice_roll(dice) >> 32) % limit);
+}
+
+uint64_t test_option(int argc, char **argv, const char *name, uint64_t preset)
+{
+    for (int i = 1; i + 1 < argc; i += 2)
+        if (strcmp(argv[i], name) == 0)
+            preset = strtoull(argv[i + 1], NULL, 10);
+    return preset;
 }
 
 int nothing_leaked(void **state)

@@ -37,6 +37,9 @@ struct dice {
 uint64_t dice_roll(struct dice *dice);
 uint32_t dice_below(struct dice *dice, uint32_t limit);
 
+/* The value of `--name VALUE` among a test program's arguments, or the preset. */
+uint64_t test_option(int argc, char **argv, const char *name, uint64_t preset);
+
 /* A teardown: nothing may be left on the heap. */
 int nothing_leaked(void **state);
 

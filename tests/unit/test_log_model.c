@@ -556,11 +556,7 @@ int main(int argc, char **argv)
     };
 
     seed = (uint64_t)time(NULL) * 2654435761U + 1;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--steps") == 0)
-            steps = strtoull(argv[i + 1], NULL, 10);
-        else if (strcmp(argv[i], "--seed") == 0)
-            seed = strtoull(argv[i + 1], NULL, 10);
-    }
+    steps = test_option(argc, argv, "--steps", steps);
+    seed = test_option(argc, argv, "--seed", seed);
     return cmocka_run_group_tests_name("log_model", tests, NULL, NULL);
 }

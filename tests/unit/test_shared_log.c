@@ -249,12 +249,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(frames_are_whole_in_order_and_counted, nothing_leaked),
     };
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--steps") == 0)
-            steps = strtoull(argv[i + 1], NULL, 10);
-        if (strcmp(argv[i], "--seed") == 0)
-            seed = strtoull(argv[i + 1], NULL, 10);
-    }
+    steps = test_option(argc, argv, "--steps", steps);
+    seed = test_option(argc, argv, "--seed", seed);
     print_message("    %lu frames, seed %lu\n", (unsigned long)steps, (unsigned long)seed);
     return cmocka_run_group_tests_name("shared_log", tests, NULL, NULL);
 }

@@ -122,17 +122,14 @@ int main(int argc, char **argv)
         cmocka_unit_test(each_call_fails),
         cmocka_unit_test(each_allocation_fails),
     };
+    int failed;
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--every") == 0)
-            every = strtoul(argv[i + 1], NULL, 10);
-        if (strcmp(argv[i], "--from") == 0)
-            from = strtoul(argv[i + 1], NULL, 10);
-        if (strcmp(argv[i], "--random") == 0)
-            scenes = strtoul(argv[i + 1], NULL, 10);
-        if (strcmp(argv[i], "--seed") == 0)
-            seed = strtoul(argv[i + 1], NULL, 10);
-    }
+    every = test_option(argc, argv, "--every", every);
+    from = test_option(argc, argv, "--from", from);
+    scenes = test_option(argc, argv, "--random", scenes);
+    seed = test_option(argc, argv, "--seed", seed);
     scene_set_up();
-    return cmocka_run_group_tests_name("torture", tests, NULL, NULL);
+    failed = cmocka_run_group_tests_name("torture", tests, NULL, NULL);
+    scene_tear_down();
+    return failed;
 }

@@ -46,7 +46,7 @@ static void a_ring_is_a_queue(void **state)
 
     (void)state;
     assert_non_null(ring);
-    assert_int_equal((uintptr_t)ring % CACHE_LINE, 0);
+    assert_int_equal((uintptr_t)ring % FF_CACHE_LINE, 0);
     for (uint64_t step = 0; step < steps; step++) {
         uint32_t size = entry_size(&dice);
 
@@ -291,12 +291,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(threads_read_what_is_replaced, nothing_leaked),
     };
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--steps") == 0)
-            steps = strtoull(argv[i + 1], NULL, 10);
-        if (strcmp(argv[i], "--seed") == 0)
-            seed = strtoull(argv[i + 1], NULL, 10);
-    }
+    steps = test_option(argc, argv, "--steps", steps);
+    seed = test_option(argc, argv, "--seed", seed);
     print_message("    %lu steps, seed %lu\n", (unsigned long)steps, (unsigned long)seed);
     return cmocka_run_group_tests_name("workers", tests, NULL, NULL);
 }
