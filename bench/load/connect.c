@@ -23,12 +23,10 @@ static struct visitor *visitor_of(struct peer *peer)
     return FF_CONTAINER(peer, struct visitor, peer);
 }
 
-static void on_opened(void *arg, struct peer *peer)
+static void on_opened(struct hub *hub, struct peer *peer)
 {
-    struct arrivals *arrivals = arg;
-
-    hub_subscribe(&arrivals->hub, peer, FF_SLICE("bench/0"));
-    hub_ask(&arrivals->hub, peer);
+    hub_subscribe(hub, peer, FF_SLICE("bench/0"));
+    hub_ask(hub, peer);
 }
 
 static void on_event(void *arg, struct peer *peer, const struct event *event)
@@ -42,13 +40,6 @@ static void on_event(void *arg, struct peer *peer, const struct event *event)
     visitor_of(peer)->is_done = true; /* closed when the hub is through with it */
 }
 
-static void on_gone(void *arg, struct peer *peer, const char *why)
-{
-    (void)arg;
-    (void)peer;
-    die("a connection was lost: %s", why);
-}
-
 static void begin(struct arrivals *arrivals, struct visitor *visitor)
 {
     *visitor = (struct visitor){.began_ns = clock_ns()};
@@ -60,7 +51,7 @@ static void run_until(struct arrivals *arrivals, struct visitor *visitors,
                       const struct options *options, uint64_t end_ns)
 {
     while (clock_ns() < end_ns) {
-        hub_poll(&arrivals->hub, 100 * MS_NS);
+        hub_poll(&arrivals->hub, POLL_NS);
         for (uint64_t i = 0; i < options->concurrency; i++) {
             if (!visitors[i].is_done)
                 continue;
@@ -73,7 +64,7 @@ static void run_until(struct arrivals *arrivals, struct visitor *visitors,
 
 int scenario_connect(const struct options *options)
 {
-    static const struct hub_ops ops = {.opened = on_opened, .event = on_event, .gone = on_gone};
+    static const struct hub_ops ops = {.opened = on_opened, .event = on_event};
     struct arrivals *arrivals = ff_mem_zalloc(sizeof(*arrivals));
     struct visitor *visitors = ff_mem_zalloc(options->concurrency * sizeof(*visitors));
     struct reading from;

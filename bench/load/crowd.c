@@ -40,7 +40,6 @@ void crowd_opened(struct hub *hub, struct peer *peer)
     if (!peer->is_publisher)
         hub_subscribe(hub, peer, topic_of(member->topic, room));
     hub_ask(hub, peer);
-    member->is_asked = true;
 }
 
 void crowd_answered(struct peer *peer)
@@ -75,7 +74,7 @@ void crowd_open(struct hub *hub, struct crowd *crowd, const struct options *opti
             member->peer.is_publisher = crowd->is_publishing;
             hub_connect(hub, &member->peer, topic_of(member->topic, room));
         }
-        hub_poll(hub, 100 * MS_NS);
+        hub_poll(hub, POLL_NS);
         if (done != before || clock_ns() - last < MS_NS)
             last = clock_ns();
         before = done;

@@ -8,7 +8,6 @@
 struct member {
     struct peer peer;
     uint32_t topic;
-    bool is_asked;
     bool is_ready;  /* subscribed, and the server said so */
     uint32_t *next; /* the number that is next, of each publisher */
 };

@@ -20,7 +20,6 @@ enum { SILENCE_S = 3 };
 struct publisher {
     uint32_t number;   /* of the next round */
     int64_t in_flight; /* deliveries to healthy subscribers */
-    uint32_t first;    /* its first connection */
 };
 
 struct fanout {
@@ -28,7 +27,8 @@ struct fanout {
     struct hub hub;
     struct crowd listeners;
     struct crowd stalled;
-    struct crowd connections; /* of publishers: one each, or one for each topic */
+    struct crowd connections; /* of publishers, `each` of them has: one, or one for each topic */
+    uint32_t each;
     struct publisher *publishers;
     char *room;
     struct histogram latency;
@@ -40,7 +40,6 @@ struct fanout {
     uint64_t altered;
     uint64_t skipped; /* the server said so */
     uint64_t start_ns;
-    uint64_t sent; /* open loop: messages so far */
     bool is_open_loop;
 };
 
@@ -81,13 +80,6 @@ static void on_event(void *arg, struct peer *peer, const struct event *event)
         on_delivery(f, member_of(peer), event);
 }
 
-static void on_opened(void *arg, struct peer *peer)
-{
-    struct fanout *f = arg;
-
-    crowd_opened(&f->hub, peer);
-}
-
 static void on_gone(void *arg, struct peer *peer, const char *why)
 {
     struct fanout *f = arg;
@@ -97,30 +89,27 @@ static void on_gone(void *arg, struct peer *peer, const char *why)
     crowd_lost(peer);
 }
 
-static struct member *connection_for(struct fanout *f, const struct publisher *p, uint32_t topic)
+static struct peer *connection_for(struct fanout *f, uint32_t publisher, uint32_t topic)
 {
-    return &f->connections.members[p->first + (f->hub.dialect->publish_path ? topic : 0)];
+    return &f->connections.members[publisher * f->each + topic % f->each].peer;
 }
 
 static void send_message(struct fanout *f, uint32_t publisher, uint32_t topic, uint64_t time_ns)
 {
     struct publisher *p = &f->publishers[publisher];
     struct stamp stamp = {p->number, publisher, time_ns};
-    struct member *member = connection_for(f, p, topic);
     char room[32];
 
-    hub_publish(&f->hub, &member->peer, topic_of(topic, room),
+    hub_publish(&f->hub, connection_for(f, publisher, topic), topic_of(topic, room),
                 payload_write(f->room, f->options->size, &stamp));
     f->messages++;
     p->in_flight += (int64_t)f->options->subscribers;
 }
 
-static void flush_publisher(struct fanout *f, const struct publisher *p)
+static void flush_publisher(struct fanout *f, uint32_t publisher)
 {
-    uint32_t connections = f->hub.dialect->publish_path ? (uint32_t)f->options->topics : 1;
-
-    for (uint32_t i = 0; i < connections; i++)
-        hub_flush(&f->hub, &f->connections.members[p->first + i].peer);
+    for (uint32_t i = 0; i < f->each; i++)
+        hub_flush(&f->hub, connection_for(f, publisher, i));
 }
 
 static void refill(struct fanout *f, uint32_t publisher)
@@ -138,25 +127,24 @@ static void refill(struct fanout *f, uint32_t publisher)
             send_message(f, publisher, t, now);
         p->number++;
     }
-    flush_publisher(f, p);
+    flush_publisher(f, publisher);
 }
 
 /* Sends what is due; returns how long nothing is. */
 static uint64_t send_due(struct fanout *f)
 {
     double interval = 1e9 / f->options->rate;
-    uint64_t due = f->start_ns + (uint64_t)((double)f->sent * interval);
+    uint64_t due = f->start_ns + (uint64_t)((double)f->messages * interval);
     uint64_t now = clock_ns();
 
     while (due <= now) {
-        uint32_t publisher = (uint32_t)(f->sent / f->options->topics % f->options->publishers);
-        uint32_t topic = (uint32_t)(f->sent % f->options->topics);
+        uint32_t publisher = (uint32_t)(f->messages / f->options->topics % f->options->publishers);
+        uint32_t topic = (uint32_t)(f->messages % f->options->topics);
 
         send_message(f, publisher, topic, due);
-        flush_publisher(f, &f->publishers[publisher]);
+        flush_publisher(f, publisher);
         f->publishers[publisher].number += topic + 1 == f->options->topics;
-        f->sent++;
-        due = f->start_ns + (uint64_t)((double)f->sent * interval);
+        due = f->start_ns + (uint64_t)((double)f->messages * interval);
     }
     return due - now;
 }
@@ -192,7 +180,7 @@ static void run_until(struct fanout *f, uint64_t end_ns, const char *phase)
             for (uint32_t i = 0; i < f->options->publishers; i++)
                 refill(f, i);
         }
-        hub_poll(&f->hub, wait < 100 * MS_NS ? wait : 100 * MS_NS);
+        hub_poll(&f->hub, wait);
         if (now - shown_ns >= SECOND_NS) {
             progress(f->options, "%s: %.0f deliveries/s", phase,
                      (double)(f->deliveries - shown) * 1e9 / (double)(now - shown_ns));
@@ -216,11 +204,11 @@ static void drain(struct fanout *f)
 static void open_all(struct fanout *f)
 {
     const struct options *o = f->options;
-    uint32_t each = f->hub.dialect->publish_path ? (uint32_t)o->topics : 1;
 
+    f->each = f->hub.dialect->publish_path ? (uint32_t)o->topics : 1;
     crowd_init(&f->listeners, (uint32_t)(o->subscribers * o->topics), false);
     crowd_init(&f->stalled, (uint32_t)o->stalled, false);
-    crowd_init(&f->connections, (uint32_t)o->publishers * each, true);
+    crowd_init(&f->connections, (uint32_t)o->publishers * f->each, true);
     f->publishers = ff_mem_zalloc(o->publishers * sizeof(struct publisher));
     f->room = ff_mem_alloc(o->size);
     if (!f->publishers || !f->room)
@@ -234,9 +222,7 @@ static void open_all(struct fanout *f)
             die("out of memory");
     }
     for (uint32_t i = 0; i < f->connections.count; i++)
-        f->connections.members[i].topic = i % each;
-    for (uint32_t i = 0; i < o->publishers; i++)
-        f->publishers[i].first = i * each;
+        f->connections.members[i].topic = i % f->each;
     crowd_open(&f->hub, &f->listeners, o);
     crowd_open(&f->hub, &f->stalled, o);
     for (uint32_t i = 0; i < f->stalled.count; i++)
@@ -282,7 +268,7 @@ static int tell(struct fanout *f, const struct reading *from, const struct readi
 
 int scenario_fanout(const struct options *options)
 {
-    static const struct hub_ops ops = {.opened = on_opened, .event = on_event, .gone = on_gone};
+    static const struct hub_ops ops = {.opened = crowd_opened, .event = on_event, .gone = on_gone};
     struct fanout *f = ff_mem_zalloc(sizeof(*f));
     struct reading from;
     struct reading to;

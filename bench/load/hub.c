@@ -62,6 +62,9 @@ static void find_address(struct hub *hub, const char *text)
         hub->ctx = SSL_CTX_new(TLS_client_method());
     if (url.is_tls && !hub->ctx)
         die("no TLS here");
+    if (url.is_tls)
+        SSL_CTX_set_mode(hub->ctx,
+                         SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 }
 
 void hub_init(struct hub *hub, const struct options *options, const struct hub_ops *ops, void *arg)
@@ -86,10 +89,10 @@ void hub_deinit(struct hub *hub)
 static void watch(struct hub *hub, struct peer *peer, int how)
 {
     struct epoll_event event = {.data.ptr = peer};
-    bool is_opening = peer->state < PEER_UPGRADING;
+    bool is_connecting = peer->state == PEER_CONNECTING;
 
-    event.events = (peer->is_stalled || peer->state == PEER_CONNECTING ? 0U : (uint32_t)EPOLLIN) |
-                   (peer->is_writing || is_opening ? (uint32_t)EPOLLOUT : 0U);
+    event.events = (peer->is_stalled || is_connecting ? 0U : (uint32_t)EPOLLIN) |
+                   (peer->is_writing || is_connecting ? (uint32_t)EPOLLOUT : 0U);
     if (epoll_ctl(hub->epoll, how, peer->fd, &event))
         die("epoll: %s", strerror(errno));
 }
@@ -170,6 +173,8 @@ static void lose(struct hub *hub, struct peer *peer, const char *why)
 {
     if (peer->state == PEER_GONE)
         return;
+    if (!hub->ops->gone)
+        die("a connection was lost: %s", why);
     hub->ops->gone(hub->arg, peer, why);
     hub_close(hub, peer);
 }
@@ -204,7 +209,6 @@ static long transmit(struct peer *peer, const void *bytes, size_t len)
         sent = send(peer->fd, bytes, len, MSG_NOSIGNAL);
         return sent < 0 && errno != EAGAIN ? 0 : sent;
     }
-    SSL_set_mode(peer->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     sent = SSL_write(peer->ssl, bytes, (int)(len < IN_SIZE ? len : IN_SIZE));
     if (sent > 0)
         return sent;
@@ -363,7 +367,7 @@ static size_t take_upgrade(struct hub *hub, struct peer *peer, const char *bytes
         hub->dialect->greet(&hub->scratch);
         put_scratch(hub, peer);
     }
-    hub->ops->opened(hub->arg, peer);
+    hub->ops->opened(hub, peer);
     hub_flush(hub, peer);
     return (size_t)(end + 4 - bytes);
 }
@@ -397,7 +401,6 @@ static void read_peer(struct hub *hub, struct peer *peer)
         return;
     hub->now_ns = clock_ns();
     hub->receives++;
-    hub->received_octets += (uint64_t)got;
     taken = take(hub, peer, hub->in, kept + (size_t)got);
     if (peer->state == PEER_GONE)
         return;
@@ -428,20 +431,13 @@ static void go_on(struct hub *hub, struct peer *peer)
         else if (SSL_get_error(peer->ssl, done) != SSL_ERROR_WANT_READ)
             die("the TLS handshake failed");
     }
-    if (peer->state != PEER_UPGRADING) {
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = peer};
-
-        (void)epoll_ctl(hub->epoll, EPOLL_CTL_MOD, peer->fd, &event);
-        return;
-    }
     watch(hub, peer, EPOLL_CTL_MOD);
     hub_flush(hub, peer);
 }
 
 void hub_poll(struct hub *hub, uint64_t timeout_ns)
 {
-    struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / SECOND_NS),
-                               .tv_nsec = (long)(timeout_ns % SECOND_NS)};
+    struct timespec timeout = {.tv_nsec = (long)(timeout_ns < POLL_NS ? timeout_ns : POLL_NS)};
     struct epoll_event events[EVENTS];
     int count = epoll_pwait2(hub->epoll, events, EVENTS, &timeout, NULL);
 

@@ -18,6 +18,7 @@ typedef struct ssl_ctx_st SSL_CTX;
 
 #define MS_NS     UINT64_C(1000000)
 #define SECOND_NS UINT64_C(1000000000)
+#define POLL_NS   (100 * MS_NS)
 
 enum peer_state { PEER_CONNECTING, PEER_SECURING, PEER_UPGRADING, PEER_OPEN, PEER_GONE };
 
@@ -33,10 +34,12 @@ struct peer {
     bool is_publisher;
 };
 
+struct hub;
+
 struct hub_ops {
-    void (*opened)(void *arg, struct peer *peer);
+    void (*opened)(struct hub *hub, struct peer *peer);
     void (*event)(void *arg, struct peer *peer, const struct event *event);
-    void (*gone)(void *arg, struct peer *peer, const char *why);
+    void (*gone)(void *arg, struct peer *peer, const char *why); /* NULL: that ends the program */
 };
 
 struct hub {
@@ -54,7 +57,6 @@ struct hub {
     struct ff_buf scratch;
     uint64_t now_ns; /* of the last receive */
     uint64_t receives;
-    uint64_t received_octets;
 };
 
 uint64_t clock_ns(void);
@@ -67,7 +69,7 @@ void hub_deinit(struct hub *hub);
 void hub_connect(struct hub *hub, struct peer *peer, struct ff_slice topic);
 void hub_close(struct hub *hub, struct peer *peer);
 
-/* Waits for events and handles them. */
+/* Waits for events, POLL_NS at most, and handles them. */
 void hub_poll(struct hub *hub, uint64_t timeout_ns);
 
 /* Stops or goes on reading. */

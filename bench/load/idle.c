@@ -19,13 +19,6 @@ struct idlers {
     struct crowd crowd;
 };
 
-static void on_opened(void *arg, struct peer *peer)
-{
-    struct idlers *idlers = arg;
-
-    crowd_opened(&idlers->hub, peer);
-}
-
 static void on_event(void *arg, struct peer *peer, const struct event *event)
 {
     (void)arg;
@@ -33,18 +26,11 @@ static void on_event(void *arg, struct peer *peer, const struct event *event)
         crowd_answered(peer);
 }
 
-static void on_gone(void *arg, struct peer *peer, const char *why)
-{
-    (void)arg;
-    (void)peer;
-    die("a connection was lost: %s", why);
-}
-
 /* A child: opens its share, says so, and waits for the end of `wake`. */
 __attribute__((noreturn)) static void hold(const struct options *options, uint32_t index,
                                            uint32_t count, int ready, int wake)
 {
-    static const struct hub_ops ops = {.opened = on_opened, .event = on_event, .gone = on_gone};
+    static const struct hub_ops ops = {.opened = crowd_opened, .event = on_event};
     struct idlers idlers;
     char octet = 0;
 
@@ -56,6 +42,7 @@ __attribute__((noreturn)) static void hold(const struct options *options, uint32
     crowd_open(&idlers.hub, &idlers.crowd, options);
     if (write(ready, &octet, 1) != 1)
         _exit(1);
+    (void)close(ready); /* who ends early is missed when the others have said so */
     while (read(wake, &octet, 1) > 0)
         ;
     crowd_deinit(&idlers.hub, &idlers.crowd);

@@ -43,20 +43,6 @@ static void on_event(void *arg, struct peer *peer, const struct event *event)
         send_batch(flood, peer);
 }
 
-static void on_opened(void *arg, struct peer *peer)
-{
-    struct flood *flood = arg;
-
-    crowd_opened(&flood->hub, peer);
-}
-
-static void on_gone(void *arg, struct peer *peer, const char *why)
-{
-    (void)arg;
-    (void)peer;
-    die("a connection was lost: %s", why);
-}
-
 static void make_batch(struct flood *flood)
 {
     struct peer peer = {.fd = -1};
@@ -80,12 +66,12 @@ static void make_batch(struct flood *flood)
 static void run_until(struct flood *flood, uint64_t end_ns)
 {
     for (uint64_t now = clock_ns(); now < end_ns; now = clock_ns())
-        hub_poll(&flood->hub, end_ns - now < 100 * MS_NS ? end_ns - now : 100 * MS_NS);
+        hub_poll(&flood->hub, end_ns - now);
 }
 
 int scenario_publish(const struct options *options)
 {
-    static const struct hub_ops ops = {.opened = on_opened, .event = on_event, .gone = on_gone};
+    static const struct hub_ops ops = {.opened = crowd_opened, .event = on_event};
     struct flood flood = {.options = options};
     struct reading from;
     struct reading to;
