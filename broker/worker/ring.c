@@ -12,12 +12,13 @@ struct head {
 
 _Static_assert(sizeof(struct head) == 8, "entries are aligned to it");
 
-struct ring *ring_new(void)
+struct ring *ring_new(uint64_t size)
 {
-    struct ring *ring = ff_mem_alloc_aligned(FF_CACHE_LINE, sizeof(*ring));
+    struct ring *ring = ff_mem_alloc_aligned(FF_CACHE_LINE, sizeof(*ring) + size);
 
     if (!ring)
         return NULL;
+    ring->size = size;
     atomic_init(&ring->head, 0);
     atomic_init(&ring->tail, 0);
     ring->reserved = ring->known_tail = ring->known_head = ring->peeked = 0;
@@ -31,7 +32,7 @@ void ring_free(struct ring *ring)
 
 static struct head *head_at(struct ring *ring, uint64_t position)
 {
-    return (struct head *)(void *)(ring->bytes + position % RING_SIZE);
+    return (struct head *)(void *)(ring->bytes + (position & (ring->size - 1)));
 }
 
 static uint64_t whole_size(uint32_t size)
@@ -42,20 +43,20 @@ static uint64_t whole_size(uint32_t size)
 /* Is there room up to `end`? */
 static bool is_free(struct ring *ring, uint64_t end)
 {
-    if (end - ring->known_tail <= RING_SIZE)
+    if (end - ring->known_tail <= ring->size)
         return true;
     ring->known_tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
-    return end - ring->known_tail <= RING_SIZE;
+    return end - ring->known_tail <= ring->size;
 }
 
 void *ring_reserve(struct ring *ring, uint32_t size)
 {
     uint64_t from = atomic_load_explicit(&ring->head, memory_order_relaxed);
     uint64_t whole = whole_size(size);
-    uint64_t to_end = RING_SIZE - from % RING_SIZE;
+    uint64_t to_end = ring->size - (from & (ring->size - 1));
     uint64_t skipped = whole > to_end ? to_end : 0;
 
-    FF_CHECK(size > 0 && size <= RING_ENTRY_MAX);
+    FF_CHECK(size > 0 && size <= ring_entry_max(ring));
     if (!is_free(ring, from + skipped + whole))
         return NULL;
     if (skipped)

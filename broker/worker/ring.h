@@ -19,12 +19,9 @@
 
 #include "protocol/base/mem.h"
 
-enum {
-    RING_SIZE = 256 * 1024,
-    RING_ENTRY_MAX = RING_SIZE / 4, /* an empty ring has room for it, wherever it stands */
-};
-
 struct ring {
+    uint64_t size; /* of `bytes`, a power of two */
+
     /* The producer's. */
     _Alignas(FF_CACHE_LINE) _Atomic uint64_t head; /* octets ever written */
     uint64_t reserved;                             /* where the reserved entry ends */
@@ -35,14 +32,20 @@ struct ring {
     uint64_t known_head;
     uint64_t peeked; /* where the entry ends that was looked at */
 
-    _Alignas(FF_CACHE_LINE) uint8_t bytes[RING_SIZE];
+    _Alignas(FF_CACHE_LINE) uint8_t bytes[];
 };
 
-/* NULL: out of memory. */
-FF_MUST_CHECK struct ring *ring_new(void);
+/* With room for `size` octets, a power of two of at least 256. NULL: out of memory. */
+FF_MUST_CHECK struct ring *ring_new(uint64_t size);
 void ring_free(struct ring *ring);
 
-/* Producer: room for an entry of 1 to RING_ENTRY_MAX octets, aligned to 8; NULL: it is full. */
+/* The largest entry: an empty ring has room for it, wherever it stands. */
+static inline uint32_t ring_entry_max(const struct ring *ring)
+{
+    return (uint32_t)(ring->size / 4);
+}
+
+/* Producer: room for an entry of 1 to ring_entry_max() octets, aligned to 8; NULL: it is full. */
 void *ring_reserve(struct ring *ring, uint32_t size);
 
 /* Producer: what was reserved is written. */

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What workers share: rings and epochs, against models step by step and with
+ * What workers share: rings, epochs and mailboxes, against models step by step and with
  * threads under ThreadSanitizer (thread_workers). `--steps N` and `--seed S`.
  */
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "broker/worker/epoch.h"
+#include "broker/worker/mailbox.h"
 #include "broker/worker/ring.h"
 #include "tests/support/test.h"
+
+enum { RING_SIZE = 256 * 1024, RING_ENTRY_MAX = RING_SIZE / 4 };
 
 static uint64_t steps = 200000;
 static uint64_t seed = 1;
@@ -37,7 +40,7 @@ static uint32_t entry_size(struct dice *dice)
 static void a_ring_is_a_queue(void **state)
 {
     struct dice dice = {seed};
-    struct ring *ring = ring_new();
+    struct ring *ring = ring_new(RING_SIZE);
     uint64_t sizes[RING_SIZE / 16];
     uint64_t written = 0;
     uint64_t taken = 0;
@@ -84,7 +87,7 @@ static void a_ring_is_a_queue(void **state)
 
 static void a_ring_takes_its_largest_entry_anywhere(void **state)
 {
-    struct ring *ring = ring_new();
+    struct ring *ring = ring_new(RING_SIZE);
     uint32_t size;
 
     (void)state;
@@ -120,7 +123,7 @@ static void *produce(void *arg)
 
 static void a_ring_joins_two_threads(void **state)
 {
-    struct ring *ring = ring_new();
+    struct ring *ring = ring_new(RING_SIZE);
     struct dice dice = {seed};
     pthread_t producer;
 
@@ -281,6 +284,122 @@ static void threads_read_what_is_replaced(void **state)
     ff_mem_free(atomic_load(&shared.object));
 }
 
+/*
+ * Posters write a number, post, and go on without waiting; the owner must know
+ * the last number of each in the end, however posts and openings met.
+ */
+enum { POSTERS = 3 };
+
+struct letter {
+    struct mail mail;
+    pthread_t poster;
+    _Atomic uint64_t written;
+    _Atomic uint64_t read;
+    uint64_t opened;
+    uint64_t turn; /* of all openings, which one was its last */
+};
+
+static struct mailbox mailbox;
+static _Atomic uint64_t wakes;
+static uint64_t openings;
+
+static void count_wake(void *arg)
+{
+    (void)arg;
+    atomic_fetch_add(&wakes, 1);
+}
+
+static void read_letter(struct mail *mail)
+{
+    struct letter *letter = FF_CONTAINER(mail, struct letter, mail);
+    uint64_t written = atomic_load_explicit(&letter->written, memory_order_relaxed);
+
+    if (written < letter->read)
+        fail_msg("%lu was read after %lu", (unsigned long)written, (unsigned long)letter->read);
+    letter->read = written;
+    letter->opened++;
+    letter->turn = ++openings;
+}
+
+static void wait_until_read(struct letter *letter, uint64_t number)
+{
+    enum { PATIENCE = 10000000 };
+
+    for (int i = 0; atomic_load(&letter->read) < number; i++) {
+        if (i == PATIENCE)
+            fail_msg("letter %lu is lost", (unsigned long)number);
+        sched_yield();
+    }
+}
+
+static void *post_letters(void *arg)
+{
+    struct letter *letter = arg;
+
+    for (uint64_t i = 1; i <= steps / 4; i++) {
+        atomic_store_explicit(&letter->written, i, memory_order_relaxed);
+        mailbox_post(&mailbox, &letter->mail);
+        if (i % 8 == 0) /* each may be the last one for long */
+            wait_until_read(letter, i);
+    }
+    return NULL;
+}
+
+static void what_was_posted_last_is_known(void **state)
+{
+    static struct letter letters[POSTERS];
+    uint64_t opened = 0;
+    uint64_t known;
+
+    (void)state;
+    mailbox_init(&mailbox, count_wake, NULL);
+    for (int i = 0; i < POSTERS; i++) {
+        letters[i] = (struct letter){.read = 0};
+        mail_init(&letters[i].mail, read_letter);
+        assert_int_equal(pthread_create(&letters[i].poster, NULL, post_letters, &letters[i]), 0);
+    }
+    do {
+        uint64_t woken = atomic_load(&wakes);
+
+        mailbox_open(&mailbox);
+        known = opened = 0;
+        for (int i = 0; i < POSTERS; i++) {
+            known += letters[i].read == steps / 4;
+            opened += letters[i].opened;
+        }
+        /* Nobody is to look without having been woken. */
+        while (known < POSTERS && mailbox_is_empty(&mailbox) && atomic_load(&wakes) == woken)
+            sched_yield();
+    } while (known < POSTERS);
+    for (int i = 0; i < POSTERS; i++)
+        assert_int_equal(pthread_join(letters[i].poster, NULL), 0);
+    assert_true(opened >= POSTERS && opened <= POSTERS * steps / 4);
+    assert_true(atomic_load(&wakes) > 0);
+}
+
+static void the_oldest_mail_is_opened_first(void **state)
+{
+    struct letter letters[3];
+
+    (void)state;
+    openings = 0;
+    mailbox_init(&mailbox, NULL, NULL);
+    for (uint64_t i = 0; i < 3; i++) {
+        letters[i] = (struct letter){.written = i};
+        mail_init(&letters[i].mail, read_letter);
+        mailbox_post(&mailbox, &letters[i].mail);
+        mailbox_post(&mailbox, &letters[i].mail); /* once is enough */
+        assert_true(mail_is_in(&letters[i].mail));
+    }
+    mailbox_open(&mailbox);
+    for (uint64_t i = 0; i < 3; i++) {
+        assert_int_equal(letters[i].opened, 1);
+        assert_int_equal(letters[i].turn, i + 1);
+        assert_false(mail_is_in(&letters[i].mail));
+    }
+    assert_true(mailbox_is_empty(&mailbox));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +408,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(a_ring_joins_two_threads, nothing_leaked),
         cmocka_unit_test(freed_memory_is_never_read),
         cmocka_unit_test_teardown(threads_read_what_is_replaced, nothing_leaked),
+        cmocka_unit_test(the_oldest_mail_is_opened_first),
+        cmocka_unit_test(what_was_posted_last_is_known),
     };
 
     steps = test_option(argc, argv, "--steps", steps);
