@@ -95,7 +95,7 @@ void micro_topic_find(uint64_t times)
 void micro_filter_match(uint64_t times)
 {
     for (uint64_t i = 0; i < times; i++)
-        must(filter_tree_match(&router.filters, FF_SLICE("rooms/500/501")) == 2, "no match");
+        must(filter_tree_match(&router.registry.filters, FF_SLICE("rooms/500/501")) == 2, "no match");
 }
 
 void micro_log_append(uint64_t times)
@@ -105,15 +105,15 @@ void micro_log_append(uint64_t times)
     struct log log;
 
     grave_init(&grave, &pool, NULL);
-    log_init(&log, &grave, 0, 1 << 20, 1 << 20);
+    log_init(&log, 0);
     for (uint64_t i = 0; i < times; i++) {
-        must(log_reserve(&log, FRAME) == FF_OK, "no memory");
+        must(log_reserve(&log, &grave, FRAME) == FF_OK, "no memory");
         memcpy(log_reserved(&log), frame, FRAME);
         log_commit(&log, FRAME, 1, 1);
         if (i % 128 == 0)
-            (void)log_trim(&log, log_head(&log), 1 << 20);
+            (void)log_trim(&log, &grave, log_head(&log), 1 << 20);
     }
-    log_deinit(&log);
+    log_deinit(&log, &grave);
     grave_deinit(&grave);
 }
 

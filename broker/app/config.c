@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +12,13 @@
 
 #include "broker/app/option.h"
 #include "broker/net/socket.h"
+#include "broker/worker/epoch.h"
 #include "protocol/base/mem.h"
 
 enum {
     MAX_LIST = 256,
-    RESERVED_DESCRIPTORS = 64,
+    RESERVED_DESCRIPTORS = 64, /* or more: */
+    DESCRIPTORS_A_WORKER = 8,
     LEAST_BUFFERED = 1024 * 1024,
     VARIABLE_MAX = 64,
 };
@@ -269,10 +272,23 @@ static uint64_t quarter_of_memory(void)
     return limit / 4;
 }
 
+/* Cores that this process may run on. */
+static uint32_t count_cores(void)
+{
+    cpu_set_t cores;
+    int count = 1;
+
+    CPU_ZERO(&cores);
+    if (sched_getaffinity(0, sizeof(cores), &cores) == 0)
+        count = CPU_COUNT(&cores);
+    return count < 1 ? 1 : count > WORKERS_MAX ? WORKERS_MAX : (uint32_t)count;
+}
+
 static bool compute_connections(struct config *config, char *error)
 {
     struct settings *settings = &config->settings;
     struct rlimit descriptors;
+    uint64_t reserved = RESERVED_DESCRIPTORS;
     uint64_t room;
 
     if (getrlimit(RLIMIT_NOFILE, &descriptors) < 0)
@@ -282,8 +298,10 @@ static bool compute_connections(struct config *config, char *error)
         (void)setrlimit(RLIMIT_NOFILE, &descriptors);
         (void)getrlimit(RLIMIT_NOFILE, &descriptors);
     }
+    if (reserved < config->workers * DESCRIPTORS_A_WORKER)
+        reserved = config->workers * DESCRIPTORS_A_WORKER;
     room = descriptors.rlim_cur;
-    if (room < RESERVED_DESCRIPTORS + 64) {
+    if (room < reserved + 64) {
         (void)snprintf(error, CONFIG_ERROR_MAX,
                        "the limit of open descriptors is %" PRIu64
                        ", too low to serve anybody: raise it (ulimit -n 65536, or LimitNOFILE= in "
@@ -291,7 +309,7 @@ static bool compute_connections(struct config *config, char *error)
                        room);
         return false;
     }
-    room -= RESERVED_DESCRIPTORS;
+    room -= reserved;
     if (settings->max_connections > room)
         return complain(config, "max_connections", error,
                         "max_connections is %u, but the limit of open descriptors allows %" PRIu64
@@ -359,10 +377,8 @@ static bool complete(struct config *config, char *error)
 {
     struct settings *settings = &config->settings;
 
-    if (config->workers != 1)
-        return complain(config, "workers", error,
-                        "workers is %u, but this version runs 1 worker: leave the option out",
-                        config->workers);
+    if (config->workers == 0)
+        config->workers = count_cores();
     if (!check_buffered(config, error))
         return false;
     if (settings->max_memory == 0)

@@ -16,7 +16,7 @@ enum {
 /* Clients that all come back at once would be an attack of our own making. */
 static uint64_t spread(const struct drain *drain)
 {
-    uint64_t ms = (uint64_t)drain->total * SPREAD_MS_A_CLIENT;
+    uint64_t ms = (uint64_t)drain->all * SPREAD_MS_A_CLIENT;
 
     return ms < LEAST_SPREAD_MS ? LEAST_SPREAD_MS : ms > MOST_SPREAD_MS ? MOST_SPREAD_MS : ms;
 }
@@ -91,7 +91,7 @@ static void on_step(struct wheel_timer *timer)
     bool is_last = now >= drain->begin_ms + half;
 
     if (now >= drain->end_ms || is_done(drain)) {
-        loop_stop(&net->loop);
+        drain->done(drain->arg);
         return;
     }
     /* Closing is paced over the first half; the second is for what is on its way. */
@@ -100,9 +100,9 @@ static void on_step(struct wheel_timer *timer)
     wheel_set(&net->wheel, &drain->timer, STEP_MS);
 }
 
-void drain_init(struct drain *drain, struct gateway *gateway)
+void drain_init(struct drain *drain, struct gateway *gateway, void (*done)(void *arg), void *arg)
 {
-    *drain = (struct drain){.gateway = gateway};
+    *drain = (struct drain){.gateway = gateway, .done = done, .arg = arg};
     wheel_timer_init(&drain->timer, on_step);
 }
 
@@ -114,6 +114,7 @@ void drain_begin(struct drain *drain, uint32_t seconds)
     drain->begin_ms = net->loop.now_ms;
     drain->end_ms = drain->begin_ms + seconds * 1000ULL;
     drain->total = drain->gateway->session_count;
+    drain->all = atomic_load_explicit(&drain->gateway->census->sessions, memory_order_relaxed);
     LOG_EVENT(LOG_INFO, "draining", LOG_NUM("connections", drain->total),
               LOG_NUM("seconds", seconds));
     gateway_each(drain->gateway, say_goodbye, drain);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * drain.h - how the broker ends: nobody is cut off without a word.
+ * drain.h - how a worker's connections end: nobody is cut off without a word.
  *
  * It stops accepting, sends GOODBYE to every client with a time to come back
  * that is spread over all of them, lets what is owed go out, and closes with
@@ -14,19 +14,23 @@
 struct drain {
     struct wheel_timer timer;
     struct gateway *gateway;
+    void (*done)(void *arg);
+    void *arg;
     uint64_t begin_ms;
     uint64_t end_ms;
     uint64_t shut_ms; /* since when nothing is left but peers that do not end their side */
-    uint32_t total;   /* sessions when it began */
+    uint32_t total;   /* sessions when it began, */
+    uint32_t all;     /* and of all workers */
     uint32_t visited;
     uint32_t to_close; /* how many of them should be closed by now */
     uint32_t next_slot;
     bool is_running;
 };
 
-void drain_init(struct drain *drain, struct gateway *gateway);
+/* `done` is called once, when nobody is left or the time is up. */
+void drain_init(struct drain *drain, struct gateway *gateway, void (*done)(void *arg), void *arg);
 
-/* Begins; the listeners are closed already. Stops the loop when it is done. */
+/* Begins; the listeners are closed already. */
 void drain_begin(struct drain *drain, uint32_t seconds);
 
 #endif

@@ -21,7 +21,7 @@ static void reload(struct program *program)
     if (config && server_reload(&program->server, config, error)) {
         LOG_EVENT(LOG_INFO, "reloaded", LOG_TEXT("file", config->file ? config->file : "none"));
     } else {
-        program->server.gateway.reload_failures++;
+        atomic_fetch_add(&program->server.census.reload_failures, 1);
         LOG_EVENT(LOG_ERROR, "reload_failed", LOG_TEXT("why", error),
                   LOG_TEXT("holds", "the configuration from before"));
     }
@@ -46,8 +46,7 @@ static int run(struct program *program, struct config *config)
         (void)fprintf(stderr, "fanfared: %s\n", error);
         return EXIT_FAILURE;
     }
-    loop_on_signals(&program->server.worker.net.loop, signals, FF_COUNT(signals), on_signal,
-                    program);
+    server_on_signals(&program->server, signals, FF_COUNT(signals), on_signal, program);
     server_announce(&program->server);
     server_run(&program->server);
     server_deinit(&program->server);
@@ -57,7 +56,7 @@ static int run(struct program *program, struct config *config)
 
 int main(int argc, char **argv)
 {
-    static struct program program; /* its timer wheel is too large for some stacks */
+    static struct program program;
     struct config_request request;
     char error[CONFIG_ERROR_MAX];
     struct config *config;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "broker/net/logger.h"
-#include "broker/session/session.h"
+#include "protocol/base/mem.h"
 
 enum { RESTARTS_MAX = 128 };
 
@@ -40,24 +40,25 @@ static void explain_listen(const char *spec, enum ff_err err, char *error)
         (void)snprintf(error, CONFIG_ERROR_MAX, "cannot listen on %s: %s", spec, strerror(why));
 }
 
+/* The first worker's listeners, as the configuration names them. */
 static bool open_listeners(struct server *server, char *error)
 {
     const struct config *config = server->config;
+    struct station *first = &server->stations[0];
 
     for (uint32_t i = 0; i < config->listen.count; i++) {
-        struct listener *listener = &server->listeners[server->listener_count];
         const char *spec = config->listen.at[i];
         enum ff_err err;
 
-        if (server->listener_count == SERVER_LISTENERS) {
+        if (first->listener_count == STATION_LISTENERS) {
             (void)snprintf(error, CONFIG_ERROR_MAX, "listen: at most %d addresses",
-                           SERVER_LISTENERS);
+                           STATION_LISTENERS);
             return false;
         }
-        err = listener_open(listener, &server->worker.net, spec, &gateway_listener_ops,
-                            &server->gateway);
+        err = listener_open(&first->listeners[first->listener_count], &first->worker.net, spec,
+                            &gateway_listener_ops, &first->gateway);
         if (!err) {
-            server->listener_count++;
+            first->listener_count++;
         } else if (config->is_listen_default && spec[0] == '[' && errno != EADDRINUSE) {
             LOG_EVENT(LOG_INFO, "no_ipv6", LOG_TEXT("left_out", spec));
         } else {
@@ -65,57 +66,154 @@ static bool open_listeners(struct server *server, char *error)
             return false;
         }
     }
-    if (server->listener_count == 0)
+    if (first->listener_count == 0)
         (void)snprintf(error, CONFIG_ERROR_MAX, "nowhere to listen: set listen");
-    return server->listener_count > 0;
+    return first->listener_count > 0;
 }
 
-/* What of the configuration the net floor needs. */
-static void configure_net(struct server *server)
+/* The other workers' at the same addresses, and their threads. */
+static bool start_others(struct server *server, char *error)
 {
-    struct net *net = &server->worker.net;
+    const struct station *first = &server->stations[0];
 
-    net->close_ms = server->config->close_s * 1000;
-    net->outbox_max = server->config->outbox;
-    log_set((enum log_level)server->config->log_level, server->config->log_format == 1);
+    for (uint32_t i = 1; i < server->station_count; i++) {
+        struct station *station = &server->stations[i];
+
+        for (uint32_t k = 0; k < first->listener_count; k++) {
+            if (listener_open_too(&station->listeners[k], &station->worker.net,
+                                  &first->listeners[k], &station->gateway)) {
+                (void)snprintf(error, CONFIG_ERROR_MAX, "cannot listen for worker %u: %s", i,
+                               strerror(errno));
+                return false;
+            }
+            station->listener_count++;
+        }
+        if (!station_start(station)) {
+            (void)snprintf(error, CONFIG_ERROR_MAX,
+                           "cannot start the thread of worker %u: %s. workers takes fewer", i,
+                           strerror(errno));
+            return false;
+        }
+    }
+    return true;
+}
+
+static void stop_all(struct server *server)
+{
+    for (uint32_t i = 0; i < server->station_count; i++)
+        station_stop(&server->stations[i]);
+}
+
+/* A station has no connections any more, but others' topics may be its own: it ends with the last.
+ */
+static void on_drained(void *arg)
+{
+    struct station *station = arg;
+    struct server *server = station->server;
+
+    if (atomic_fetch_sub(&server->undrained, 1) == 1)
+        stop_all(server);
+}
+
+static void configure(struct station *station)
+{
+    station_configure(station, station->server->config, station->server->tls);
+}
+
+static bool make_stations(struct server *server)
+{
+    const struct config *config = server->config;
+
+    server->stations = ff_mem_zalloc(config->workers * sizeof(struct station));
+    while (server->stations && server->station_count < config->workers) {
+        struct station *station = &server->stations[server->station_count];
+
+        if (station_init(station, server, server->station_count, &server->census, config,
+                         on_drained))
+            return false;
+        station->gateway.console = &server->console;
+        configure(station);
+        server->station_count++;
+    }
+    return server->stations != NULL;
+}
+
+static void join(struct server *server)
+{
+    for (uint32_t i = 1; i < server->station_count; i++) {
+        if (!server->stations[i].has_thread)
+            continue;
+        station_stop(&server->stations[i]);
+        (void)pthread_join(server->stations[i].thread, NULL);
+        server->stations[i].has_thread = false;
+    }
+}
+
+/*
+ * All threads have ended: connections are reset, and what the workers still
+ * have to tell each other is told, until no topic is left.
+ */
+static void wind_up(struct server *server)
+{
+    bool is_quiet = false;
+
+    while (!is_quiet) {
+        is_quiet = true;
+        for (uint32_t i = 0; i < server->station_count; i++) {
+            struct station *station = &server->stations[i];
+
+            mailbox_open(&station->worker.mailbox);
+            station_abort(station);
+            engine_tell(station->gateway.engine);
+            is_quiet &= station->gateway.router.registry.topics.count == 0;
+        }
+        for (uint32_t i = 0; i < server->station_count; i++)
+            is_quiet &= mailbox_is_empty(&server->stations[i].worker.mailbox);
+    }
+}
+
+static void free_all(struct server *server)
+{
+    for (uint32_t i = 0; i < server->station_count; i++)
+        station_close(&server->stations[i]);
+    join(server);
+    wind_up(server);
+    while (server->station_count > 0)
+        station_deinit(&server->stations[--server->station_count]);
+    ff_mem_free(server->stations);
+    census_deinit(&server->census);
+    tls_context_free(server->tls);
+    config_free(server->config);
 }
 
 bool server_init(struct server *server, struct config *config, char error[CONFIG_ERROR_MAX])
 {
     *server = (struct server){.config = config};
-    if (!make_tls(config, &server->tls, error))
-        goto fail_config;
+    if (!make_tls(config, &server->tls, error)) {
+        config_free(config);
+        return false;
+    }
     (void)snprintf(error, CONFIG_ERROR_MAX, "out of memory");
-    if (worker_init(&server->worker))
-        goto fail_tls;
-    if (gateway_init(&server->gateway, &server->worker, &config->settings))
-        goto fail_worker;
+    if (census_init(&server->census, config->workers)) {
+        tls_context_free(server->tls);
+        config_free(config);
+        return false;
+    }
     console_init(&server->console);
-    server->gateway.console = &server->console;
-    server->gateway.tls = server->tls;
-    gateway_configure(&server->gateway, &config->settings, config->rules, config->rule_count);
-    configure_net(server);
-    drain_init(&server->drain, &server->gateway);
-    if (open_listeners(server, error))
+    log_set((enum log_level)config->log_level, config->log_format == 1);
+    if (make_stations(server) && open_listeners(server, error) && start_others(server, error))
         return true;
-    for (uint32_t i = 0; i < server->listener_count; i++)
-        listener_close(&server->listeners[i]);
-    gateway_deinit(&server->gateway);
-fail_worker:
-    worker_deinit(&server->worker);
-fail_tls:
-    tls_context_free(server->tls);
-fail_config:
-    config_free(config);
+    free_all(server);
     return false;
 }
 
 void server_announce(const struct server *server)
 {
+    const struct station *first = &server->stations[0];
     char url[ADDRESS_TEXT_MAX];
 
-    for (uint32_t i = 0; i < server->listener_count; i++) {
-        const struct listener *listener = &server->listeners[i];
+    for (uint32_t i = 0; i < first->listener_count; i++) {
+        const struct listener *listener = &first->listeners[i];
 
         listener_url(listener, url);
         (void)printf("fanfared: listening on %s\n", url);
@@ -127,14 +225,28 @@ void server_announce(const struct server *server)
     (void)fflush(stdout);
 }
 
+void server_on_signals(struct server *server, const int *numbers, int count, loop_signal_fn *fn,
+                       void *arg)
+{
+    loop_on_signals(&server->stations[0].worker.net.loop, numbers, count, fn, arg);
+}
+
 void server_run(struct server *server)
 {
-    loop_run(&server->worker.net.loop);
+    loop_run(&server->stations[0].worker.net.loop);
+}
+
+/* Returns when all workers have done it, each in its own turn. */
+static void order_all(struct server *server, void (*follow)(struct station *station))
+{
+    for (uint32_t i = 0; i < server->station_count; i++)
+        station_order(&server->stations[i], follow);
 }
 
 bool server_reload(struct server *server, struct config *config, char error[CONFIG_ERROR_MAX])
 {
     struct config *old = server->config;
+    struct tls_context *old_tls = server->tls;
     struct tls_context *tls;
     char restarts[RESTARTS_MAX];
 
@@ -146,49 +258,33 @@ bool server_reload(struct server *server, struct config *config, char error[CONF
     if (restarts[0])
         LOG_EVENT(LOG_WARN, "needs_restart", LOG_TEXT("options", restarts));
     config->settings.is_loopback_only = old->settings.is_loopback_only;
-    gateway_configure(&server->gateway, &config->settings, config->rules, config->rule_count);
+    log_set((enum log_level)config->log_level, config->log_format == 1);
     server->config = config;
-    configure_net(server);
-    tls_context_free(server->tls); /* connections hold what they began with */
     server->tls = tls;
-    server->gateway.tls = tls;
+    order_all(server, configure);
+    tls_context_free(old_tls); /* connections hold what they began with */
     config_free(old);
     return true;
 }
 
+static void begin_drain(struct station *station)
+{
+    station_close(station);
+    drain_begin(&station->drain, station->server->config->drain_s);
+}
+
 void server_stop(struct server *server)
 {
-    if (server->drain.is_running) {
-        loop_stop(&server->worker.net.loop);
+    if (server->is_draining) {
+        stop_all(server);
         return;
     }
-    for (uint32_t i = 0; i < server->listener_count; i++)
-        listener_close(&server->listeners[i]);
-    drain_begin(&server->drain, server->config->drain_s);
-}
-
-static void abort_session(void *arg, struct session *session)
-{
-    (void)arg;
-    conn_abort(&session->conn);
-}
-
-/* Connections that are closing have no session any more: their time is up, too. */
-static void abort_all(struct server *server)
-{
-    gateway_each(&server->gateway, abort_session, NULL);
-    net_abort_all(&server->worker.net);
-    net_bury(&server->worker.net);
+    server->is_draining = true;
+    atomic_store(&server->undrained, server->station_count);
+    order_all(server, begin_drain);
 }
 
 void server_deinit(struct server *server)
 {
-    for (uint32_t i = 0; i < server->listener_count; i++)
-        listener_close(&server->listeners[i]);
-    abort_all(server);
-    wheel_stop(&server->worker.net.wheel, &server->drain.timer);
-    gateway_deinit(&server->gateway);
-    worker_deinit(&server->worker);
-    tls_context_free(server->tls);
-    config_free(server->config);
+    free_all(server);
 }

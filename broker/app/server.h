@@ -7,21 +7,18 @@
 #define APP_SERVER_H
 
 #include "broker/app/config.h"
-#include "broker/app/drain.h"
+#include "broker/app/station.h"
 #include "broker/session/console.h"
-#include "broker/session/gateway.h"
-
-enum { SERVER_LISTENERS = 32 };
 
 struct server {
-    struct worker worker;
-    struct gateway gateway;
+    struct census census;
+    struct station *stations; /* one for each worker */
+    uint32_t station_count;
     struct console console;
-    struct drain drain;
-    struct listener listeners[SERVER_LISTENERS];
-    uint32_t listener_count;
     struct tls_context *tls;
     struct config *config; /* what holds; taken from the caller */
+    bool is_draining;
+    _Atomic uint32_t undrained; /* stations that still have connections */
 };
 
 /*
@@ -32,6 +29,10 @@ bool server_init(struct server *server, struct config *config, char error[CONFIG
 
 /* Prints a line for each listener: "fanfared: listening on ws://127.0.0.1:8080/ws". */
 void server_announce(const struct server *server);
+
+/* Calls `fn` in server_run() for each of the signals. */
+void server_on_signals(struct server *server, const int *numbers, int count, loop_signal_fn *fn,
+                       void *arg);
 
 /* Runs until it was drained. */
 void server_run(struct server *server);

@@ -5,7 +5,11 @@
  * An engine is asked and answers later, by a callback given at its creation: a
  * session may be gone by then, so every request carries a ticket, and the
  * session is looked up again by its tag. `memory` answers at once, before the
- * request returns.
+ * request returns; `crossing` does so for the names that its own worker owns,
+ * and asks the owners of all others.
+ *
+ * A subscription to a name is one `struct subscription`, one to a filter is an
+ * array of them: a cursor for each worker that owns topics (engine_parts()).
  */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
@@ -27,18 +31,23 @@ struct engine_receipt {
 
 struct engine_events {
     void (*published)(void *arg, struct ticket ticket, const struct engine_receipt *receipt);
-    /* FF_OK: `s` is tied to its topic. Else it is the session's to free again. */
+    /*
+     * FF_OK: `s` is tied to its topic; NULL: it was unsubscribed meanwhile. Not
+     * FF_OK: `s` is tied to nothing and its owner's to free, if it is not NULL.
+     */
     void (*subscribed)(void *arg, struct ticket ticket, struct subscription *s, enum ff_err err);
+    /* Publishes that were not taken may be tried again. */
+    void (*room)(void *arg);
 };
 
 struct engine;
 
 struct engine_ops {
-    void (*publish)(struct engine *engine, const struct publication *p, struct ticket ticket);
+    bool (*publish)(struct engine *engine, const struct publication *p, struct ticket ticket);
     void (*subscribe)(struct engine *engine, struct subscription *s, struct ff_slice name,
                       enum ff_encoding encoding, struct ticket ticket);
-    /* At once; of a subscription whose answer is not there yet, too. */
     void (*unsubscribe)(struct engine *engine, struct subscription *s);
+    void (*tell)(struct engine *engine);
     void (*free)(struct engine *engine);
 };
 
@@ -47,14 +56,26 @@ struct engine {
     const struct engine_events *events;
     void *arg;
     struct router *router;
+    uint32_t owners; /* workers that own topics */
 };
 
-static inline void engine_publish(struct engine *engine, const struct publication *p,
-                                  struct ticket ticket)
+/* False: there is no room for it now. Nothing was done; `room` tells when to try again. */
+FF_MUST_CHECK static inline bool engine_publish(struct engine *engine, const struct publication *p,
+                                                struct ticket ticket)
 {
-    engine->ops->publish(engine, p, ticket);
+    return engine->ops->publish(engine, p, ticket);
 }
 
+/* How many subscriptions in a row one to a filter, or to a name, is made of. */
+static inline uint32_t engine_parts(const struct engine *engine, bool is_filter)
+{
+    return is_filter ? engine->owners : 1;
+}
+
+/*
+ * `s`: engine_parts() of them, with owner, rules and rate set. From here on
+ * `s->link` is set, also while the answer is awaited.
+ */
 static inline void engine_subscribe(struct engine *engine, struct subscription *s,
                                     struct ff_slice name, enum ff_encoding encoding,
                                     struct ticket ticket)
@@ -62,9 +83,16 @@ static inline void engine_subscribe(struct engine *engine, struct subscription *
     engine->ops->subscribe(engine, s, name, encoding, ticket);
 }
 
+/* At once; of one whose answer is not there yet, too. All of its parts. */
 static inline void engine_unsubscribe(struct engine *engine, struct subscription *s)
 {
     engine->ops->unsubscribe(engine, s);
+}
+
+/* The end of a turn's input: other workers are told of what they were asked. */
+static inline void engine_tell(struct engine *engine)
+{
+    engine->ops->tell(engine);
 }
 
 /* NULL is allowed. */
@@ -77,5 +105,7 @@ static inline void engine_free(struct engine *engine)
 /* The embedded engine: the router's own order, nothing stored. NULL: out of memory. */
 FF_MUST_CHECK struct engine *engine_memory_new(struct router *router,
                                                const struct engine_events *events, void *arg);
+
+/* The same where several workers share the topics: see crossing.h. */
 
 #endif

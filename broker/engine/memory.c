@@ -2,12 +2,13 @@
 #include "broker/engine/engine.h"
 #include "protocol/base/mem.h"
 
-static void memory_publish(struct engine *engine, const struct publication *p, struct ticket ticket)
+static bool memory_publish(struct engine *engine, const struct publication *p, struct ticket ticket)
 {
     struct engine_receipt receipt;
 
     receipt.err = router_publish(engine->router, p, &receipt.receipt);
     engine->events->published(engine->arg, ticket, &receipt);
+    return true;
 }
 
 static void memory_subscribe(struct engine *engine, struct subscription *s, struct ff_slice name,
@@ -23,6 +24,11 @@ static void memory_unsubscribe(struct engine *engine, struct subscription *s)
     router_unsubscribe(engine->router, s);
 }
 
+static void memory_tell(struct engine *engine)
+{
+    (void)engine;
+}
+
 static void memory_free(struct engine *engine)
 {
     ff_mem_free(engine);
@@ -35,11 +41,13 @@ struct engine *engine_memory_new(struct router *router, const struct engine_even
         .publish = memory_publish,
         .subscribe = memory_subscribe,
         .unsubscribe = memory_unsubscribe,
+        .tell = memory_tell,
         .free = memory_free,
     };
     struct engine *engine = ff_mem_alloc(sizeof(*engine));
 
     if (engine)
-        *engine = (struct engine){.ops = &ops, .events = events, .arg = arg, .router = router};
+        *engine = (struct engine){
+            .ops = &ops, .events = events, .arg = arg, .router = router, .owners = 1};
     return engine;
 }

@@ -79,6 +79,15 @@ static void on_retry(struct wheel_timer *timer)
     ev_io_start(listener->net->loop.ev, &listener->io);
 }
 
+static void start(struct listener *listener, int fd)
+{
+    listener->spare = open_spare();
+    listener->is_open = true;
+    wheel_timer_init(&listener->retry, on_retry);
+    ev_io_init(&listener->io, on_readable, fd, EV_READ);
+    ev_io_start(listener->net->loop.ev, &listener->io);
+}
+
 enum ff_err listener_open(struct listener *listener, struct net *net, const char *spec,
                           const struct listener_ops *ops, void *arg)
 {
@@ -91,14 +100,29 @@ enum ff_err listener_open(struct listener *listener, struct net *net, const char
     if (err)
         return err;
     err = socket_listen(&listener->address, &fd);
-    if (err)
-        return err;
-    listener->spare = open_spare();
-    listener->is_open = true;
-    wheel_timer_init(&listener->retry, on_retry);
-    ev_io_init(&listener->io, on_readable, fd, EV_READ);
-    ev_io_start(net->loop.ev, &listener->io);
-    return FF_OK;
+    if (!err)
+        start(listener, fd);
+    return err;
+}
+
+enum ff_err listener_open_too(struct listener *listener, struct net *net,
+                              const struct listener *first, void *arg)
+{
+    enum ff_err err;
+    int fd;
+
+    *listener = (struct listener){.net = net,
+                                  .ops = first->ops,
+                                  .arg = arg,
+                                  .address = first->address,
+                                  .spare = -1,
+                                  .is_tls = first->is_tls};
+    if (first->address.storage.ss_family == AF_UNIX)
+        return FF_OK; /* one socket; what it accepts is handed round */
+    err = socket_listen_too(&first->address, &fd);
+    if (!err)
+        start(listener, fd);
+    return err;
 }
 
 void listener_close(struct listener *listener)

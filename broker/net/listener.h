@@ -42,6 +42,10 @@ FF_MUST_CHECK enum ff_err listener_open(struct listener *listener, struct net *n
                                         const char *spec, const struct listener_ops *ops,
                                         void *arg);
 
+/* Another worker's, at the same address. FF_OK (a Unix socket stays closed), FF_ESYS. */
+FF_MUST_CHECK enum ff_err listener_open_too(struct listener *listener, struct net *net,
+                                            const struct listener *first, void *arg);
+
 /* Ends listening; accepted sockets stay. A second call does nothing. */
 void listener_close(struct listener *listener);
 

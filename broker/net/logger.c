@@ -2,14 +2,16 @@
 #include "broker/net/logger.h"
 
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { LINE_MAX_BYTES = 2048, LINE_ROOM = 16, QUOTED_END = LINE_MAX_BYTES - 32, TALLIES = 64 };
 
-static enum log_level max_level = LOG_INFO;
-static bool in_json;
+static _Atomic enum log_level max_level = LOG_INFO;
+static _Atomic bool in_json;
 
 static const char *const names[] = {"error", "warn", "info", "debug"};
 
@@ -22,6 +24,7 @@ struct tally {
     uint32_t suppressed;
 };
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the tallies */
 static struct tally tallies[TALLIES];
 
 struct line {
@@ -135,7 +138,7 @@ static struct tally *find_tally(const char *event)
 
 static bool is_admitted(enum log_level level, const char *event)
 {
-    struct tally *tally = level == LOG_DEBUG ? NULL : find_tally(event);
+    struct tally *tally = find_tally(event);
     struct timespec now;
 
     if (!tally)
@@ -154,12 +157,22 @@ static bool is_admitted(enum log_level level, const char *event)
 
 void log_event(enum log_level level, const char *event, const struct log_field *fields)
 {
-    if (log_is_on(level) && is_admitted(level, event))
+    bool is_told = level == LOG_DEBUG;
+
+    if (!log_is_on(level))
+        return;
+    if (!is_told) {
+        (void)pthread_mutex_lock(&lock);
+        is_told = is_admitted(level, event);
+        (void)pthread_mutex_unlock(&lock);
+    }
+    if (is_told)
         write_event(level, event, fields);
 }
 
 void log_tell_suppressed(void)
 {
+    (void)pthread_mutex_lock(&lock);
     for (size_t i = 0; i < TALLIES && tallies[i].event; i++) {
         const struct log_field fields[] = {LOG_NUM("suppressed", tallies[i].suppressed),
                                            {NULL, {NULL, 0}, 0}};
@@ -168,4 +181,5 @@ void log_tell_suppressed(void)
             write_event(tallies[i].level, tallies[i].event, fields);
         tallies[i].suppressed = 0;
     }
+    (void)pthread_mutex_unlock(&lock);
 }

@@ -20,6 +20,14 @@ static void on_check(struct ev_loop *ev, ev_check *watcher, int events)
     (void)ev;
     (void)events;
     loop->now_ms = loop_clock_us() / 1000;
+    loop->begin(loop->arg);
+}
+
+static void on_wake(struct ev_loop *ev, ev_async *watcher, int events)
+{
+    (void)ev;
+    (void)watcher;
+    (void)events;
 }
 
 /* libev calls this before it waits: the callbacks of this turn have all run. */
@@ -66,9 +74,9 @@ static void *allocate(void *block, long size)
     return ff_reserve_realloc(block, (size_t)size);
 }
 
-enum ff_err loop_init(struct loop *loop, loop_turn_fn *turn, void *arg)
+enum ff_err loop_init(struct loop *loop, loop_begin_fn *begin, loop_turn_fn *turn, void *arg)
 {
-    *loop = (struct loop){.turn = turn, .arg = arg};
+    *loop = (struct loop){.begin = begin, .turn = turn, .arg = arg};
     loop->now_ms = loop_clock_us() / 1000;
     ev_set_allocator(allocate); /* libev ends the process when it is told no */
     loop->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
@@ -76,11 +84,14 @@ enum ff_err loop_init(struct loop *loop, loop_turn_fn *turn, void *arg)
         return FF_ENOMEM;
     ev_prepare_init(&loop->prepare, on_prepare);
     ev_check_init(&loop->check, on_check);
+    ev_set_priority(&loop->check, EV_MAXPRI); /* before all that it is the beginning of */
+    ev_async_init(&loop->waker, on_wake);
     ev_idle_init(&loop->idle, on_idle);
     ev_init(&loop->timer, on_timer);
     loop->prepare.data = loop->check.data = loop;
     ev_prepare_start(loop->ev, &loop->prepare);
     ev_check_start(loop->ev, &loop->check);
+    ev_async_start(loop->ev, &loop->waker);
     return FF_OK;
 }
 
@@ -94,6 +105,11 @@ void loop_deinit(struct loop *loop)
 void loop_run(struct loop *loop)
 {
     ev_run(loop->ev, 0);
+}
+
+void loop_wake(struct loop *loop)
+{
+    ev_async_send(loop->ev, &loop->waker);
 }
 
 void loop_stop(struct loop *loop)

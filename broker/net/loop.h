@@ -19,6 +19,9 @@
 
 struct loop;
 
+/* The beginning of a turn, before any event is handled. */
+typedef void loop_begin_fn(void *arg);
+
 /* The end of a turn; returns the milliseconds that the loop may now sleep. */
 typedef uint64_t loop_turn_fn(void *arg);
 typedef void loop_signal_fn(void *arg, int signal_number);
@@ -31,22 +34,28 @@ struct loop {
     ev_check check;
     ev_idle idle;
     ev_timer timer;
+    ev_async waker;
     ev_signal signals[LOOP_SIGNALS];
     int signal_count;
     loop_signal_fn *on_signal;
     void *signal_arg;
+    loop_begin_fn *begin;
     loop_turn_fn *turn;
     void *arg;
     uint64_t now_ms; /* monotonic, read once when events came */
 };
 
 /* FF_OK, FF_ENOMEM. */
-FF_MUST_CHECK enum ff_err loop_init(struct loop *loop, loop_turn_fn *turn, void *arg);
+FF_MUST_CHECK enum ff_err loop_init(struct loop *loop, loop_begin_fn *begin, loop_turn_fn *turn,
+                                    void *arg);
 void loop_deinit(struct loop *loop);
 
 /* Runs until loop_stop(). */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
+
+/* Any thread: the loop does not wait, there is something to do in its next turn. */
+void loop_wake(struct loop *loop);
 
 /* Calls `fn` in the loop for each of the signals (at most LOOP_SIGNALS). */
 void loop_on_signals(struct loop *loop, const int *numbers, int count, loop_signal_fn *fn,

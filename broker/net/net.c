@@ -6,9 +6,9 @@
 
 enum { POOL_KEEPS = 2 * 1024 * 1024, CLOSE_MS = 5000, OUTBOX_MAX = 256 * 1024 };
 
-enum ff_err net_init(struct net *net, loop_turn_fn *turn, void *arg)
+enum ff_err net_init(struct net *net, loop_begin_fn *begin, loop_turn_fn *turn, void *arg)
 {
-    enum ff_err err = loop_init(&net->loop, turn, arg);
+    enum ff_err err = loop_init(&net->loop, begin, turn, arg);
 
     if (err)
         return err;

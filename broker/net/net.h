@@ -37,8 +37,9 @@ struct net {
     uint64_t sent_bytes;
 };
 
-/* `turn` is called at the end of each turn. FF_OK, FF_ENOMEM. */
-FF_MUST_CHECK enum ff_err net_init(struct net *net, loop_turn_fn *turn, void *arg);
+/* `begin` is called at the beginning of each turn, `turn` at its end. FF_OK, FF_ENOMEM. */
+FF_MUST_CHECK enum ff_err net_init(struct net *net, loop_begin_fn *begin, loop_turn_fn *turn,
+                                   void *arg);
 void net_deinit(struct net *net);
 
 /*

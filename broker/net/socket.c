@@ -204,13 +204,11 @@ static void remove_stale(const struct address *address)
     (void)close(fd);
 }
 
-enum ff_err socket_listen(struct address *address, int *fd)
+/* A socket that is not bound yet. */
+static enum ff_err open_stream(int family, int *fd)
 {
-    int family = address->storage.ss_family;
     int on = 1;
-    int failure;
 
-    remove_stale(address);
     *fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (*fd < 0)
         return FF_ESYS;
@@ -218,19 +216,52 @@ enum ff_err socket_listen(struct address *address, int *fd)
         (void)setsockopt(*fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (family == AF_INET6)
         (void)setsockopt(*fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-    if (bind(*fd, (struct sockaddr *)&address->storage, address->len) < 0 ||
-        listen(*fd, BACKLOG) < 0)
-        goto fail;
-    address->len = sizeof(address->storage);
-    if (family == AF_UNIX ||
-        getsockname(*fd, (struct sockaddr *)&address->storage, &address->len) == 0)
-        return FF_OK;
-fail:
-    failure = errno;
+    return FF_OK;
+}
+
+static enum ff_err fail_stream(int *fd)
+{
+    int failure = errno;
+
     (void)close(*fd);
     *fd = -1;
     errno = failure;
     return FF_ESYS;
+}
+
+enum ff_err socket_listen(struct address *address, int *fd)
+{
+    int family = address->storage.ss_family;
+    int on = 1;
+
+    remove_stale(address);
+    if (open_stream(family, fd))
+        return FF_ESYS;
+    if (bind(*fd, (struct sockaddr *)&address->storage, address->len) < 0)
+        return fail_stream(fd);
+    /* Only after it is bound: a port that another program has is an error, and not shared. */
+    if (family != AF_UNIX)
+        (void)setsockopt(*fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+    if (listen(*fd, BACKLOG) < 0)
+        return fail_stream(fd);
+    address->len = sizeof(address->storage);
+    if (family == AF_UNIX ||
+        getsockname(*fd, (struct sockaddr *)&address->storage, &address->len) == 0)
+        return FF_OK;
+    return fail_stream(fd);
+}
+
+enum ff_err socket_listen_too(const struct address *address, int *fd)
+{
+    int on = 1;
+
+    if (open_stream(address->storage.ss_family, fd))
+        return FF_ESYS;
+    if (setsockopt(*fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ||
+        bind(*fd, (const struct sockaddr *)&address->storage, address->len) < 0 ||
+        listen(*fd, BACKLOG) < 0)
+        return fail_stream(fd);
+    return FF_OK;
 }
 
 int socket_unsent(int fd)

@@ -54,6 +54,9 @@ bool address_is_loopback(const struct address *address);
  */
 FF_MUST_CHECK enum ff_err socket_listen(struct address *address, int *fd);
 
+/* One more for the same address: the kernel spreads connections over them. Not for Unix sockets. */
+FF_MUST_CHECK enum ff_err socket_listen_too(const struct address *address, int *fd);
+
 /*
  * Sets an accepted socket up: no delay, at most 16 KiB not yet sent in the
  * kernel (a stalled reader then holds 160 KiB there instead of 4 MiB). Errors

@@ -46,7 +46,7 @@ static void on_overrun(void *arg, struct subscription *s)
     LOG_EVENT(LOG_WARN, "slow_consumer_closed", LOG_NUM("connection", session->tag),
               LOG_SLICE("topic", name));
     session_close(session, FF_CLOSE_SLOW_CONSUMER, "over max_buffered, %u bytes, of topic %.*s",
-                  s->link->log->max_buffered, (int)name.len, name.at);
+                  registry_max_buffered(&session->gateway->router.registry, s->link->topic), (int)name.len, name.at);
 }
 
 void delivery_blocked(struct conn *conn)
@@ -105,7 +105,8 @@ static void keep_rest(struct session *session, struct subscription *s, const str
         struct pin *pin;
 
         copies[1].len = 0;
-        if (pin_take(&s->link->pins, rest->cut.segment, s->link->log->max_pinned, &pin)) {
+        if (pin_take(&s->link->pins, rest->cut.segment,
+                     registry_max_pinned(&session->gateway->router.registry), &pin)) {
             LOG_EVENT(LOG_WARN, "pins_used_up", LOG_NUM("connection", session->tag),
                       LOG_NUM("code", FF_CLOSE_SLOW_CONSUMER));
             conn_abort(&session->conn);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <sys/random.h>
 
+#include "broker/engine/crossing.h"
 #include "broker/net/logger.h"
 #include "broker/session/session.h"
 #include "broker/session/sys.h"
@@ -22,12 +23,6 @@ enum {
 #define SLOT_STEP    2ULL
 #define SLOT_IS_FREE 1ULL
 #define NO_SLOT      UINT32_MAX
-
-struct address_count {
-    struct ff_map_node node;
-    uint32_t count;
-    uint8_t ip[16];
-};
 
 /* A free place, behind all others. */
 static void queue_slot(struct gateway *gateway, uint32_t i)
@@ -67,6 +62,7 @@ static void route(void *arg)
 {
     struct gateway *gateway = arg;
 
+    engine_tell(gateway->engine);
     router_walk(&gateway->router);
 }
 
@@ -133,55 +129,77 @@ static void on_second(struct wheel_timer *timer)
     wheel_set(&gateway->worker->net.wheel, &gateway->second, 1000);
 }
 
-static enum ff_err draw_entropy(struct gateway *gateway, struct ff_hash_key *key)
+static enum ff_err draw_entropy(struct gateway *gateway)
 {
-    uint64_t bits[5];
+    uint64_t bits[2];
 
     if (getrandom(bits, sizeof(bits), 0) != (ssize_t)sizeof(bits))
         return FF_ESYS;
-    key->words[0] = bits[0];
-    key->words[1] = bits[1];
-    gateway->random_state[0] = bits[2];
-    gateway->random_state[1] = bits[3] | 1;
-    (void)snprintf(gateway->node, sizeof(gateway->node), "%016llx", (unsigned long long)bits[4]);
+    gateway->random_state[0] = bits[0];
+    gateway->random_state[1] = bits[1] | 1;
     return FF_OK;
 }
 
-enum ff_err gateway_init(struct gateway *gateway, struct worker *worker,
+/* Bits of a tag that tell the worker. */
+static uint32_t worker_bits(uint32_t workers)
+{
+    uint32_t bits = 0;
+
+    while (1U << bits < workers)
+        bits++;
+    return bits;
+}
+
+static struct engine *make_engine(struct gateway *gateway)
+{
+    struct worker *worker = gateway->worker;
+
+    return gateway->census->exchange
+               ? crossing_new(gateway->census->exchange, worker->index, &worker->mailbox,
+                              &gateway->router, &session_engine_events, gateway)
+               : engine_memory_new(&gateway->router, &session_engine_events, gateway);
+}
+
+enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct census *census,
                          const struct settings *settings)
 {
     static const struct worker_ops ops = {.route = route, .settle = settle};
     struct router_env env = {.pool = &worker->net.pool,
                              .wheel = &worker->net.wheel,
                              .now_ms = &worker->net.loop.now_ms,
+                             .key = census->key,
                              .ops = &delivery_router_ops,
-                             .arg = gateway};
+                             .arg = gateway,
+                             .epochs = census->exchange ? &census->epochs : NULL,
+                             .all_topics = &census->topics};
     struct router_limits limits = router_limits(settings);
     enum ff_err err;
 
     *gateway = (struct gateway){.worker = worker,
+                                .census = census,
                                 .settings = settings,
+                                .place_bits = SLOT_BITS - worker_bits(census->workers),
                                 .first_free = NO_SLOT,
-                                .last_free = NO_SLOT,
-                                .started_ms = worker->net.loop.now_ms};
-    err = draw_entropy(gateway, &env.key);
+                                .last_free = NO_SLOT};
+    err = draw_entropy(gateway);
     if (err)
         return err;
     ff_list_init(&gateway->half_open);
+    ff_list_init(&gateway->stalled);
     ff_buf_init(&gateway->scratch, SCRATCH_MAX);
     ff_buf_init(&gateway->spare, 0);
     err = router_init(&gateway->router, &env, &limits);
     if (err)
         return err;
-    gateway->engine = engine_memory_new(&gateway->router, &session_engine_events, gateway);
+    gateway->engine = make_engine(gateway);
     gateway->message = ff_mem_alloc(sizeof(*gateway->message));
     gateway->delivery = delivery_scratch_new();
-    if (!gateway->engine || !gateway->message || !gateway->delivery ||
-        ff_map_init(&gateway->addresses)) {
+    if (!gateway->engine || !gateway->message || !gateway->delivery) {
         gateway_deinit(gateway);
         return FF_ENOMEM;
     }
     gateway_configure(gateway, settings, NULL, 0);
+    census->gateways[worker->index] = gateway;
     worker_set_ops(worker, &ops, gateway);
     wheel_timer_init(&gateway->second, on_second);
     wheel_set(&worker->net.wheel, &gateway->second, 1000);
@@ -194,8 +212,6 @@ void gateway_deinit(struct gateway *gateway)
     wheel_stop(&gateway->worker->net.wheel, &gateway->second);
     engine_free(gateway->engine);
     router_deinit(&gateway->router);
-    if (gateway->addresses.buckets)
-        ff_map_deinit(&gateway->addresses);
     ff_buf_deinit(&gateway->scratch);
     ff_buf_deinit(&gateway->spare);
     ff_mem_free(gateway->message);
@@ -220,8 +236,8 @@ static bool grow_slots(struct gateway *gateway)
     uint32_t count = gateway->slot_count + gateway->slot_count / 4 + MIN_SLOTS;
     union session_slot *slots;
 
-    if (count > SLOT_COUNT_MAX)
-        count = SLOT_COUNT_MAX;
+    if (count > gateway_places(gateway))
+        count = gateway_places(gateway);
     if (count == gateway->slot_count)
         return false;
     slots = ff_mem_realloc(gateway->slots, count * sizeof(*slots));
@@ -251,9 +267,12 @@ bool gateway_admit(struct gateway *gateway, struct session *session)
         gateway->last_free = NO_SLOT;
     slot->session = session;
     do {
-        session->tag = ++gateway->newcomers << SLOT_BITS | i;
+        session->tag = ++gateway->newcomers << SLOT_BITS |
+                       gateway->worker->index << gateway->place_bits | i;
     } while (session->tag == 0); /* 0 is nobody's */
     gateway->session_count++;
+    atomic_fetch_add_explicit(&gateway->census->sessions, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&gateway->worker->load, 1, memory_order_relaxed);
     return true;
 }
 
@@ -266,7 +285,7 @@ struct session *gateway_at(const struct gateway *gateway, uint32_t i)
 
 struct session *gateway_find(const struct gateway *gateway, uint32_t tag)
 {
-    uint32_t i = tag & (SLOT_COUNT_MAX - 1);
+    uint32_t i = tag & (gateway_places(gateway) - 1);
     struct session *session = i < gateway->slot_count ? gateway_at(gateway, i) : NULL;
 
     return session && session->tag == tag ? session : NULL;
@@ -290,51 +309,15 @@ void gateway_leave_half_open(struct gateway *gateway, struct session *session)
 
 void gateway_forget(struct gateway *gateway, struct session *session)
 {
-    uint32_t i = session->tag & (SLOT_COUNT_MAX - 1);
+    uint32_t i = session->tag & (gateway_places(gateway) - 1);
 
     gateway_leave_half_open(gateway, session);
-    gateway_release_address(gateway, session->address);
+    census_release_address(gateway->census, session->address);
     session->address = NULL;
     queue_slot(gateway, i);
     gateway->session_count--;
-}
-
-static bool is_address(const void *arg, const struct ff_map_node *node)
-{
-    return memcmp(FF_CONTAINER_CONST(node, struct address_count, node)->ip, arg, 16) == 0;
-}
-
-bool gateway_count_address(struct gateway *gateway, const struct address *address,
-                           struct address_count **entry)
-{
-    uint32_t limit = gateway->settings->max_connections_per_address;
-    uint8_t ip[16];
-    uint32_t hash;
-    struct ff_map_node *node;
-
-    *entry = NULL;
-    if (!limit || address_is_loopback(address) || !address_ip(address, ip))
-        return true;
-    hash = ff_hash(&gateway->router.key, ip, sizeof(ip));
-    node = ff_map_find(&gateway->addresses, hash, is_address, ip);
-    if (node) {
-        *entry = FF_CONTAINER(node, struct address_count, node);
-    } else {
-        *entry = ff_mem_zalloc(sizeof(**entry));
-        if (!*entry)
-            return false;
-        memcpy((*entry)->ip, ip, sizeof(ip));
-        ff_map_add(&gateway->addresses, &(*entry)->node, hash);
-    }
-    return ++(*entry)->count <= limit;
-}
-
-void gateway_release_address(struct gateway *gateway, struct address_count *entry)
-{
-    if (!entry || --entry->count > 0)
-        return;
-    ff_map_remove(&gateway->addresses, &entry->node);
-    ff_mem_free(entry);
+    atomic_fetch_sub_explicit(&gateway->census->sessions, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&gateway->worker->load, 1, memory_order_relaxed);
 }
 
 /* The oldest half-open session that may be dropped for another; NULL while all are young. */
@@ -356,8 +339,11 @@ static struct session *find_droppable(const struct gateway *gateway, bool in_tls
 /* Is there no room for one more handshake? */
 static bool is_crowded(const struct gateway *gateway, bool in_tls)
 {
-    return in_tls ? gateway->worker->net.handshakes >= NET_MAX_HANDSHAKES
-                  : gateway->half_open_count >= gateway->settings->max_half_open;
+    uint32_t workers = gateway->census->workers; /* each has its share */
+    uint32_t limit = in_tls ? (uint32_t)NET_MAX_HANDSHAKES : gateway->settings->max_half_open;
+    uint32_t count = in_tls ? gateway->worker->net.handshakes : gateway->half_open_count;
+
+    return count >= (limit + workers - 1) / workers;
 }
 
 /* Asked before each accept, also when nobody waits: so nothing is dropped here. */
@@ -365,7 +351,9 @@ static bool can_accept(void *arg, const struct listener *listener)
 {
     const struct gateway *gateway = arg;
 
-    if (gateway->worker->net.connections >=
+    uint32_t closing = gateway->worker->net.connections - gateway->session_count;
+
+    if (atomic_load_explicit(&gateway->census->sessions, memory_order_relaxed) + closing >=
             gateway->settings->max_connections + SPARE_CONNECTIONS ||
         ff_reserve_is_low())
         return false;
@@ -374,18 +362,69 @@ static bool can_accept(void *arg, const struct listener *listener)
     return !is_crowded(gateway, false) || find_droppable(gateway, false);
 }
 
-static void accepted(void *arg, const struct listener *listener, int fd, const struct address *peer)
+/* Begins a conversation; a crowd's oldest make room for it. */
+static void admit_socket(struct gateway *gateway, bool is_tls, int fd, const struct address *peer)
 {
-    struct gateway *gateway = arg;
-
-    for (int in_tls = 0; in_tls <= listener->is_tls; in_tls++) {
+    for (int in_tls = 0; in_tls <= is_tls; in_tls++) {
         struct session *oldest =
             is_crowded(gateway, in_tls) ? find_droppable(gateway, in_tls) : NULL;
 
         if (oldest)
             conn_abort(&oldest->conn);
     }
-    session_accept(gateway, listener, fd, peer);
+    session_accept(gateway, is_tls, fd, peer);
+}
+
+/* An accepted socket on its way to another worker. */
+struct handover {
+    struct mail mail;
+    struct gateway *to;
+    struct address peer;
+    int fd;
+    bool is_tls;
+};
+
+static void open_handover(struct mail *mail)
+{
+    struct handover *handover = FF_CONTAINER(mail, struct handover, mail);
+
+    admit_socket(handover->to, handover->is_tls, handover->fd, &handover->peer);
+    atomic_fetch_sub_explicit(&handover->to->worker->load, 1, memory_order_relaxed);
+    ff_mem_free(handover);
+}
+
+static uint32_t load_of(const struct gateway *gateway)
+{
+    return atomic_load_explicit(&gateway->worker->load, memory_order_relaxed);
+}
+
+/* The worker with the fewest connections, if it has clearly fewer than this one; else this one. */
+static struct gateway *find_least(struct gateway *gateway)
+{
+    struct gateway *least = gateway;
+
+    for (uint32_t i = 0; i < gateway->census->workers; i++)
+        if (load_of(gateway->census->gateways[i]) < load_of(least))
+            least = gateway->census->gateways[i];
+    return load_of(gateway) > load_of(least) + load_of(least) / 16 ? least : gateway;
+}
+
+/* Nothing was read of it: it may still go to whoever has the least to do. */
+static void accepted(void *arg, const struct listener *listener, int fd, const struct address *peer)
+{
+    struct gateway *gateway = arg;
+    struct gateway *least = find_least(gateway);
+    struct handover *handover = least != gateway ? ff_mem_alloc(sizeof(*handover)) : NULL;
+
+    if (!handover) {
+        admit_socket(gateway, listener->is_tls, fd, peer);
+        return;
+    }
+    *handover =
+        (struct handover){.to = least, .peer = *peer, .fd = fd, .is_tls = listener->is_tls};
+    mail_init(&handover->mail, open_handover);
+    atomic_fetch_add_explicit(&least->worker->load, 1, memory_order_relaxed);
+    mailbox_post(&least->worker->mailbox, &handover->mail);
 }
 
 const struct listener_ops gateway_listener_ops = {.can_accept = can_accept, .accepted = accepted};

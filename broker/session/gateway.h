@@ -13,6 +13,7 @@
 #include "broker/engine/engine.h"
 #include "broker/net/listener.h"
 #include "broker/net/tls.h"
+#include "broker/session/census.h"
 #include "broker/session/settings.h"
 #include "broker/worker/worker.h"
 
@@ -25,42 +26,43 @@ union session_slot {
     uint64_t free; /* see gateway.c */
 };
 
-enum { SLOT_BITS = 20, SLOT_COUNT_MAX = 1 << SLOT_BITS };
+enum { SLOT_BITS = 20 }; /* of a tag: the worker and the place */
 
 struct gateway {
     struct worker *worker;
+    struct census *census;
     struct router router;
     struct engine *engine;
     const struct settings *settings;
     struct tls_context *tls; /* NULL: no TLS listener can be served */
     const struct console *console;
     union session_slot *slots;
-    uint32_t newcomers; /* sessions so far: the upper part of the next tag */
+    uint32_t newcomers;  /* sessions so far: the upper part of the next tag */
+    uint32_t place_bits; /* of SLOT_BITS, the others tell the worker */
     uint32_t slot_count;
     uint32_t first_free;
     uint32_t last_free;
     uint32_t session_count;
     uint32_t half_open_count;
     struct ff_list half_open;   /* sessions in their handshake, the oldest first */
-    struct ff_map addresses;    /* connections of one address; loopback is not counted */
+    struct ff_list stalled;     /* publishes that wait for room: stall.h */
+    bool is_refused;            /* one was not taken just now */
     struct ff_buf scratch;      /* a message being written */
     struct ff_buf spare;        /* a payload being unescaped or quoted */
     struct ff_message *message; /* a message being read */
     struct delivery_scratch *delivery;
     struct wheel_timer second; /* $SYS */
-    uint64_t started_ms;
     uint64_t last_published;  /* when $SYS last looked */
     uint64_t random_state[2]; /* for session ids */
-    uint64_t reload_failures; /* configurations that were refused while running */
-    char node[17];
 };
 
 /*
- * Takes up work in `worker` (its ops are set). `settings` is borrowed until
- * the next gateway_configure(). FF_OK, FF_ENOMEM, FF_ESYS (no entropy).
+ * Takes up work in `worker` (its ops are set), one of those that the census
+ * counts. `settings` is borrowed until the next gateway_configure(). All
+ * gateways are made before any worker runs. FF_OK, FF_ENOMEM, FF_ESYS (no entropy).
  */
 FF_MUST_CHECK enum ff_err gateway_init(struct gateway *gateway, struct worker *worker,
-                                       const struct settings *settings);
+                                       struct census *census, const struct settings *settings);
 
 /* All sessions must be gone. */
 void gateway_deinit(struct gateway *gateway);
@@ -96,14 +98,10 @@ void gateway_forget(struct gateway *gateway, struct session *session);
 /* 64 random bits. */
 uint64_t gateway_random(struct gateway *gateway);
 
-/*
- * Counts one more connection of an address; false when that is over the limit
- * (it is counted all the same). `*entry`: for gateway_release_address(), NULL
- * for an address that is not counted.
- */
-struct address_count;
-bool gateway_count_address(struct gateway *gateway, const struct address *address,
-                           struct address_count **entry);
-void gateway_release_address(struct gateway *gateway, struct address_count *entry);
+/* Places that a gateway may give out. */
+static inline uint32_t gateway_places(const struct gateway *gateway)
+{
+    return 1U << gateway->place_bits;
+}
 
 #endif

@@ -116,8 +116,9 @@ static void publish(struct session *session, struct ff_slice topic, struct ff_pa
     struct ticket ticket = {.session_tag = session->tag};
     struct publication p = {.topic = topic, .payload = payload, .tag = session->tag};
 
-    if (session_can_publish(session, ticket, topic))
-        engine_publish(session->gateway->engine, &p, ticket);
+    if (session_can_publish(session, ticket, topic) &&
+        !engine_publish(session->gateway->engine, &p, ticket))
+        session->gateway->is_refused = true; /* it waits: stall.h */
 }
 
 /* What plain clients send has no id of its own to be labelled with. */

@@ -6,6 +6,7 @@
 
 #include "broker/net/logger.h"
 #include "broker/session/bucket.h"
+#include "broker/session/stall.h"
 #include "protocol/base/mem.h"
 #include "protocol/message/decode.h"
 
@@ -36,6 +37,7 @@ static void on_end(struct conn *conn)
 
     /* A command may be under way: what it works with is freed when the turn ends. */
     session_leave_all(session);
+    stall_drop(session);
     gateway_forget(session->gateway, session);
     bucket_free(session->bucket);
     session->bucket = NULL;
@@ -67,9 +69,11 @@ static enum refusal judge_newcomer(struct gateway *gateway, struct session *sess
 {
     const struct settings *settings = gateway->settings;
 
-    if (!gateway_count_address(gateway, peer, &session->address))
+    if (!census_count_address(gateway->census, peer, settings->max_connections_per_address,
+                              &session->address))
         return REFUSED_ADDRESS;
-    if (gateway->session_count > settings->max_connections)
+    if (atomic_load_explicit(&gateway->census->sessions, memory_order_relaxed) >
+        settings->max_connections)
         return REFUSED_CONNECTIONS;
     return session_is_memory_short(session) ? REFUSED_MEMORY : REFUSED_NOT;
 }
@@ -113,16 +117,15 @@ static void turn_away(struct session *session)
     }
 }
 
-void session_accept(struct gateway *gateway, const struct listener *listener, int fd,
-                    const struct address *peer)
+void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct address *peer)
 {
     const struct settings *settings = gateway->settings;
     struct session *session = ff_mem_zalloc(sizeof(*session));
     void *tls = NULL;
 
-    if (session && listener->is_tls)
+    if (session && is_tls)
         tls = gateway->tls ? tls_accept(gateway->tls, fd) : NULL;
-    if (!session || (listener->is_tls && !tls) || !gateway_admit(gateway, session)) {
+    if (!session || (is_tls && !tls) || !gateway_admit(gateway, session)) {
         /* `tls` cannot be there when only the place was missing: it comes last. */
         if (tls)
             tls_discard(tls);
@@ -359,11 +362,16 @@ static void typed_message(struct session *session, enum ff_opcode opcode, struct
         session_malformed(session, (struct ticket){.session_tag = session->tag}, reason);
         return;
     }
-    while (conn_is_open(&session->conn) && ff_decode_next(&decoder, gateway->message)) {
-        session_handle(session, gateway->message);
-        if (conn_owed(&session->conn) > OUTBOX_PAUSE) /* a batch may be owed more than the outbox */
-            conn_flush_now(&session->conn);
-    }
+    if (!stall_run(session, &decoder))
+        stall_keep(session, &decoder, opcode, frame);
+}
+
+static void handle_plain(struct session *session, enum ff_opcode opcode, struct ff_slice bytes)
+{
+    session->gateway->is_refused = false;
+    plain_message(session, opcode, bytes);
+    if (session->gateway->is_refused)
+        stall_keep(session, NULL, opcode, bytes);
 }
 
 /* Pings, pongs and closes have a limit of their own: they cost, and carry nothing. */
@@ -417,7 +425,7 @@ static void on_message(struct session *session, const struct ff_reader_event *ev
     if (session->mode == SESSION_TYPED)
         typed_message(session, event->opcode, bytes);
     else if (session->mode == SESSION_PLAIN)
-        plain_message(session, event->opcode, bytes);
+        handle_plain(session, event->opcode, bytes);
     else
         echo_message(session, event->opcode, bytes);
 }

@@ -71,8 +71,7 @@ static inline struct session *session_of(struct conn *conn)
 }
 
 /* An accepted socket. Closed at once when there is no memory for it. */
-void session_accept(struct gateway *gateway, const struct listener *listener, int fd,
-                    const struct address *peer);
+void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct address *peer);
 
 /* The handshake is done: what follows are frames. */
 void session_open(struct session *session, enum session_mode mode, enum ff_encoding encoding);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "broker/session/session.h"
+#include "broker/session/stall.h"
 #include "broker/topic/rate.h"
 #include "protocol/base/mem.h"
 
@@ -35,23 +36,37 @@ static void tell_skipped(struct session *session, struct subscription *s, bool k
 {
     uint64_t skipped;
 
-    if (!s->rate)
+    if (!s->rate || subscription_is_asked(s))
         return;
     skipped = rate_take_skipped(s, session->tag, keep_newest);
     if (skipped)
         delivery_router_ops.skipped(session->gateway, s, skipped);
 }
 
-/* What a part counts about its members depends on these two: out, change, back. */
-static void change_rules(struct subscription *s, const struct ff_message *m)
+static uint32_t parts_of(const struct session *session, const struct subscription *s)
 {
-    enum link_part part = (enum link_part)s->part;
+    return engine_parts(session->gateway->engine, router_topic_of(s)->is_filter);
+}
 
-    link_move(s, PART_ACTIVE);
+static void set_rules(struct subscription *s, const struct ff_message *m)
+{
     if (ff_message_has(m, FF_FIELD_OVERFLOW))
         (void)overflow_find(m->values[FF_FIELD_OVERFLOW].text, &s->overflow);
     if (ff_message_has(m, FF_FIELD_ECHO))
         s->no_echo = !m->values[FF_FIELD_ECHO].flag;
+}
+
+/* What a part of the link counts about its members depends on the rules: out, change, back. */
+static void change_rules(struct subscription *s, const struct ff_message *m)
+{
+    enum link_part part = (enum link_part)s->part;
+
+    if (subscription_is_asked(s)) {
+        set_rules(s, m);
+        return;
+    }
+    link_move(s, PART_ACTIVE);
+    set_rules(s, m);
     link_move(s, part);
 }
 
@@ -66,7 +81,7 @@ static enum ff_err change_rate(struct session *session, struct subscription *s, 
     if (!conn_is_open(&session->conn))
         return FF_OK;
     err = rate_set(router, s, per_second);
-    if (err)
+    if (err || subscription_is_asked(s))
         return err;
     if (per_second == 0) {
         link_set_pending(s, NULL);
@@ -86,12 +101,14 @@ static enum ff_err apply(struct session *session, struct subscription *s,
 {
     enum ff_err err = FF_OK;
 
-    if (ff_message_has(m, FF_FIELD_OVERFLOW) || ff_message_has(m, FF_FIELD_ECHO))
-        change_rules(s, m);
-    if (ff_message_has(m, FF_FIELD_RATE))
+    uint32_t parts = parts_of(session, s);
+
+    for (uint32_t i = 0; i < parts; i++)
+        change_rules(&s[i], m);
+    if (ff_message_has(m, FF_FIELD_RATE) && !router_topic_of(s)->is_filter)
         err = change_rate(session, s, m->values[FF_FIELD_RATE].number);
-    if (s->link)
-        router_touch(&session->gateway->router, s);
+    for (uint32_t i = 0; i < parts && s->link; i++)
+        router_touch(&session->gateway->router, &s[i]);
     return err;
 }
 
@@ -123,34 +140,59 @@ static bool judge(struct session *session, struct ticket ticket, struct ff_slice
     return false;
 }
 
-/* A new subscription, counted against the limits; NULL: the error is sent. */
-static struct subscription *make(struct session *session, struct ticket ticket, bool is_filter)
+/* May it have one more? If not, the error is sent. */
+static bool has_place(struct session *session, struct ticket ticket)
 {
     const struct settings *settings = session->gateway->settings;
-    struct subscription *s;
 
     if (session->subscription_count >= settings->max_subscriptions) {
         session_error(session, ticket, FF_ERROR_TOO_MANY, "max_subscriptions of a connection is %u",
                       settings->max_subscriptions);
-        return NULL;
+        return false;
     }
-    if (is_filter && session->filter_count >= settings->max_subscribed_filters) {
+    if (ticket.is_filter && session->filter_count >= settings->max_subscribed_filters) {
         session_error(session, ticket, FF_ERROR_TOO_MANY,
                       "max_subscribed_filters of a connection is %u",
                       settings->max_subscribed_filters);
-        return NULL;
+        return false;
     }
     if (session_is_memory_short(session)) {
         session_error(session, ticket, FF_ERROR_TOO_MANY, "memory is limited to %llu bytes",
                       (unsigned long long)settings->max_memory);
-        return NULL;
+        return false;
     }
-    s = ff_mem_zalloc(sizeof(*s));
-    if (!s) {
+    return true;
+}
+
+/* A new subscription, counted and in the session's list; NULL: the error is sent. */
+static struct subscription *make(struct session *session, struct ticket ticket,
+                                 struct ff_slice name, const struct ff_message *m)
+{
+    struct gateway *gateway = session->gateway;
+    uint32_t parts = engine_parts(gateway->engine, ticket.is_filter);
+    const struct topic_rule *rule = registry_rule(&gateway->router.registry, name);
+    struct subscription *s;
+    enum ff_err err = FF_OK;
+
+    if (!has_place(session, ticket))
+        return NULL;
+    s = ff_mem_zalloc(parts * sizeof(*s));
+    for (uint32_t i = 0; s && i < parts; i++) {
+        s[i].owner = session;
+        s[i].overflow = (uint8_t)rule->overflow;
+        if (m)
+            set_rules(&s[i], m);
+    }
+    if (s && m && ff_message_has(m, FF_FIELD_RATE))
+        err = rate_set(&gateway->router, s, m->values[FF_FIELD_RATE].number);
+    if (!s || err) {
         session_error(session, ticket, FF_ERROR_INTERNAL, "out of memory");
+        ff_mem_free(s);
         return NULL;
     }
-    s->owner = session;
+    session->subscription_count++;
+    session->filter_count += ticket.is_filter;
+    ff_list_append(&session->subscriptions, &s->node);
     return s;
 }
 
@@ -179,37 +221,46 @@ static void acknowledge(struct session *session, struct ticket ticket, struct ff
         return;
     w = session_begin_message(session, FF_TYPE_ACK);
     ff_writer_integer(&w, FF_FIELD_ID, ticket.id);
-    ff_writer_string(&w, FF_FIELD_TOPIC, name);
+    if (name.at)
+        ff_writer_string(&w, FF_FIELD_TOPIC, name);
     session_end_message(session, &w);
+}
+
+/* The engine refused it: it is as if it had never been. */
+static void undo(struct session *session, struct ticket ticket, struct subscription *s)
+{
+    session->subscription_count--;
+    session->filter_count -= ticket.is_filter;
+    ff_list_remove(&s->node);
+    if (session->mode == SESSION_PLAIN && !session->has_plain_text &&
+        s == session->plain_subscription)
+        session_close(session, FF_CLOSE_TRY_LATER,
+                      "no place for this subscription: the error before says which limit");
+    rate_free(s);
+    ff_mem_free(s);
 }
 
 static void on_subscribed(void *arg, struct ticket ticket, struct subscription *s, enum ff_err err)
 {
     struct session *session = gateway_find(arg, ticket.session_tag);
-    struct router *router = &((struct gateway *)arg)->router;
+    const struct router_limits *limits = &((struct gateway *)arg)->router.registry.limits;
+    struct ff_slice unknown = {NULL, 0};
 
-    if (!session) { /* it went while the engine was asked */
-        if (!err)
-            router_unsubscribe(router, s);
-        ff_list_remove(&s->node);
-        ff_mem_free(s);
+    if (!session) /* it went while the engine was asked, and unsubscribed */
         return;
-    }
     if (!err) {
-        session->subscription_count++;
-        session->filter_count += router_topic_of(s)->is_filter;
-        acknowledge(session, ticket, topic_name(router_topic_of(s)));
+        acknowledge(session, ticket, s ? topic_name(router_topic_of(s)) : unknown);
         return;
     }
-    ff_list_remove(&s->node);
-    ff_mem_free(s);
     if (err == FF_ELIMIT)
         session_error(session, ticket, FF_ERROR_TOO_MANY,
                       ticket.is_filter ? "max_filters of the broker is %u"
                                        : "max_topics of the broker is %u",
-                      ticket.is_filter ? router->limits.max_filters : router->limits.max_topics);
+                      ticket.is_filter ? limits->max_filters : limits->max_topics);
     else
         session_error(session, ticket, FF_ERROR_INTERNAL, "out of memory");
+    if (s)
+        undo(session, ticket, s);
 }
 
 void session_subscribe(struct session *session, const struct ff_message *m)
@@ -234,15 +285,10 @@ void session_subscribe(struct session *session, const struct ff_message *m)
         return;
     }
     ticket.is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER;
-    s = make(session, ticket, ticket.is_filter);
-    if (!s)
-        return;
-    ff_list_append(&session->subscriptions, &s->node);
-    engine_subscribe(session->gateway->engine, s, name, (enum ff_encoding)session->encoding,
-                     ticket);
-    s = session_find(session, name);
-    if (s && apply(session, s, m))
-        session_close(session, FF_CLOSE_INTERNAL, "out of memory");
+    s = make(session, ticket, name, m);
+    if (s)
+        engine_subscribe(session->gateway->engine, s, name, (enum ff_encoding)session->encoding,
+                         ticket);
 }
 
 struct ff_slice session_plain_topic(const struct session *session)
@@ -301,7 +347,7 @@ void session_leave_all(struct session *session)
         node = node->next;
         if (s->link)
             leave(session, s);
-        else /* the engine was asked and has not answered: its answer frees it */
+        else /* it was refused, and is just being freed */
             ff_list_remove(&s->node);
     }
 }
@@ -324,11 +370,9 @@ bool session_subscribe_plain(struct session *session)
                       "$SYS is off: the option sys = true turns it on");
         return false;
     }
-    s = make(session, ticket, ticket.is_filter);
-    if (s) {
-        ff_list_append(&session->subscriptions, &s->node);
+    s = make(session, ticket, name, NULL);
+    if (s)
         engine_subscribe(session->gateway->engine, s, name, FF_JSON, ticket);
-    }
     s = s ? session_find(session, name) : NULL;
     if (s) { /* the name stands in the topic now: ten thousand copies of "lobby" are not needed */
         ff_mem_free(session->plain_text);
@@ -341,7 +385,13 @@ bool session_subscribe_plain(struct session *session)
     return conn_is_open(&session->conn);
 }
 
+static void on_room(void *arg)
+{
+    stall_resume(arg);
+}
+
 const struct engine_events session_engine_events = {
     .published = session_on_published,
     .subscribed = on_subscribed,
+    .room = on_room,
 };

@@ -4,35 +4,36 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "broker/engine/crossing.h"
 #include "broker/session/session.h"
 #include "protocol/base/mem.h"
 #include "protocol/message/json.h"
 
-enum { TOP = 100, REPORT_MAX = 1024 * 1024 };
+enum { REPORT_MAX = 1024 * 1024 };
 
-/* The TOP largest of what is offered, the largest first. */
+/* The largest of what is offered, the largest first. */
 struct ranked {
     uint64_t score;
     const void *what;
 };
 
 struct top {
-    struct ranked at[TOP];
+    struct ranked at[SYS_ROWS];
     size_t count;
 };
 
 static void offer(struct top *top, uint64_t score, const void *what)
 {
-    size_t i = top->count < TOP ? top->count : TOP - 1;
+    size_t i = top->count < SYS_ROWS ? top->count : SYS_ROWS - 1;
 
-    if (top->count == TOP && score <= top->at[TOP - 1].score)
+    if (top->count == SYS_ROWS && score <= top->at[SYS_ROWS - 1].score)
         return;
     while (i > 0 && top->at[i - 1].score < score) {
         top->at[i] = top->at[i - 1];
         i--;
     }
     top->at[i] = (struct ranked){score, what};
-    top->count += top->count < TOP;
+    top->count += top->count < SYS_ROWS;
 }
 
 static bool is_wanted(struct gateway *gateway, const char *name)
@@ -42,7 +43,7 @@ static bool is_wanted(struct gateway *gateway, const char *name)
     if (topic)
         return true;
     /* A filter may be all that listens. */
-    return filter_tree_match(&gateway->router.filters, ff_slice_of(name)) > 0;
+    return filter_tree_match(&gateway->router.registry.filters, ff_slice_of(name)) > 0;
 }
 
 static void publish(struct gateway *gateway, const char *name, const struct ff_buf *json,
@@ -58,52 +59,64 @@ static void publish(struct gateway *gateway, const char *name, const struct ff_b
 
 static enum ff_err put_name(struct ff_buf *out, struct ff_slice name)
 {
-    enum ff_err err = ff_buf_reserve(out, ff_json_quoted_size(name));
+    enum ff_err err = ff_buf_append(out, "{\"topic\":", 9);
 
+    if (!err)
+        err = ff_buf_reserve(out, ff_json_quoted_size(name));
     if (!err)
         out->len = (size_t)(ff_json_write_quoted(out->data + out->len, name) - out->data);
     return err;
 }
 
+/* All workers' figures, each a second old at most. */
 static enum ff_err write_broker(struct gateway *gateway, struct ff_buf *out)
 {
-    const struct router *router = &gateway->router;
-    uint64_t rate = router->published - gateway->last_published;
+    struct census *census = gateway->census;
+    uint64_t published = 0;
+    uint64_t sent_bytes = 0;
+    uint64_t rate;
 
+    for (uint32_t i = 0; i < census->workers; i++) {
+        published += atomic_load_explicit(&census->figures[i].published, memory_order_relaxed);
+        sent_bytes += atomic_load_explicit(&census->figures[i].sent_bytes, memory_order_relaxed);
+    }
+    rate = published - gateway->last_published;
+    gateway->last_published = published;
     return ff_buf_printf(
         out,
         "{\"connections\":%" PRIu32 ",\"topics\":%" PRIu32 ",\"filters\":%" PRIu32
         ",\"published\":%" PRIu64 ",\"rate\":%" PRIu64 ",\"sent\":%" PRIu64
         ",\"memory\":%zu,\"blocks\":%zu,\"reload_failures\":%" PRIu64 ",\"uptime\":%" PRIu64 "}",
-        gateway->session_count, router->topic_count, router->filters.count, router->published, rate,
-        gateway->worker->net.sent_bytes, ff_mem_live_bytes(), ff_mem_live_blocks(),
-        gateway->reload_failures, (gateway->worker->net.loop.now_ms - gateway->started_ms) / 1000);
+        atomic_load_explicit(&census->sessions, memory_order_relaxed),
+        atomic_load_explicit(&census->topics, memory_order_relaxed),
+        gateway->router.registry.filters.count, published, rate, sent_bytes, ff_mem_live_bytes(),
+        ff_mem_live_blocks(), atomic_load_explicit(&census->reload_failures, memory_order_relaxed),
+        (gateway->worker->net.loop.now_ms - census->started_ms) / 1000);
 }
 
-static enum ff_err write_topics(struct gateway *gateway, struct ff_buf *out)
+static void rank_topics(struct gateway *gateway, struct top *top)
 {
-    struct top top = {.count = 0};
     struct ff_map_node *node = NULL;
-    enum ff_err err = ff_buf_append(out, "{\"topics\":[", 11);
 
-    while ((node = ff_map_next(&gateway->router.topics, node))) {
-        const struct topic *topic = FF_CONTAINER(node, struct topic, node);
+    while ((node = ff_map_next(&gateway->router.registry.topics, node))) {
+        struct topic *topic = FF_CONTAINER(node, struct topic, node);
 
-        if (!topic->is_filter && !ff_topic_is_reserved(topic_name(topic)))
-            offer(&top, topic->number - topic->reported, topic);
+        if (!topic->is_filter && !topic->is_foreign && !ff_topic_is_reserved(topic_name(topic)))
+            offer(top, topic->number - topic->reported, topic);
+        topic->reported = topic->number;
     }
-    for (size_t i = 0; i < top.count && !err; i++) {
-        const struct topic *topic = top.at[i].what;
+}
 
-        err = ff_buf_append(out, i ? ",{\"topic\":" : "{\"topic\":", i ? 10 : 9);
-        if (!err)
-            err = put_name(out, topic_name(topic));
-        if (!err)
-            err = ff_buf_printf(
-                out, ",\"subscribers\":%" PRIu32 ",\"rate\":%" PRIu64 ",\"buffered\":%" PRIu64 "}",
-                topic_subscribers(topic), top.at[i].score, topic_buffered(topic));
-    }
-    return err ? err : ff_buf_append(out, "]}", 2);
+static enum ff_err write_topic(const struct ranked *ranked, struct ff_buf *out)
+{
+    const struct topic *topic = ranked->what;
+    enum ff_err err = put_name(out, topic_name(topic));
+
+    if (err)
+        return err;
+    return ff_buf_printf(
+        out, ",\"subscribers\":%" PRIu32 ",\"rate\":%" PRIu64 ",\"buffered\":%" PRIu64 "}",
+        topic_subscribers(topic), ranked->score, topic_buffered(topic));
 }
 
 static void rank_session(void *arg, struct session *session)
@@ -117,57 +130,142 @@ static void rank_session(void *arg, struct session *session)
     }
 }
 
-static enum ff_err write_slow(struct gateway *gateway, struct ff_buf *out)
+static void rank_slow(struct gateway *gateway, struct top *top)
 {
+    gateway_each(gateway, rank_session, top);
+}
+
+static enum ff_err write_slow(const struct ranked *ranked, struct ff_buf *out)
+{
+    const struct subscription *s = ranked->what;
+    const struct session *session = s->owner;
+    enum ff_err err = put_name(out, topic_name(router_topic_of(s)));
+
+    if (err)
+        return err;
+    return ff_buf_printf(
+        out, ",\"session\":\"%016" PRIx64 "\",\"overflow\":\"%s\",\"buffered\":%" PRIu64 "}",
+        session->id, overflow_name(s->overflow), ranked->score);
+}
+
+static const struct {
+    const char *name;
+    const char *begin;
+    void (*rank)(struct gateway *gateway, struct top *top);
+    enum ff_err (*write)(const struct ranked *ranked, struct ff_buf *out);
+} lists[SYS_LISTS] = {
+    [SYS_TOPICS] = {"$SYS/topics", "{\"topics\":[", rank_topics, write_topic},
+    [SYS_SLOW] = {"$SYS/slow", "{\"slow\":[", rank_slow, write_slow},
+};
+
+/* This worker's largest, where whoever reports finds them. */
+static void share(struct gateway *gateway, enum sys_list list)
+{
+    struct census *census = gateway->census;
+    struct sys_share *share = &census->shares[gateway->worker->index][list];
     struct top top = {.count = 0};
-    enum ff_err err = ff_buf_append(out, "{\"slow\":[", 9);
 
-    gateway_each(gateway, rank_session, &top);
-    for (size_t i = 0; i < top.count && !err; i++) {
-        const struct subscription *s = top.at[i].what;
-        const struct session *session = s->owner;
+    lists[list].rank(gateway, &top);
+    (void)pthread_mutex_lock(&census->lock);
+    share->count = 0;
+    share->text.len = 0;
+    for (size_t i = 0; i < top.count; i++) {
+        size_t at = share->text.len;
 
-        err = ff_buf_append(out, i ? ",{\"topic\":" : "{\"topic\":", i ? 10 : 9);
+        if (lists[list].write(&top.at[i], &share->text))
+            break; /* out of memory: the list is shorter this time */
+        share->rows[share->count].score = top.at[i].score;
+        share->rows[share->count].at = at;
+        share->rows[share->count++].len = share->text.len - at;
+    }
+    (void)pthread_mutex_unlock(&census->lock);
+}
+
+/* The largest of all workers, merged. Under the lock. */
+static enum ff_err merge(const struct census *census, enum sys_list list, struct ff_buf *out)
+{
+    uint32_t next[WORKERS_MAX] = {0};
+    enum ff_err err = ff_buf_append(out, lists[list].begin, strlen(lists[list].begin));
+
+    for (int row = 0; row < SYS_ROWS && !err; row++) {
+        const struct sys_share *best = NULL;
+        uint32_t from = 0;
+
+        for (uint32_t i = 0; i < census->workers; i++) {
+            const struct sys_share *share = &census->shares[i][list];
+
+            if (next[i] < share->count &&
+                (!best || share->rows[next[i]].score > best->rows[next[from]].score)) {
+                best = share;
+                from = i;
+            }
+        }
+        if (!best)
+            break;
+        if (row)
+            err = ff_buf_append(out, ",", 1);
         if (!err)
-            err = put_name(out, topic_name(router_topic_of(s)));
-        if (!err)
-            err = ff_buf_printf(out,
-                                ",\"session\":\"%016" PRIx64 "\",\"overflow\":\"%s\""
-                                ",\"buffered\":%" PRIu64 "}",
-                                session->id, overflow_name(s->overflow), top.at[i].score);
+            err = ff_buf_append(out, best->text.data + best->rows[next[from]].at,
+                                best->rows[next[from]].len);
+        next[from]++;
     }
     return err ? err : ff_buf_append(out, "]}", 2);
 }
 
-static void report(struct gateway *gateway, const char *name,
-                   enum ff_err (*write)(struct gateway *gateway, struct ff_buf *out))
+/* Is this worker the one that speaks in a topic's name? */
+static bool is_speaker(struct gateway *gateway, const char *name)
+{
+    return !gateway->census->exchange ||
+           crossing_owner(gateway->engine, ff_slice_of(name)) == gateway->worker->index;
+}
+
+static void report_broker(struct gateway *gateway)
 {
     struct ff_buf out;
     enum ff_err err;
 
-    if (!is_wanted(gateway, name))
+    if (!is_speaker(gateway, "$SYS/broker"))
         return;
     ff_buf_init(&out, REPORT_MAX);
-    err = write(gateway, &out);
+    err = write_broker(gateway, &out);
+    if (is_wanted(gateway, "$SYS/broker"))
+        publish(gateway, "$SYS/broker", &out, err);
+    ff_buf_deinit(&out);
+}
+
+static void report_list(struct gateway *gateway, enum sys_list list)
+{
+    struct census *census = gateway->census;
+    const char *name = lists[list].name;
+    struct ff_buf out;
+    enum ff_err err;
+
+    if (is_speaker(gateway, name))
+        atomic_store_explicit(&census->is_wanted[list], is_wanted(gateway, name),
+                              memory_order_relaxed);
+    if (!atomic_load_explicit(&census->is_wanted[list], memory_order_relaxed))
+        return;
+    share(gateway, list);
+    if (!is_speaker(gateway, name))
+        return;
+    ff_buf_init(&out, REPORT_MAX);
+    (void)pthread_mutex_lock(&census->lock);
+    err = merge(census, list, &out);
+    (void)pthread_mutex_unlock(&census->lock);
     publish(gateway, name, &out, err);
     ff_buf_deinit(&out);
 }
 
 void sys_report(struct gateway *gateway)
 {
-    struct ff_map_node *node = NULL;
+    struct sys_figures *figures = &gateway->census->figures[gateway->worker->index];
 
     if (!gateway->settings->sys)
         return;
-    report(gateway, "$SYS/broker", write_broker);
-    report(gateway, "$SYS/topics", write_topics);
-    report(gateway, "$SYS/slow", write_slow);
-    gateway->last_published = gateway->router.published;
-    if (!is_wanted(gateway, "$SYS/topics"))
-        return;
-    while ((node = ff_map_next(&gateway->router.topics, node))) {
-        struct topic *topic = FF_CONTAINER(node, struct topic, node);
-
-        topic->reported = topic->number;
-    }
+    atomic_store_explicit(&figures->published, gateway->router.published, memory_order_relaxed);
+    atomic_store_explicit(&figures->sent_bytes, gateway->worker->net.sent_bytes,
+                          memory_order_relaxed);
+    report_broker(gateway);
+    for (enum sys_list list = 0; list < SYS_LISTS; list++)
+        report_list(gateway, list);
 }

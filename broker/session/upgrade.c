@@ -85,9 +85,10 @@ static void recount_address(struct session *session, const struct ff_http_head *
             !walk_back(settings, header->value, &peer))
             return;
     }
-    gateway_release_address(session->gateway, session->address);
+    census_release_address(session->gateway->census, session->address);
     session->address = NULL;
-    if (!gateway_count_address(session->gateway, &peer, &session->address))
+    if (!census_count_address(session->gateway->census, &peer,
+                              settings->max_connections_per_address, &session->address))
         session->refusal = REFUSED_ADDRESS;
 }
 

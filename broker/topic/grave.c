@@ -41,10 +41,10 @@ static void release(struct grave *grave, struct segment *segment)
     pool_free(grave->pool, segment, segment_size(segment));
 }
 
-void grave_take(struct grave *grave, struct segment *segment)
+void grave_take(struct grave *grave, struct segment *segment, bool is_shared)
 {
     grave->bytes += segment_size(segment);
-    if (grave->epochs) {
+    if (grave->epochs && is_shared) {
         segment->retired = epoch_retire(grave->epochs);
         push(&grave->waiting, segment);
     } else if (is_pinned(segment)) {

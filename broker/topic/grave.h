@@ -36,8 +36,8 @@ void grave_init(struct grave *grave, struct pool *pool, struct epochs *epochs);
 /* The workers have ended, and nothing is pinned. */
 void grave_deinit(struct grave *grave);
 
-/* A segment has left its log. */
-void grave_take(struct grave *grave, struct segment *segment);
+/* A segment has left its log; `is_shared`: other workers may see it still. */
+void grave_take(struct grave *grave, struct segment *segment, bool is_shared);
 
 /* Frees what nobody can see any more; once a turn. */
 void grave_sweep(struct grave *grave);

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/topic/link.h"
 
+#include "broker/topic/rate.h"
 #include "protocol/base/mem.h"
 
-void link_init(struct link *link, struct log *log)
+void link_init(struct link *link, struct topic *topic, enum ff_encoding encoding, struct log *log)
 {
-    *link = (struct link){.log = log, .active_needed = log_head(log), .waiting_needed = UINT64_MAX};
+    *link = (struct link){
+        .topic = topic, .log = log, .encoding = (uint8_t)encoding, .waiting_needed = UINT64_MAX};
+    if (log)
+        link->active_needed = log_look(log).head;
 }
 
 void link_deinit(struct link *link)
@@ -59,7 +63,8 @@ enum ff_err link_add(struct link *link, struct subscription *s)
     put(link, count, s);
     link->counts[PART_TIMED]++;
     link->quiet_timed += s->no_echo;
-    link_move(s, PART_ACTIVE);
+    if (!rate_is_paused(s))
+        link_move(s, PART_ACTIVE);
     return FF_OK;
 }
 
@@ -149,26 +154,25 @@ static uint64_t lesser(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-uint64_t link_settle(struct link *link, bool is_dirty)
+uint64_t link_settle(struct link *link, const struct log_view *view, uint64_t walked)
 {
-    struct log_view view = log_look(link->log);
-    uint64_t tail = view_tail(&view);
+    uint64_t tail = view_tail(view);
     uint64_t slowest;
     uint64_t timed = UINT64_MAX;
     uint64_t number;
 
     if (link->pending)
-        link->active_needed = lesser(scan(link, PART_ACTIVE, false), view.head);
-    else if (!is_dirty)
-        link->active_needed = view.head;
+        link->active_needed = lesser(scan(link, PART_ACTIVE, false), walked);
+    else if (!link->is_dirty)
+        link->active_needed = walked;
     if (link->is_waiting_stale || link->counts[PART_WAITING] == 0)
         link->waiting_needed = scan(link, PART_WAITING, false);
     link->is_waiting_stale = false;
     slowest = lesser(link->active_needed, link->waiting_needed);
-    if (!is_dirty)
-        link->buffered = view.head - (slowest < tail ? tail : lesser(slowest, view.head));
-    if (link->counts[PART_TIMED] && view.first) {
-        timed = view_newest(&view, &number);
+    if (!link->is_dirty)
+        link->buffered = walked - (slowest < tail ? lesser(tail, walked) : lesser(slowest, walked));
+    if (link->counts[PART_TIMED] && view->first) {
+        timed = view_newest(view, &number);
         if (link->quiet_timed)
             timed = lesser(timed, scan(link, PART_TIMED, true));
     }

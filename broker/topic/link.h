@@ -7,6 +7,9 @@
  * `needed` is the lowest position that one of them still needs; what lies below
  * may be freed. For waiting ones it is a lower bound, made exact at most once a
  * turn in which one of them moved.
+ *
+ * Where log and worker have the same owner the link stands beside the log
+ * (topic.h); where they have not, it is part of a far link (far.h).
  */
 #ifndef TOPIC_LINK_H
 #define TOPIC_LINK_H
@@ -14,22 +17,31 @@
 #include "broker/topic/pin.h"
 #include "broker/topic/subscription.h"
 
+struct topic;
+
 struct link {
-    struct log *log;
+    struct topic *topic; /* as its worker knows it */
+    struct log *log;     /* NULL: its owner was asked for it and has not answered */
     struct subscription **array;
-    struct pins *pins; /* NULL: nothing was ever pinned */
+    struct pins *pins;   /* NULL: nothing was ever pinned */
+    struct ff_list turn; /* among the links that this turn touched */
     uint32_t counts[PART_COUNT];
     uint32_t capacity;
     uint32_t pending;      /* active ones that are not at the head, or not known to be */
     uint32_t closers;      /* waiting ones with the rule `close` */
     uint32_t quiet_timed;  /* timed ones that do not want their own echo */
+    uint8_t encoding;      /* enum ff_encoding */
+    bool is_far;           /* the log is another worker's */
+    bool is_dirty;         /* messages came that were not walked yet */
     bool is_waiting_stale; /* waiting_needed is only a lower bound */
+    bool is_trimmed;       /* the tail moved for another reason than that nobody needs it */
     uint64_t active_needed;
     uint64_t waiting_needed;
     uint64_t buffered; /* how far the slowest was behind when the last turn ended */
 };
 
-void link_init(struct link *link, struct log *log);
+/* `log` may be NULL until the link is used. */
+void link_init(struct link *link, struct topic *topic, enum ff_encoding encoding, struct log *log);
 void link_deinit(struct link *link);
 
 static inline uint32_t link_count(const struct link *link)
@@ -37,7 +49,8 @@ static inline uint32_t link_count(const struct link *link)
     return link->counts[PART_ACTIVE] + link->counts[PART_WAITING] + link->counts[PART_TIMED];
 }
 
-/* Adds a subscription as active, its cursor at the head. FF_OK, FF_ENOMEM. */
+/* Adds a subscription, its cursor set; paused ones are timed, all others active. FF_OK, FF_ENOMEM.
+ */
 FF_MUST_CHECK enum ff_err link_add(struct link *link, struct subscription *s);
 void link_remove(struct subscription *s);
 
@@ -63,8 +76,8 @@ void link_note_progress(struct subscription *s, uint64_t before);
 
 /*
  * The end of a turn: brings the bounds up to date and returns the lowest
- * position still needed. `is_dirty`: messages came that were not walked yet.
+ * position still needed. `walked`: the head that the subscriptions were told of.
  */
-uint64_t link_settle(struct link *link, bool is_dirty);
+uint64_t link_settle(struct link *link, const struct log_view *view, uint64_t walked);
 
 #endif

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/topic/log.h"
 
-void log_init(struct log *log, struct grave *grave, uint64_t number, uint32_t max_buffered,
-              uint64_t max_pinned)
+void log_init(struct log *log, uint64_t number)
 {
-    *log = (struct log){
-        .grave = grave, .number = number, .max_buffered = max_buffered, .max_pinned = max_pinned};
+    *log = (struct log){.number = number};
 }
 
 /*
@@ -15,14 +13,14 @@ void log_init(struct log *log, struct grave *grave, uint64_t number, uint32_t ma
  */
 static void change_begin(struct log *log)
 {
-    uint64_t version = atomic_load_explicit(&log->version, memory_order_relaxed);
+    uint32_t version = atomic_load_explicit(&log->version, memory_order_relaxed);
 
     atomic_store_explicit(&log->version, version + 1, memory_order_relaxed);
 }
 
 static void change_end(struct log *log)
 {
-    uint64_t version = atomic_load_explicit(&log->version, memory_order_relaxed);
+    uint32_t version = atomic_load_explicit(&log->version, memory_order_relaxed);
 
     atomic_store_explicit(&log->version, version + 1, memory_order_release);
 }
@@ -30,7 +28,7 @@ static void change_end(struct log *log)
 struct log_view log_look(const struct log *log)
 {
     struct log_view view;
-    uint64_t version;
+    uint32_t version;
 
     do {
         version = atomic_load_explicit(&log->version, memory_order_acquire);
@@ -58,7 +56,7 @@ static uint32_t count_of(const struct segment *segment)
     return atomic_load_explicit(&segment->count, memory_order_acquire);
 }
 
-static void free_first(struct log *log)
+static void free_first(struct log *log, struct grave *grave)
 {
     struct segment *segment = first_of(log);
     struct segment *next = atomic_load_explicit(&segment->next, memory_order_relaxed);
@@ -78,14 +76,14 @@ static void free_first(struct log *log)
                     : log->warm                                               ? log->warm - 1
                                                                               : 0;
     }
-    grave_take(log->grave, segment);
+    grave_take(grave, segment, log->is_shared);
 }
 
-void log_deinit(struct log *log)
+void log_deinit(struct log *log, struct grave *grave)
 {
-    log_cancel(log);
+    log_cancel(log, grave);
     while (first_of(log))
-        free_first(log);
+        free_first(log, grave);
 }
 
 uint32_t segment_find(const struct segment *segment, uint32_t offset)
@@ -129,7 +127,7 @@ static size_t choose_block(const struct log *log, size_t size)
     return block < SEGMENT_LARGEST ? pool_round(block) : SEGMENT_LARGEST;
 }
 
-enum ff_err log_reserve(struct log *log, size_t size)
+enum ff_err log_reserve(struct log *log, struct grave *grave, size_t size)
 {
     struct segment *segment = last_of(log);
     size_t block;
@@ -140,7 +138,7 @@ enum ff_err log_reserve(struct log *log, size_t size)
     block = choose_block(log, size);
     if (block - sizeof(*segment) > UINT32_MAX)
         return FF_ENOMEM;
-    segment = pool_alloc(log->grave->pool, block);
+    segment = pool_alloc(grave->pool, block);
     if (!segment)
         return FF_ENOMEM;
     *segment = (struct segment){.base = log_head(log),
@@ -150,10 +148,10 @@ enum ff_err log_reserve(struct log *log, size_t size)
     return FF_OK;
 }
 
-void log_cancel(struct log *log)
+void log_cancel(struct log *log, struct grave *grave)
 {
     if (log->spare)
-        pool_free(log->grave->pool, log->spare, segment_size(log->spare));
+        pool_free(grave->pool, log->spare, segment_size(log->spare));
     log->spare = NULL;
 }
 
@@ -198,7 +196,7 @@ void log_commit(struct log *log, size_t size, uint32_t tag, uint32_t age)
     change_end(log);
 }
 
-bool log_trim(struct log *log, uint64_t needed, uint64_t keep)
+bool log_trim(struct log *log, struct grave *grave, uint64_t needed, uint64_t keep)
 {
     uint64_t head = log_head(log);
     uint64_t limit = head > keep ? head - keep : 0;
@@ -211,7 +209,7 @@ bool log_trim(struct log *log, uint64_t needed, uint64_t keep)
 
         if (segment_end > needed && (is_newest || segment_end > limit))
             break;
-        free_first(log);
+        free_first(log, grave);
         is_moved = true;
     }
     return is_moved;

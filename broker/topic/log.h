@@ -58,22 +58,22 @@ struct segment {
 };
 
 struct log {
-    _Atomic uint64_t version; /* odd: it is being changed */
     _Atomic(struct segment *) first;
     _Atomic(struct segment *) last;
     _Atomic uint64_t head;
-    _Atomic uint64_t number;     /* messages ever appended */
-    struct segment *spare;       /* reserved and not yet in the log */
-    struct grave *grave;         /* where its segments come from and go */
-    uint32_t max_buffered;       /* octets kept for readers, the newest message apart */
-    _Atomic uint64_t max_pinned; /* octets that one worker may pin */
-    uint8_t warm; /* size of the first segment after a quiet time, as a shift of 256 */
+    _Atomic uint64_t number;  /* messages ever appended */
+    struct segment *spare;    /* reserved and not yet in the log */
+    _Atomic uint32_t version; /* odd: it is being changed */
+    uint8_t warm;   /* size of the first segment after a quiet time, as a shift of 256 */
+    bool is_shared; /* other workers read it */
 };
 
-/* `number`: what the topic has counted already. */
-void log_init(struct log *log, struct grave *grave, uint64_t number, uint32_t max_buffered,
-              uint64_t max_pinned);
-void log_deinit(struct log *log);
+/*
+ * `number`: what the topic has counted already. Segments come from the pool of
+ * a grave and go into it: all functions that take one must be given the same.
+ */
+void log_init(struct log *log, uint64_t number);
+void log_deinit(struct log *log, struct grave *grave);
 
 /* What a log was at one moment. */
 struct log_view {
@@ -140,10 +140,10 @@ uint32_t segment_find(const struct segment *segment, uint32_t offset);
  * Makes room for a frame of `size` octets; log_commit() or log_cancel() must
  * follow before anything else. FF_OK, FF_ENOMEM.
  */
-FF_MUST_CHECK enum ff_err log_reserve(struct log *log, size_t size);
+FF_MUST_CHECK enum ff_err log_reserve(struct log *log, struct grave *grave, size_t size);
 
 /* The message failed elsewhere: nothing is reserved any more. */
-void log_cancel(struct log *log);
+void log_cancel(struct log *log, struct grave *grave);
 
 /* Where to write the reserved frame. */
 uint8_t *log_reserved(const struct log *log);
@@ -156,7 +156,7 @@ void log_commit(struct log *log, size_t size, uint32_t tag, uint32_t age);
  * is needed or not, but the segment with the newest message only if it is not.
  * Returns true if the tail moved.
  */
-bool log_trim(struct log *log, uint64_t needed, uint64_t keep);
+bool log_trim(struct log *log, struct grave *grave, uint64_t needed, uint64_t keep);
 
 /* Position and number before the newest message. There must be one. */
 uint64_t view_newest(const struct log_view *view, uint64_t *number);

@@ -38,6 +38,12 @@ FF_MUST_CHECK enum ff_err rate_set(struct router *router, struct subscription *s
                                    double per_second);
 void rate_free(struct subscription *s);
 
+/* Does it want nothing for now? */
+static inline bool rate_is_paused(const struct subscription *s)
+{
+    return s->rate && s->rate->per_second <= 0;
+}
+
 /* There is a message: may it go now? If not the subscription is timed from here on. */
 bool rate_admit(struct subscription *s);
 

@@ -6,7 +6,6 @@
 #include "protocol/message/transcode.h"
 
 enum {
-    MIN_PINNED = 4 * 1024 * 1024,
     GROWTH = 8, /* a payload in the other encoding, at most: "-32," for one octet, floats */
     GROWTH_ROOM = 1024,
     RELIEVE_MS = 20, /* it walks all topics: not again before something came that may be cut */
@@ -14,249 +13,93 @@ enum {
     RELIEVE_LEAST = 65536,
 };
 
-static const struct topic_rule no_rule = {.overflow = OVERFLOW_SKIP};
-
 enum ff_err router_init(struct router *router, const struct router_env *env,
                         const struct router_limits *limits)
 {
     enum ff_err err;
 
-    *router = (struct router){.key = env->key,
-                              .wheel = env->wheel,
-                              .now_ms = env->now_ms,
-                              .ops = env->ops,
-                              .arg = env->arg};
-    grave_init(&router->grave, env->pool, NULL);
+    *router = (struct router){
+        .wheel = env->wheel, .now_ms = env->now_ms, .ops = env->ops, .arg = env->arg};
     ff_list_init(&router->turn);
-    router_configure(router, limits, NULL, 0);
-    err = ff_map_init(&router->topics);
-    if (err)
-        return err;
-    err = filter_tree_init(&router->filters, &env->key);
-    if (err)
-        ff_map_deinit(&router->topics);
+    err = registry_init(&router->registry, &env->key, env->pool, env->epochs, env->all_topics);
+    if (!err)
+        router_configure(router, limits, NULL, 0);
     return err;
 }
 
 void router_deinit(struct router *router)
 {
-    FF_CHECK(router->topics.count == 0);
-    grave_deinit(&router->grave);
-    filter_tree_deinit(&router->filters);
-    ff_map_deinit(&router->topics);
+    registry_deinit(&router->registry);
     for (int i = 0; i < FF_ENCODINGS; i++)
         ff_buf_deinit(&router->spare[i]);
-}
-
-static const struct topic_rule *find_rule(const struct router *router, struct ff_slice name)
-{
-    for (uint32_t i = 0; i < router->rule_count; i++) {
-        struct ff_slice filter = ff_slice_of(router->rules[i].filter);
-
-        if (ff_topic_is_match(filter, name) || ff_slice_is_equal(filter, name))
-            return &router->rules[i];
-    }
-    return &no_rule;
-}
-
-/* What a log of this topic keeps and pins at most. */
-static void set_limits(const struct router *router, const struct topic *topic, struct log *log)
-{
-    /* One message of the other encoding must fit, however it grew. */
-    uint64_t pinned = (uint64_t)router->limits.max_message * GROWTH + GROWTH_ROOM;
-
-    log->max_buffered =
-        topic->rule->max_buffered ? topic->rule->max_buffered : router->limits.max_buffered;
-    log->max_pinned = pinned < MIN_PINNED ? MIN_PINNED : pinned;
 }
 
 void router_configure(struct router *router, const struct router_limits *limits,
                       const struct topic_rule *rules, uint32_t rule_count)
 {
-    struct ff_map_node *node = NULL;
-
-    router->limits = *limits;
-    router->rules = rules;
-    router->rule_count = rule_count;
+    registry_configure(&router->registry, limits, rules, rule_count);
     for (int i = 0; i < FF_ENCODINGS; i++) {
         size_t most = (size_t)limits->max_message * GROWTH + GROWTH_ROOM;
 
         if (router->spare[i].max < most) /* sessions keep the limit they began with */
             router->spare[i].max = most;
     }
-    while (router->topics.buckets && (node = ff_map_next(&router->topics, node))) {
-        struct topic *topic = FF_CONTAINER(node, struct topic, node);
-
-        topic->rule = find_rule(router, topic_name(topic));
-        for (int i = 0; i < FF_ENCODINGS; i++)
-            if (topic->logs[i])
-                set_limits(router, topic, &topic->logs[i]->log);
-    }
-}
-
-static bool is_named(const void *arg, const struct ff_map_node *node)
-{
-    const struct ff_slice *name = arg;
-    const struct topic *topic = FF_CONTAINER_CONST(node, struct topic, node);
-
-    return ff_slice_is_equal(topic_name(topic), *name);
 }
 
 struct topic *router_find(const struct router *router, struct ff_slice name)
 {
-    uint32_t hash = ff_hash(&router->key, name.at, name.len);
-    struct ff_map_node *node = ff_map_find(&router->topics, hash, is_named, &name);
-
-    return node ? FF_CONTAINER(node, struct topic, node) : NULL;
+    return registry_find(&router->registry, name);
 }
 
 struct topic *router_topic_of(const struct subscription *s)
 {
-    return link_topic_log(s->link)->topic;
+    return s->link->topic;
 }
 
-static enum ff_err make_topic(struct router *router, struct ff_slice name, struct topic **out)
+void router_touch_link(struct router *router, struct link *link)
 {
-    bool is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER;
-    struct topic *topic;
-
-    if (is_filter ? router->filters.count >= router->limits.max_filters
-                  : router->topic_count >= router->limits.max_topics)
-        return FF_ELIMIT;
-    topic = ff_mem_zalloc(sizeof(*topic) + name.len);
-    if (!topic)
-        return FF_ENOMEM;
-    topic->name_len = (uint8_t)name.len;
-    topic->is_filter = is_filter;
-    memcpy(topic->name, name.at, name.len);
-    topic->rule = find_rule(router, name);
-    if (is_filter && filter_tree_add(&router->filters, topic)) {
-        ff_mem_free(topic);
-        return FF_ENOMEM;
-    }
-    router->topic_count += !is_filter;
-    ff_map_add(&router->topics, &topic->node, ff_hash(&router->key, name.at, name.len));
-    *out = topic;
-    return FF_OK;
+    if (!ff_list_is_in(&link->turn))
+        ff_list_append(&router->turn, &link->turn);
 }
 
-/* A topic without subscriptions goes away. */
-static void drop_unused(struct router *router, struct topic *topic)
+void router_touch(struct router *router, struct subscription *s)
 {
-    for (int i = 0; i < FF_ENCODINGS; i++) {
-        struct topic_log *log = topic->logs[i];
-
-        if (!log || link_count(&log->link))
-            continue;
-        if (router->settling == log)
-            router->settling = NULL;
-        ff_list_remove(&log->turn);
-        link_deinit(&log->link);
-        log_deinit(&log->log);
-        ff_mem_free(log);
-        topic->logs[i] = NULL;
-    }
-    if (topic_subscribers(topic))
-        return;
-    if (topic->is_filter)
-        filter_tree_remove(&router->filters, topic);
-    else
-        router->topic_count--;
-    ff_map_remove(&router->topics, &topic->node);
-    ff_mem_free(topic->filters);
-    ff_mem_free(topic);
-}
-
-static struct topic_log *make_log(struct router *router, struct topic *topic,
-                                  enum ff_encoding encoding)
-{
-    struct topic_log *log = ff_mem_zalloc(sizeof(*log));
-
-    if (!log)
-        return NULL;
-    log_init(&log->log, &router->grave, topic->number, 0, 0);
-    set_limits(router, topic, &log->log);
-    link_init(&log->link, &log->log);
-    log->topic = topic;
-    log->encoding = encoding;
-    topic->logs[encoding] = log;
-    return log;
+    router_touch_link(router, s->link);
 }
 
 enum ff_err router_subscribe(struct router *router, struct subscription *s, struct ff_slice name,
                              enum ff_encoding encoding)
 {
-    struct topic *topic = router_find(router, name);
     struct topic_log *log;
+    struct topic *topic;
     struct log_view view;
-    enum ff_err err;
+    enum ff_err err = registry_get(&router->registry, name, false, &topic);
 
-    if (!topic) {
-        err = make_topic(router, name, &topic);
-        if (err)
-            return err;
-    }
-    log = topic->logs[encoding] ? topic->logs[encoding] : make_log(router, topic, encoding);
+    if (err)
+        return err;
+    log = registry_get_log(topic, encoding);
     err = FF_ENOMEM;
     if (log) {
-        s->overflow = (uint8_t)topic->rule->overflow;
         view = log_look(&log->log);
         cursor_to_head(&s->cursor, &view);
         err = link_add(&log->link, s);
     }
     if (err)
-        drop_unused(router, topic);
+        registry_drop_unused(&router->registry, topic);
     return err;
-}
-
-static void touch(struct router *router, struct topic_log *log)
-{
-    if (!ff_list_is_in(&log->turn))
-        ff_list_append(&router->turn, &log->turn);
-}
-
-void router_touch(struct router *router, struct subscription *s)
-{
-    touch(router, link_topic_log(s->link));
 }
 
 void router_unsubscribe(struct router *router, struct subscription *s)
 {
-    struct topic_log *log = link_topic_log(s->link);
+    struct link *link = s->link;
 
     rate_free(s);
     link_remove(s);
-    touch(router, log);
-    drop_unused(router, log->topic);
-}
-
-/* The filters that match a topic; cached with it as long as no filter comes or goes. */
-static uint32_t match_filters(struct router *router, struct topic *topic, struct ff_slice name,
-                              struct topic ***filters)
-{
-    struct filter_tree *tree = &router->filters;
-    struct filter_set *set;
-    uint32_t count;
-
-    if (topic && topic->filters_generation == tree->generation) {
-        *filters = topic->filters ? topic->filters->filters : NULL;
-        return topic->filters ? topic->filters->count : 0;
-    }
-    count = filter_tree_match(tree, name);
-    *filters = tree->found;
-    if (!topic)
-        return count;
-    set = count ? ff_mem_alloc(sizeof(*set) + count * sizeof(struct topic *)) : NULL;
-    if (count && !set)
-        return count; /* it works without the cache */
-    ff_mem_free(topic->filters);
-    topic->filters = set;
-    topic->filters_generation = tree->generation;
-    if (set) {
-        set->count = count;
-        memcpy(set->filters, tree->found, count * sizeof(struct topic *));
-    }
-    return count;
+    router_touch_link(router, link);
+    if (link->is_far)
+        far_note_count(link_far(link));
+    else if (!router->settling || router->settling->topic != link->topic) /* else it does it */
+        registry_drop_unused(&router->registry, link->topic);
 }
 
 /* A message on its way into one log. */
@@ -306,18 +149,19 @@ static enum ff_err reserve(struct router *router, struct rendering *r, struct to
         if (err)
             return err;
         delivery = delivery_for(r, to, encoding);
-        err = log_reserve(&to->logs[i]->log, ff_delivery_size(encoding, &delivery));
+        err = log_reserve(&to->logs[i]->log, &router->registry.grave,
+                          ff_delivery_size(encoding, &delivery));
         if (err)
             return err;
     }
     return FF_OK;
 }
 
-static void cancel(struct topic *to)
+static void cancel(struct router *router, struct topic *to)
 {
     for (int i = 0; i < FF_ENCODINGS; i++)
         if (to->logs[i])
-            log_cancel(&to->logs[i]->log);
+            log_cancel(&to->logs[i]->log, &router->registry.grave);
 }
 
 static void commit(struct router *router, const struct rendering *r, struct topic *to,
@@ -328,6 +172,7 @@ static void commit(struct router *router, const struct rendering *r, struct topi
         enum ff_encoding encoding = (enum ff_encoding)i;
         struct topic_log *log = to->logs[i];
         struct ff_delivery delivery;
+        uint64_t buffered;
 
         if (!log)
             continue;
@@ -335,11 +180,12 @@ static void commit(struct router *router, const struct rendering *r, struct topi
         ff_delivery_write(log_reserved(&log->log), encoding, &delivery);
         log_commit(&log->log, ff_delivery_size(encoding, &delivery), r->p->tag,
                    wheel_now(router->wheel));
-        log->is_dirty = true;
-        touch(router, log);
-        receipt->receivers += link_count(&log->link);
-        if (log->link.buffered > receipt->buffered)
-            receipt->buffered = log->link.buffered;
+        log->link.is_dirty = true;
+        router_touch_link(router, &log->link);
+        receipt->receivers += topic_log_receivers(log);
+        buffered = topic_log_buffered(log);
+        if (buffered > receipt->buffered)
+            receipt->buffered = buffered;
     }
 }
 
@@ -353,12 +199,11 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
                            struct receipt *receipt)
 {
     struct topic *topic = router_find(router, p->topic);
-    const struct topic_rule *rule = topic                ? topic->rule
-                                    : router->rule_count ? find_rule(router, p->topic)
-                                                         : &no_rule;
+    const struct topic_rule *rule =
+        topic ? topic->rule : registry_rule(&router->registry, p->topic);
     struct rendering r = {.p = p};
     struct topic **filters;
-    uint32_t count = match_filters(router, topic, p->topic, &filters);
+    uint32_t count = registry_match(&router->registry, topic, p->topic, &filters);
     enum ff_err err = FF_OK;
 
     *receipt = (struct receipt){.receivers = 0};
@@ -370,9 +215,9 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
         err = reserve(router, &r, filters[i]);
     if (err) {
         if (topic)
-            cancel(topic);
+            cancel(router, topic);
         for (uint32_t i = 0; i < count; i++)
-            cancel(filters[i]);
+            cancel(router, filters[i]);
         return err == FF_ELIMIT ? FF_EINVAL : err;
     }
     if (topic)
@@ -395,6 +240,21 @@ void router_tell_skipped(struct router *router, struct subscription *s, uint64_t
     router->ops->skipped(router->arg, s, count);
 }
 
+void router_offer(struct router *router, struct subscription *s)
+{
+    if (!s->rate || rate_admit(s))
+        router_ready(router, s);
+}
+
+void router_note_told(struct router *router, struct far_link *far)
+{
+    struct link *link = &far->link;
+
+    link->is_dirty |= log_look(link->log).head != far->walked;
+    link->is_trimmed = true; /* perhaps: only those with the rule `close` are compared */
+    router_touch_link(router, link);
+}
+
 static void walk_link(struct router *router, struct link *link)
 {
     uint32_t i = 0;
@@ -402,11 +262,17 @@ static void walk_link(struct router *router, struct link *link)
     while (i < link->counts[PART_ACTIVE]) {
         struct subscription *s = link->array[i];
 
-        if (!s->rate || rate_admit(s))
-            router_ready(router, s);
+        router_offer(router, s);
         if (s->part == PART_ACTIVE) /* else another one took its place */
             i++;
     }
+}
+
+/* The workers that have subscriptions on a log of ours. */
+static void tell_far(const struct topic_log *log)
+{
+    for (struct far_link *far = log->far; far; far = far->next_of_log)
+        far_tell(far);
 }
 
 void router_walk(struct router *router)
@@ -414,50 +280,54 @@ void router_walk(struct router *router)
     struct ff_list *node;
 
     for (node = router->turn.next; node != &router->turn; node = node->next) {
-        struct topic_log *log = FF_CONTAINER(node, struct topic_log, turn);
+        struct link *link = FF_CONTAINER(node, struct link, turn);
 
-        if (!log->is_dirty)
+        if (!link->is_dirty)
             continue;
-        log->is_dirty = false;
-        walk_link(router, &log->link);
+        link->is_dirty = false;
+        if (link->is_far)
+            link_far(link)->walked = log_look(link->log).head;
+        else
+            tell_far(link_topic_log(link));
+        walk_link(router, link);
     }
 }
 
 /* Waiting subscriptions with the rule `close` that the tail has passed. */
-static void close_overrun(struct router *router, struct topic_log *log)
+static void close_overrun(struct router *router, struct link *link)
 {
-    struct link *link = &log->link;
+    struct log_view view = log_look(link->log);
     uint32_t i = link->counts[PART_ACTIVE];
 
-    router->settling = log;
+    router->settling = link; /* it stays, although its last subscription may go */
     while (link->closers && i < link->counts[PART_ACTIVE] + link->counts[PART_WAITING]) {
         struct subscription *s = link->array[i];
 
-        if (s->overflow != OVERFLOW_CLOSE || s->cursor.position >= log_tail(&log->log)) {
+        if (s->overflow != OVERFLOW_CLOSE || s->cursor.position >= view_tail(&view)) {
             i++;
             continue;
         }
         router->ops->overrun(router->arg, s);
-        if (router->settling != log)
-            return; /* it was the last one: the log is gone */
         i = link->counts[PART_ACTIVE];
     }
     router->settling = NULL;
+    if (!link->is_far)
+        registry_drop_unused(&router->registry, link->topic);
 }
 
-static uint64_t log_length(const struct log *log)
+static uint64_t log_length(const struct topic_log *log)
 {
-    return log_head(log) - log_tail(log);
+    return log_head(&log->log) - log_tail(&log->log);
 }
 
 /* Is memory short, and did logs grow since it was last looked for? Names and links cannot be cut.
  */
 static bool wants_relief(struct router *router)
 {
-    size_t used = router->grave.pool->used_bytes;
+    size_t used = router->registry.grave.pool->used_bytes;
     uint64_t since = *router->now_ms - router->relieved_ms;
 
-    if (ff_mem_live_bytes() <= router->limits.max_memory / 10 * 9 || since < RELIEVE_MS)
+    if (ff_mem_live_bytes() <= router->registry.limits.max_memory / 10 * 9 || since < RELIEVE_MS)
         return false;
     if (router->relieved_bytes > used)
         router->relieved_bytes = used;
@@ -474,28 +344,57 @@ static void relieve(struct router *router)
 
     if (!wants_relief(router))
         return;
-    while ((node = ff_map_next(&router->topics, node))) {
+    while ((node = ff_map_next(&router->registry.topics, node))) {
         struct topic *topic = FF_CONTAINER(node, struct topic, node);
 
         for (int i = 0; i < FF_ENCODINGS; i++)
-            if (topic->logs[i] && log_length(&topic->logs[i]->log) > longest)
-                longest = log_length(&topic->logs[i]->log);
+            if (topic->logs[i] && log_length(topic->logs[i]) > longest)
+                longest = log_length(topic->logs[i]);
     }
-    while (longest && (node = ff_map_next(&router->topics, node))) {
+    while (longest && (node = ff_map_next(&router->registry.topics, node))) {
         struct topic *topic = FF_CONTAINER(node, struct topic, node);
 
         for (int i = 0; i < FF_ENCODINGS; i++) {
             struct topic_log *log = topic->logs[i];
 
-            if (log && log_length(&log->log) > longest / 2 && log_trim(&log->log, 0, longest / 2)) {
-                log->is_relieved = is_cut = true;
-                touch(router, log);
+            if (log && log_length(log) > longest / 2 &&
+                log_trim(&log->log, &router->registry.grave, 0, longest / 2)) {
+                log->link.is_trimmed = is_cut = true;
+                router_touch_link(router, &log->link);
             }
         }
     }
     router->relieved_ms = *router->now_ms;
-    router->relieved_bytes = is_cut ? 0 : router->grave.pool->used_bytes;
+    router->relieved_bytes = is_cut ? 0 : router->registry.grave.pool->used_bytes;
     router->relieved_published = router->published;
+}
+
+/* What nobody needs any more is freed; who lost something by it is told. */
+static void settle_near(struct router *router, struct link *link)
+{
+    struct topic_log *log = link_topic_log(link);
+    struct log_view view = log_look(&log->log);
+    uint64_t needed = link_settle(link, &view, view.head);
+    uint64_t least = far_needed(log->far);
+
+    if (least > needed)
+        least = needed;
+    if (log_trim(&log->log, &router->registry.grave, least,
+                 registry_max_buffered(&router->registry, link->topic)))
+        link->is_trimmed |= log_tail(&log->log) > least;
+    if (link->is_trimmed)
+        tell_far(log);
+}
+
+/* What another worker's log keeps for us. */
+static void settle_far(struct far_link *far)
+{
+    struct log_view view;
+
+    if (far->state != FAR_LINKED)
+        return;
+    view = log_look(far->link.log);
+    far_settle(far, &view);
 }
 
 bool router_settle(struct router *router)
@@ -505,22 +404,25 @@ bool router_settle(struct router *router)
     bool is_dirty = false;
 
     relieve(router);
-    if (!grave_is_empty(&router->grave))
-        grave_sweep(&router->grave);
+    if (!grave_is_empty(&router->registry.grave))
+        grave_sweep(&router->registry.grave);
     ff_list_init(&settled);
     while ((node = ff_list_pop(&router->turn))) {
-        struct topic_log *log = FF_CONTAINER(node, struct topic_log, turn);
-        uint64_t needed = link_settle(&log->link, log->is_dirty);
+        struct link *link = FF_CONTAINER(node, struct link, turn);
+        bool is_trimmed;
 
+        if (link->is_far)
+            settle_far(link_far(link));
+        else
+            settle_near(router, link);
         /* One that is behind is not met again before it was sent something: then it is touched. */
-        is_dirty |= log->is_dirty;
-        if (log->is_dirty)
-            ff_list_append(&settled, &log->turn);
-        if ((log_trim(&log->log, needed, log->log.max_buffered) || log->is_relieved) &&
-            log->link.closers) {
-            log->is_relieved = false;
-            close_overrun(router, log);
-        }
+        is_dirty |= link->is_dirty;
+        if (link->is_dirty)
+            ff_list_append(&settled, &link->turn);
+        is_trimmed = link->is_trimmed;
+        link->is_trimmed = false;
+        if (is_trimmed && link->closers)
+            close_overrun(router, link);
     }
     while ((node = ff_list_pop(&settled)))
         ff_list_append(&router->turn, node);

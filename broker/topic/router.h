@@ -2,16 +2,17 @@
 /*
  * router.h - from a published message to the logs it belongs in.
  *
- * A router owns the topics and filters of a worker. Publishing appends to logs
- * and marks them dirty; at the end of the turn each dirty log's active
- * subscriptions are walked once, and what nobody needs any more is freed.
+ * A router has the topics and filters of a worker: those that it owns, with
+ * their logs, and those that its subscriptions reach at other workers. Publishing
+ * appends to logs and marks them dirty; at the end of the turn each dirty link's
+ * active subscriptions are walked once, and what nobody needs any more is freed.
  * Nothing here knows a socket.
  */
 #ifndef TOPIC_ROUTER_H
 #define TOPIC_ROUTER_H
 
 #include "broker/net/wheel.h"
-#include "broker/topic/filter.h"
+#include "broker/topic/registry.h"
 #include "protocol/base/buf.h"
 #include "protocol/message/encode.h"
 
@@ -25,29 +26,14 @@ struct router_ops {
     void (*skipped)(void *arg, struct subscription *s, uint64_t count);
 };
 
-struct router_limits {
-    uint32_t max_message;  /* of a client's frame */
-    uint32_t max_buffered; /* of a topic, for each encoding; at least max_message */
-    uint32_t max_topics;
-    uint32_t max_filters;
-    uint64_t max_memory; /* of the whole process */
-};
-
 struct router {
-    struct ff_map topics; /* names and filters, by their text */
-    struct filter_tree filters;
-    struct ff_hash_key key;
-    struct grave grave;
+    struct registry registry;
     struct wheel *wheel;
     const uint64_t *now_ms;
     const struct router_ops *ops;
     void *arg;
-    struct router_limits limits;
-    const struct topic_rule *rules;
-    uint32_t rule_count;
-    uint32_t topic_count; /* names only */
-    struct ff_list turn;  /* logs touched in this turn */
-    struct topic_log *settling;
+    struct ff_list turn; /* links touched in this turn */
+    struct link *settling;
     struct ff_buf spare[FF_ENCODINGS]; /* payloads rewritten for the other encoding */
     uint64_t published;
     uint64_t relieved_ms;        /* when memory was last looked for, */
@@ -59,9 +45,11 @@ struct router_env {
     struct pool *pool;
     struct wheel *wheel;
     const uint64_t *now_ms; /* monotonic; read when needed */
-    struct ff_hash_key key;
+    struct ff_hash_key key; /* the same for all workers */
     const struct router_ops *ops;
     void *arg;
+    struct epochs *epochs;        /* NULL: one worker */
+    _Atomic uint32_t *all_topics; /* counts the names of all workers; NULL: one worker */
 };
 
 /* FF_OK, FF_ENOMEM. */
@@ -79,12 +67,14 @@ void router_configure(struct router *router, const struct router_limits *limits,
                       const struct topic_rule *rules, uint32_t rule_count);
 
 /*
- * Ties a subscription to a name or filter in an encoding; its `owner` and
- * `no_echo` must be set. The overflow rule becomes the topic's. FF_OK,
- * FF_ENOMEM, FF_ELIMIT (max_topics or max_filters is reached).
+ * Ties a subscription to a name or filter that this worker owns, in an
+ * encoding; its `owner` and rules must be set. FF_OK, FF_ENOMEM, FF_ELIMIT
+ * (max_topics or max_filters is reached).
  */
 FF_MUST_CHECK enum ff_err router_subscribe(struct router *router, struct subscription *s,
                                            struct ff_slice name, enum ff_encoding encoding);
+
+/* Of any log. The last one of a far link leaves the link as it is: see router_far_is_idle(). */
 void router_unsubscribe(struct router *router, struct subscription *s);
 
 /* The topic or filter of a subscription. */
@@ -118,8 +108,15 @@ void router_walk(struct router *router);
 /* After the flush: frees what nobody needs. True if there are dirty logs again. */
 bool router_settle(struct router *router);
 
-/* A subscription's cursor moved outside a walk: its log is looked at when the turn ends. */
+/* A subscription's cursor moved outside a walk: its link is looked at when the turn ends. */
 void router_touch(struct router *router, struct subscription *s);
+
+/* For far.c: a link is to be looked at; and its log's owner told of something new. */
+void router_touch_link(struct router *router, struct link *link);
+void router_note_told(struct router *router, struct far_link *far);
+
+/* There may be something for it: its rate is asked, then its owner. */
+void router_offer(struct router *router, struct subscription *s);
 
 /* For rate.c: a due subscription, what to tell, the clocks. */
 void router_ready(struct router *router, struct subscription *s);

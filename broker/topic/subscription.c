@@ -25,6 +25,11 @@ bool overflow_find(struct ff_slice name, uint8_t *rule)
     return false;
 }
 
+bool subscription_is_asked(const struct subscription *s)
+{
+    return s->link && s->index == SUBSCRIPTION_ASKED;
+}
+
 uint64_t subscription_behind(const struct subscription *s)
 {
     struct log_view view = log_look(s->link->log);
@@ -36,7 +41,7 @@ uint64_t subscription_behind(const struct subscription *s)
 size_t subscription_write_gap(const struct subscription *s, const char *cause, uint64_t skipped,
                               char out[GAP_MAX])
 {
-    const struct topic_log *log = link_topic_log(s->link);
+    enum ff_encoding encoding = (enum ff_encoding)s->link->encoding;
     struct ff_buf body = {.data = out + FF_FRAME_HEAD_MAX,
                           .cap = GAP_MAX - FF_FRAME_HEAD_MAX,
                           .max = GAP_MAX - FF_FRAME_HEAD_MAX};
@@ -44,13 +49,12 @@ size_t subscription_write_gap(const struct subscription *s, const char *cause, u
     uint8_t head[FF_FRAME_HEAD_MAX];
     size_t head_len;
 
-    ff_writer_begin(&w, &body, log->encoding, FF_BROKER, FF_TYPE_GAP);
-    ff_writer_string(&w, FF_FIELD_TOPIC, topic_name(log->topic));
+    ff_writer_begin(&w, &body, encoding, FF_BROKER, FF_TYPE_GAP);
+    ff_writer_string(&w, FF_FIELD_TOPIC, topic_name(s->link->topic));
     ff_writer_string(&w, FF_FIELD_CAUSE, ff_slice_of(cause));
     ff_writer_integer(&w, FF_FIELD_SKIPPED, skipped);
     FF_CHECK(ff_writer_end(&w) == FF_OK); /* a topic is 255 octets, 510 with escapes */
-    head_len =
-        ff_frame_write_head(head, log->encoding == FF_JSON ? FF_OP_TEXT : FF_OP_BINARY, body.len);
+    head_len = ff_frame_write_head(head, encoding == FF_JSON ? FF_OP_TEXT : FF_OP_BINARY, body.len);
     memmove(out + head_len, body.data, body.len);
     memcpy(out, head, head_len);
     return head_len + body.len;

@@ -26,18 +26,23 @@ enum link_part {
     PART_COUNT,
 };
 
+#define SUBSCRIPTION_ASKED UINT32_MAX
+
 struct subscription {
-    struct link *link;
+    struct link *link; /* NULL: it is tied to nothing */
     void *owner;
     struct cursor cursor;
     struct ff_list node;    /* among its owner's subscriptions */
     struct ff_list pending; /* among those of them that have something to send */
     struct rate *rate;      /* NULL: every message */
-    uint32_t index;         /* in the link's array */
+    uint32_t index;         /* in the link's array, or SUBSCRIPTION_ASKED */
     uint8_t part;           /* enum link_part */
     uint8_t overflow;       /* enum overflow_rule */
     bool no_echo;           /* what its own session published is passed over */
 };
+
+/* Not in its link's array yet: the log's owner was asked and has not answered. */
+bool subscription_is_asked(const struct subscription *s);
 
 /* What collect added to a plan for one subscription, until it is known what was taken. */
 struct part {

@@ -1,13 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/topic/topic.h"
 
+uint32_t topic_log_receivers(const struct topic_log *log)
+{
+    uint32_t count = link_count(&log->link);
+
+    for (const struct far_link *far = log->far; far; far = far->next_of_log)
+        count += atomic_load_explicit(&far->receivers, memory_order_relaxed);
+    return count;
+}
+
+uint64_t topic_log_buffered(const struct topic_log *log)
+{
+    uint64_t most = log->link.buffered;
+
+    for (const struct far_link *far = log->far; far; far = far->next_of_log) {
+        uint64_t buffered = atomic_load_explicit(&far->buffered, memory_order_relaxed);
+
+        most = buffered > most ? buffered : most;
+    }
+    return most;
+}
+
 uint32_t topic_subscribers(const struct topic *topic)
 {
     uint32_t count = 0;
 
     for (int i = 0; i < FF_ENCODINGS; i++)
         if (topic->logs[i])
-            count += link_count(&topic->logs[i]->link);
+            count += topic_log_receivers(topic->logs[i]);
     return count;
 }
 
@@ -16,7 +37,7 @@ uint64_t topic_buffered(const struct topic *topic)
     uint64_t most = 0;
 
     for (int i = 0; i < FF_ENCODINGS; i++)
-        if (topic->logs[i] && topic->logs[i]->link.buffered > most)
-            most = topic->logs[i]->link.buffered;
+        if (topic->logs[i] && topic_log_buffered(topic->logs[i]) > most)
+            most = topic_log_buffered(topic->logs[i]);
     return most;
 }

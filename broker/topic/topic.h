@@ -1,29 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * topic.h - a named stream, or a filter: its logs and who is subscribed.
+ * topic.h - a named stream, or a filter, as one worker knows it.
  *
- * A topic has a log for each encoding that somebody uses. It is there as long
- * as it has subscriptions. A filter is the same thing with a filter for a name:
- * a publish on a matching topic also appends to its logs.
+ * The worker that owns a name has its logs: one for each encoding that somebody
+ * uses, each with the links of all workers that have subscriptions on it. The
+ * other workers have only their far links. A filter is the same thing with a
+ * filter for a name: a publish on a matching topic also appends to its logs.
+ * Each worker owns a part of every filter: what matches of the names it owns.
+ *
+ * A topic is there as long as it has links.
  */
 #ifndef TOPIC_TOPIC_H
 #define TOPIC_TOPIC_H
 
-#include "broker/topic/link.h"
+#include "broker/topic/far.h"
 #include "protocol/base/map.h"
 #include "protocol/message/topic.h"
 
-struct topic;
-
-/* A log with its link; one link, because there is one worker. */
+/* A log with its owner's own link, and those of other workers. */
 struct topic_log {
     struct log log;
     struct link link;
-    struct topic *topic;
-    struct ff_list turn; /* among the logs that this turn touched */
-    enum ff_encoding encoding;
-    bool is_dirty;    /* got messages that were not walked yet */
-    bool is_relieved; /* was cut for want of memory */
+    struct far_link *far;
 };
 
 /* The filters that match a topic, as of a generation of the filters. */
@@ -42,14 +40,16 @@ struct topic_rule {
 
 struct topic {
     struct ff_map_node node;
-    struct topic_log *logs[FF_ENCODINGS];
-    struct filter_set *filters;    /* NULL: none match, as of the generation */
-    const struct topic_rule *rule; /* never NULL */
-    uint64_t number;               /* messages published while it was there */
-    uint64_t reported;             /* of them, when $SYS last looked */
+    struct topic_log *logs[FF_ENCODINGS]; /* the owner's */
+    struct far_link *far;                 /* this worker's, to logs of others */
+    struct filter_set *filters;           /* NULL: none match, as of the generation */
+    const struct topic_rule *rule;        /* never NULL */
+    uint64_t number;                      /* messages published while it was there */
+    uint64_t reported;                    /* of them, when $SYS last looked */
     uint32_t filters_generation;
     uint8_t name_len;
     bool is_filter;
+    bool is_foreign; /* another worker owns the name */
     char name[];
 };
 
@@ -58,10 +58,15 @@ static inline struct ff_slice topic_name(const struct topic *topic)
     return (struct ff_slice){topic->name, topic->name_len};
 }
 
+/* The log that the owner's own link stands beside. */
 static inline struct topic_log *link_topic_log(struct link *link)
 {
     return FF_CONTAINER(link, struct topic_log, link);
 }
+
+/* For the owner: subscriptions of all workers, and how far the slowest was behind. */
+uint32_t topic_log_receivers(const struct topic_log *log);
+uint64_t topic_log_buffered(const struct topic_log *log);
 
 /* Subscriptions in all encodings. */
 uint32_t topic_subscribers(const struct topic *topic);

@@ -1,10 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/worker/worker.h"
 
-enum ff_err worker_init(struct worker *worker)
+/* Events came: what others have shared may be read until the turn is over. */
+static void begin_turn(void *arg)
 {
+    struct worker *worker = arg;
+
+    if (worker->epochs)
+        epoch_enter(worker->epochs, worker->index);
+}
+
+static void wake(void *arg)
+{
+    struct worker *worker = arg;
+
+    loop_wake(&worker->net.loop);
+}
+
+enum ff_err worker_init(struct worker *worker, uint32_t index, struct epochs *epochs)
+{
+    worker->index = index;
+    worker->epochs = epochs;
     worker->ops = NULL;
-    return net_init(&worker->net, worker_turn, worker);
+    atomic_init(&worker->load, 0);
+    mailbox_init(&worker->mailbox, wake, worker);
+    return net_init(&worker->net, begin_turn, worker_turn, worker);
 }
 
 void worker_set_ops(struct worker *worker, const struct worker_ops *ops, void *arg)
@@ -24,13 +44,17 @@ uint64_t worker_turn(void *arg)
     struct net *net = &worker->net;
     bool is_more;
 
+    begin_turn(worker); /* the very first turn has had no events */
     /* After the sockets were read: clocks judge what has come, not what is about to. */
     wheel_advance(&net->wheel);
+    mailbox_open(&worker->mailbox);
     worker->ops->route(worker->arg);
     is_more = !net_flush(net, WORKER_SLICE_US);
     is_more |= worker->ops->settle(worker->arg);
     is_more |= !ff_list_is_empty(&net->flush); /* closed while settling */
     net_bury(net);
     net->handshake_us = 0;
+    if (worker->epochs)
+        epoch_leave(worker->epochs, worker->index);
     return is_more ? 0 : wheel_wait_ms(&net->wheel, loop_clock_us() / 1000, WORKER_SLEEP_MS);
 }

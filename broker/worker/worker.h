@@ -2,18 +2,20 @@
 /*
  * worker.h - one thread's share of the broker, and the order of its turn.
  *
- * A turn: events are handled; timers that are due fire; what became dirty is
- * routed (each dirty log's subscriptions are walked once); the flush list is
- * worked for a slice of 4 ms; what nobody needs any more is trimmed; the dead
- * are buried. If work is left the next wait does not block.
+ * A turn: events are handled; timers that are due fire; mail of other workers is
+ * opened; what became dirty is routed (each dirty link's subscriptions are walked
+ * once); the flush list is worked for a slice of 4 ms; what nobody needs any more
+ * is trimmed; the dead are buried. If work is left the next wait does not block.
  *
- * There is one worker now, run by the main thread. Floors above hold a pointer
- * to theirs and never reach another one's.
+ * Workers share nothing but what epoch.h, mailbox.h and ring.h are for. Floors
+ * above hold a pointer to theirs and never reach another one's.
  */
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
 
 #include "broker/net/net.h"
+#include "broker/worker/epoch.h"
+#include "broker/worker/mailbox.h"
 
 enum { WORKER_SLICE_US = 4000, WORKER_SLEEP_MS = 10000 };
 
@@ -25,12 +27,17 @@ struct worker_ops {
 
 struct worker {
     struct net net;
+    uint32_t index;           /* its number among all workers */
+    struct epochs *epochs;    /* NULL: it is the only one */
+    struct mailbox mailbox;   /* any thread may post */
+    _Atomic uint32_t load;    /* connections it has, or will have: any thread may ask */
     const struct worker_ops *ops;
     void *arg;
 };
 
 /* FF_OK, FF_ENOMEM. `ops` may be set later with worker_set_ops, before the first turn. */
-FF_MUST_CHECK enum ff_err worker_init(struct worker *worker);
+FF_MUST_CHECK enum ff_err worker_init(struct worker *worker, uint32_t index,
+                                      struct epochs *epochs);
 void worker_set_ops(struct worker *worker, const struct worker_ops *ops, void *arg);
 void worker_deinit(struct worker *worker);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "protocol/base/reserve.h"
 
+#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -14,7 +15,8 @@ struct header {
 };
 
 static _Alignas(16) uint8_t memory[RESERVE];
-static size_t used;   /* octets, from the front; given back when the last block is freed */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic size_t used;   /* octets, from the front; given back when the last block is freed */
 static size_t blocks; /* in it */
 
 static bool is_inside(const void *block)
@@ -77,21 +79,33 @@ static void *move_in(void *block, size_t old_size, size_t size)
     return moved;
 }
 
+static void free_block(void *block)
+{
+    if (!is_inside(block)) {
+        ff_mem_free(block);
+        return;
+    }
+    (void)pthread_mutex_lock(&lock);
+    give_back();
+    (void)pthread_mutex_unlock(&lock);
+}
+
 void *ff_reserve_realloc(void *block, size_t size)
 {
-    void *moved;
+    void *moved = NULL;
 
     if (size == 0) {
-        if (is_inside(block))
-            give_back();
-        else
-            ff_mem_free(block);
+        free_block(block);
         return NULL;
     }
-    if (is_inside(block))
-        return move(block, size);
-    moved = ff_mem_realloc(block, size);
-    return moved ? moved : move_in(block, ff_mem_size(block), size);
+    if (!is_inside(block))
+        moved = ff_mem_realloc(block, size);
+    if (moved)
+        return moved;
+    (void)pthread_mutex_lock(&lock);
+    moved = is_inside(block) ? move(block, size) : move_in(block, ff_mem_size(block), size);
+    (void)pthread_mutex_unlock(&lock);
+    return moved;
 }
 
 bool ff_reserve_is_low(void)

@@ -230,14 +230,14 @@ def configuration():
             ("nonsense = 1\n", ":1:"), ("\nmax_message = 1Q\n", ":2: max_message"), ("sys = maybe\n", ":1: sys"),
             ('topic "a" { overflow = "x" }\n', ":1: overflow"), ('topic "a" {\n', "}"),
             ('topic "a" { }\ntopic "a" { }\n', ":2:"), ('topic "a//b" { }\n', "level"),
-            ("plain_topic = ${HOME}\n", ":1:"), ('listen = {"foo"}\n', ":1: listen"), ("workers = 2\n", ":1: workers"),
+            ("plain_topic = ${HOME}\n", ":1:"), ('listen = {"foo"}\n', ":1: listen"), ("workers = 65\n", ":1: workers"),
             ("max_buffered = 100K\n", ":1: max_buffered"), ('listen = {"tls:127.0.0.1:0"}\n', "tls_cert"),
             ('proxies = {"x"}\n', ":1: proxies"), ("max_message = 2G\n", ":1: max_message"),
             ("max_connections = 999999\n", "ulimit")):
         done = check(text)
         assert done.returncode == 1 and said in done.stderr, (text, done.stderr)
     for args, said in ((["--bogus"], "--help"), (["--listen"], "needs a value"), (["--config", "/nope"], "/nope"),
-                       (["--config"], "--config"), (["--workers", "4"], "--workers: workers")):
+                       (["--config"], "--config"), (["--workers", "99"], "--workers: workers")):
         done = subprocess.run([FANFARED, *args], capture_output=True, text=True, timeout=30)
         assert done.returncode == 1 and said in done.stderr, (args, done.stderr)
     done = subprocess.run(["sh", "-c", "ulimit -n 100; exec %s" % FANFARED], capture_output=True, text=True, timeout=30)

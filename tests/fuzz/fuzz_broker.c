@@ -27,6 +27,7 @@ struct program {
     const uint8_t *end;
 };
 
+static struct census census;
 static struct worker worker;
 static struct gateway gateway;
 static struct drain drain;
@@ -349,6 +350,12 @@ static void abort_session(void *arg, struct session *session)
     conn_abort(&session->conn);
 }
 
+static void on_drained(void *arg)
+{
+    (void)arg;
+    wire_is_stopped = true;
+}
+
 static void end_all(void)
 {
     ff_mem_fail_at(0);
@@ -360,6 +367,7 @@ static void end_all(void)
     wheel_stop(&worker.net.wheel, &drain.timer);
     gateway_deinit(&gateway);
     worker_deinit(&worker);
+    census_deinit(&census);
     for (int i = 0; i < WIRES; i++)
         if (wires[i].is_used)
             abort(); /* a descriptor was left open */
@@ -375,12 +383,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     log_set(LOG_ERROR, false);
     wire_reset();
     settings = tiny_settings(next(&program));
-    if (worker_init(&worker) || gateway_init(&gateway, &worker, &settings))
+    if (census_init(&census, 1) || worker_init(&worker, 0, NULL) ||
+        gateway_init(&gateway, &worker, &census, &settings))
         abort();
     gateway_configure(&gateway, &settings, rules, FF_COUNT(rules));
     worker.net.close_ms = 300;
     worker.net.outbox_max = 2000;
-    drain_init(&drain, &gateway);
+    drain_init(&drain, &gateway, on_drained, NULL);
     listener = (struct listener){.net = &worker.net};
     for (int i = 0; i < MAX_STEPS && program.at < program.end && !wire_is_stopped; i++)
         step(&program);

@@ -89,7 +89,7 @@ ssize_t read(int fd, void *out, size_t size)
     struct server *s = &server;
     int error;
 
-    if (size > 1024 && s->worker.net.loop.ev && fails_with(&error)) /* OpenSSL's, not libev's */
+    if (size > 1024 && s->stations && fails_with(&error)) /* OpenSSL's, not libev's */
         return -1;
     return syscall(SYS_read, fd, out, size > 1024 ? shortened(size) : size);
 }
@@ -205,7 +205,7 @@ static void pump(void)
         uint64_t before = calls;
         bool is_new = false;
 
-        ev_run(server.worker.net.loop.ev, EVRUN_NOWAIT);
+        ev_run(server.stations[0].worker.net.loop.ev, EVRUN_NOWAIT);
         act_as_client(true);
         for (size_t k = 0; k < CLIENTS; k++)
             is_new |= client_read(&clients[k]);
@@ -243,7 +243,7 @@ static void client_connect(struct client *c, size_t listener, int receive_buffer
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     const struct sockaddr_in *at =
-        (const struct sockaddr_in *)&server.listeners[listener].address.storage;
+        (const struct sockaddr_in *)&server.stations[0].listeners[listener].address.storage;
 
     act_as_client(true);
     steps++;
@@ -381,7 +381,8 @@ static struct config *new_config(char *error)
 {
     static char words[][20] = {"fanfared",        "--config",    "",
                                "--listen",        "127.0.0.1:0", "--listen",
-                               "tls:127.0.0.1:0", "--log-level", "error"};
+                               "tls:127.0.0.1:0", "--log-level", "error",
+                               "--workers",       "1"};
     static char *argv[FF_COUNT(words)];
     struct config *config;
     struct config_request request;

@@ -28,7 +28,8 @@ int __wrap_close(int fd);
 int __real_close(int fd);
 ssize_t __wrap_getrandom(void *out, size_t size, unsigned flags);
 uint64_t __wrap_loop_clock_us(void);
-enum ff_err __wrap_loop_init(struct loop *loop, loop_turn_fn *turn, void *arg);
+enum ff_err __wrap_loop_init(struct loop *loop, loop_begin_fn *begin, loop_turn_fn *turn,
+                               void *arg);
 void __wrap_loop_deinit(struct loop *loop);
 void __wrap_loop_stop(struct loop *loop);
 void __wrap_ev_io_start(struct ev_loop *ev, ev_io *watcher);
@@ -301,9 +302,9 @@ uint64_t __wrap_loop_clock_us(void)
     return wire_now_ms * 1000;
 }
 
-enum ff_err __wrap_loop_init(struct loop *loop, loop_turn_fn *turn, void *arg)
+enum ff_err __wrap_loop_init(struct loop *loop, loop_begin_fn *begin, loop_turn_fn *turn, void *arg)
 {
-    *loop = (struct loop){.turn = turn, .arg = arg, .now_ms = wire_now_ms};
+    *loop = (struct loop){.begin = begin, .turn = turn, .arg = arg, .now_ms = wire_now_ms};
     return FF_OK;
 }
 

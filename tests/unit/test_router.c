@@ -78,7 +78,7 @@ static void a_topic_is_there_while_it_has_subscriptions(void **state)
     assert_int_equal(receipt.receivers, 1);
     router_unsubscribe(&router, &s);
     assert_null(router_find(&router, FF_SLICE("a")));
-    assert_int_equal(router.topic_count, 0);
+    assert_int_equal(router.registry.topic_count, 0);
     assert_true(ff_mem_live_blocks() <= before + 1); /* the pool keeps a block */
 }
 
@@ -185,7 +185,7 @@ static void random_filters_match_as_the_naive_way_says(void **state)
         for (int i = 0; i < COUNT; i++)
             router_unsubscribe(&router, &subs[i]);
     }
-    assert_int_equal(router.filters.nodes.count, 0);
+    assert_int_equal(router.registry.filters.nodes.count, 0);
 }
 
 static void for_want_of_memory_a_message_goes_to_all_or_to_none(void **state)
@@ -229,7 +229,7 @@ static void limits_and_rules_hold(void **state)
         {.filter = "chat/vip", .overflow = OVERFLOW_CLOSE},
         {.filter = "chat/#", .overflow = OVERFLOW_LATEST, .max_message = 3},
     };
-    struct router_limits limits = router.limits;
+    struct router_limits limits = router.registry.limits;
     struct subscription s[3] = {{.owner = NULL}};
     struct receipt receipt;
 
@@ -239,8 +239,8 @@ static void limits_and_rules_hold(void **state)
     router_configure(&router, &limits, rules, FF_COUNT(rules));
     assert_int_equal(router_subscribe(&router, &s[0], FF_SLICE("chat/vip"), FF_JSON), FF_OK);
     assert_int_equal(router_subscribe(&router, &s[1], FF_SLICE("chat/x"), FF_JSON), FF_OK);
-    assert_int_equal(s[0].overflow, OVERFLOW_CLOSE);
-    assert_int_equal(s[1].overflow, OVERFLOW_LATEST);
+    assert_int_equal(router_topic_of(&s[0])->rule->overflow, OVERFLOW_CLOSE);
+    assert_int_equal(router_topic_of(&s[1])->rule->overflow, OVERFLOW_LATEST);
     assert_int_equal(router_subscribe(&router, &s[2], FF_SLICE("y"), FF_JSON), FF_ELIMIT);
     assert_int_equal(router_subscribe(&router, &s[2], FF_SLICE("#"), FF_JSON), FF_ELIMIT);
     assert_int_equal(publish("chat/x", &receipt), FF_ELIMIT);
@@ -255,7 +255,7 @@ static void limits_and_rules_hold(void **state)
 static void memory_is_looked_for_only_where_it_may_be(void **state)
 {
     static struct subscription subs[50];
-    struct router_limits limits = router.limits;
+    struct router_limits limits = router.registry.limits;
     struct receipt receipt;
     uint64_t looked;
 

@@ -51,7 +51,7 @@ static void append(struct dice *dice, uint64_t number)
     struct frame frame = {number, size};
     uint8_t *at;
 
-    assert_int_equal(log_reserve(&topic, size), FF_OK);
+    assert_int_equal(log_reserve(&topic, &grave, size), FF_OK);
     at = log_reserved(&topic);
     memcpy(at, &frame, sizeof(frame));
     for (uint32_t i = sizeof(frame); i < size; i++)
@@ -150,9 +150,9 @@ static void write_all(struct dice *dice)
         epoch_enter(&epochs, WRITER);
         for (uint32_t i = dice_below(dice, TURN_MAX); i && number < steps; i--)
             append(dice, number++);
-        (void)log_trim(&topic, 0, dice_below(dice, 500) ? KEEP : 0);
+        (void)log_trim(&topic, &grave, 0, dice_below(dice, 500) ? KEEP : 0);
         if (dice_below(dice, 500) == 0)
-            (void)log_trim(&topic, log_head(&topic), 0);
+            (void)log_trim(&topic, &grave, log_head(&topic), 0);
         grave_sweep(&grave);
         epoch_leave(&epochs, WRITER);
         sched_yield();
@@ -170,7 +170,8 @@ static void frames_are_whole_in_order_and_counted(void **state)
     pool_init(&pool, 1 << 20);
     epochs_init(&epochs, READERS + 1);
     grave_init(&grave, &pool, &epochs);
-    log_init(&topic, &grave, 0, KEEP, UINT64_MAX);
+    log_init(&topic, 0);
+    topic.is_shared = true;
     for (uint32_t i = 0; i < READERS; i++) {
         struct log_view view = log_look(&topic);
 
@@ -191,7 +192,7 @@ static void frames_are_whole_in_order_and_counted(void **state)
     }
     print_message("    %lu missed and told, %lu cut\n", (unsigned long)told, (unsigned long)cuts);
     assert_true(told > 0 && cuts > 0);
-    log_deinit(&topic);
+    log_deinit(&topic, &grave);
     grave_deinit(&grave);
     pool_deinit(&pool);
 }
@@ -224,20 +225,21 @@ static void a_view_is_of_one_moment(void **state)
     pool_init(&pool, 1 << 20);
     epochs_init(&epochs, 1);
     grave_init(&grave, &pool, &epochs);
-    log_init(&topic, &grave, 0, KEEP, UINT64_MAX);
+    log_init(&topic, 0);
+    topic.is_shared = true;
     atomic_store(&is_over, false);
     assert_int_equal(pthread_create(&reader, NULL, look_and_compare, &looks), 0);
     for (uint64_t i = 0; i < steps * 3; i++) {
-        assert_int_equal(log_reserve(&topic, 64), FF_OK);
+        assert_int_equal(log_reserve(&topic, &grave, 64), FF_OK);
         log_commit(&topic, 64, 1, 0);
         if (i % 100 == 0)
-            (void)log_trim(&topic, log_head(&topic), 0);
+            (void)log_trim(&topic, &grave, log_head(&topic), 0);
         grave_sweep(&grave);
     }
     atomic_store(&is_over, true);
     assert_int_equal(pthread_join(reader, NULL), 0);
     assert_true(looks > 0);
-    log_deinit(&topic);
+    log_deinit(&topic, &grave);
     grave_deinit(&grave);
     pool_deinit(&pool);
 }

@@ -1,0 +1,578 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/engine/crossing.h"
+
+#include "broker/topic/rate.h"
+#include "broker/worker/ring.h"
+#include "protocol/base/mem.h"
+
+enum {
+    ASKS_A_TURN = 4096,        /* of one worker: then the others, and the sockets */
+    TELL_AFTER = 32 * 1024,    /* so many octets of requests do not wait for the turn's end */
+};
+
+enum ask_kind { ASK_PUBLISH, ASK_LINK, ASK_UNLINK };
+
+struct ask {
+    uint8_t kind;         /* enum ask_kind */
+    uint8_t payload_kind; /* enum ff_payload_kind */
+    uint8_t topic_len;
+    bool is_block;
+    bool has_id;
+    uint32_t tag;
+    uint32_t payload_len;
+    uint64_t id;
+    union {
+        struct far_link *far;
+        char *block; /* the payload, the owner's to free */
+    };
+    char bytes[]; /* topic, payload */
+};
+
+struct answer {
+    enum ask_kind kind; /* what was asked */
+    struct ticket ticket;
+    struct engine_receipt receipt;
+    struct far_link *far;
+};
+
+/* From one worker, the asker, to another, the owner. */
+struct channel {
+    struct crossing *asker;
+    struct crossing *owner;
+    struct ring *asks; /* NULL until they are used first */
+    struct ring *answers;
+    struct mail asked;       /* in the owner's box: there are requests */
+    struct mail answered;    /* in the asker's: there are answers, or there is room */
+    _Atomic bool is_full;    /* the asker waits for room */
+    _Atomic bool is_starved; /* the owner waits for room */
+    struct ff_list asking;   /* the asker's: far links to be asked for, before anything else */
+    size_t untold;           /* octets of requests since the owner was told */
+};
+
+struct exchange {
+    uint32_t count;
+    struct crossing *crossings[WORKERS_MAX];
+    struct channel *channels; /* count x count, by asker, by owner */
+};
+
+struct crossing {
+    struct engine engine;
+    struct exchange *exchange;
+    struct mailbox *box;
+    uint32_t index;
+    bool is_refusing;       /* a publish was not taken */
+    struct ff_list leaving; /* far links that nobody needs, their owners not yet told */
+};
+
+/* A subscription that waits for answers of owners: one waiter for each. */
+struct waiter {
+    struct ff_list node; /* of its far link */
+    struct request *request;
+    struct subscription *s; /* NULL: it was unsubscribed */
+};
+
+struct request {
+    struct ticket ticket;
+    struct subscription *s; /* the first of its parts; NULL: unsubscribed, or answered */
+    uint32_t left;          /* answers awaited */
+    bool is_answered;
+    struct waiter waiters[];
+};
+
+static struct crossing *crossing_of(struct engine *engine)
+{
+    return FF_CONTAINER(engine, struct crossing, engine);
+}
+
+static struct channel *channel_to(const struct crossing *crossing, uint32_t owner)
+{
+    return &crossing->exchange->channels[crossing->index * crossing->exchange->count + owner];
+}
+
+uint32_t crossing_owner(const struct engine *engine, struct ff_slice name)
+{
+    uint64_t hash = ff_hash(&engine->router->registry.key, name.at, name.len);
+
+    /* By the upper bits: the map takes the lower ones. */
+    return (uint32_t)(hash * engine->owners >> 32);
+}
+
+/* The rings, at first use. */
+static bool open_channel(struct channel *channel)
+{
+    if (channel->asks)
+        return true;
+    channel->answers = ring_new(CROSSING_ANSWERS);
+    channel->asks = channel->answers ? ring_new(CROSSING_ASKS) : NULL;
+    if (!channel->asks) {
+        ring_free(channel->answers);
+        channel->answers = NULL;
+    }
+    return channel->asks != NULL;
+}
+
+static void tell(struct channel *channel)
+{
+    channel->untold = 0;
+    mailbox_post(channel->owner->box, &channel->asked);
+}
+
+/* Room for a request. NULL: it is full; the owner is told that we wait. */
+static struct ask *reserve_ask(struct channel *channel, size_t extra)
+{
+    struct ask *ask = ring_reserve(channel->asks, (uint32_t)(sizeof(*ask) + extra));
+
+    if (ask)
+        return ask;
+    atomic_store(&channel->is_full, true);
+    tell(channel); /* it looks at is_full after it opened this */
+    return NULL;
+}
+
+static void commit_ask(struct channel *channel, size_t extra)
+{
+    ring_commit(channel->asks);
+    channel->untold += sizeof(struct ask) + extra;
+    if (channel->untold >= TELL_AFTER)
+        tell(channel);
+}
+
+/* Links are asked for in their order. False: one is left, so nothing else may pass. */
+static bool ask_links(struct channel *channel)
+{
+    while (!ff_list_is_empty(&channel->asking)) {
+        struct far_link *far = FF_CONTAINER(channel->asking.next, struct far_link, asking);
+        struct ask *ask = reserve_ask(channel, 0);
+
+        if (!ask)
+            return false;
+        *ask = (struct ask){.kind = ASK_LINK, .far = far};
+        ff_list_remove(&far->asking);
+        commit_ask(channel, 0);
+    }
+    return true;
+}
+
+/* Links that nobody needs any more. They must have no mail under way. */
+static void ask_unlinks(struct crossing *crossing)
+{
+    struct ff_list *node = crossing->leaving.next;
+
+    while (node != &crossing->leaving) {
+        struct far_link *far = FF_CONTAINER(node, struct far_link, asking);
+        struct channel *channel = channel_to(crossing, far->owner);
+        struct ask *ask = mail_is_in(&far->risen) ? NULL : reserve_ask(channel, 0);
+
+        node = node->next;
+        if (!ask)
+            continue;
+        *ask = (struct ask){.kind = ASK_UNLINK, .far = far};
+        ff_list_remove(&far->asking);
+        commit_ask(channel, 0);
+    }
+}
+
+static void leave_if_idle(struct crossing *crossing, struct far_link *far)
+{
+    if (!far_is_idle(far))
+        return;
+    far_leave(far);
+    ff_list_append(&crossing->leaving, &far->asking);
+}
+
+/* Publishing. */
+
+static void publish_here(struct engine *engine, const struct publication *p, struct ticket ticket)
+{
+    struct engine_receipt receipt;
+
+    receipt.err = router_publish(engine->router, p, &receipt.receipt);
+    engine->events->published(engine->arg, ticket, &receipt);
+}
+
+static bool write_publish(struct ask *ask, const struct publication *p, struct ticket ticket,
+                          bool is_block)
+{
+    size_t len = p->payload.bytes.len;
+    char *to;
+
+    *ask = (struct ask){.kind = ASK_PUBLISH,
+                        .payload_kind = (uint8_t)p->payload.kind,
+                        .topic_len = (uint8_t)p->topic.len,
+                        .is_block = is_block,
+                        .has_id = ticket.has_id,
+                        .tag = p->tag,
+                        .payload_len = (uint32_t)len,
+                        .id = ticket.id};
+    memcpy(ask->bytes, p->topic.at, p->topic.len);
+    to = ask->bytes + p->topic.len;
+    if (is_block)
+        to = ask->block = ff_mem_alloc(len);
+    if (to && len)
+        memcpy(to, p->payload.bytes.at, len);
+    return to;
+}
+
+static bool crossing_publish(struct engine *engine, const struct publication *p,
+                             struct ticket ticket)
+{
+    struct crossing *crossing = crossing_of(engine);
+    uint32_t owner = crossing_owner(engine, p->topic);
+    struct channel *channel = channel_to(crossing, owner);
+    bool is_block = p->payload.bytes.len > CROSSING_INLINE;
+    size_t extra = p->topic.len + (is_block ? 0 : p->payload.bytes.len);
+    struct engine_receipt receipt = {.err = FF_ENOMEM};
+    struct ask *ask;
+
+    if (owner == crossing->index) {
+        publish_here(engine, p, ticket);
+        return true;
+    }
+    if (open_channel(channel)) {
+        ask = ask_links(channel) ? reserve_ask(channel, extra) : NULL;
+        if (!ask) {
+            crossing->is_refusing = true;
+            return false;
+        }
+        if (write_publish(ask, p, ticket, is_block)) {
+            commit_ask(channel, extra);
+            return true;
+        }
+    }
+    engine->events->published(engine->arg, ticket, &receipt);
+    return true;
+}
+
+/* The owner's part. True if there is an answer. */
+static bool take_publish(struct crossing *owner, const struct ask *ask, struct answer *answer)
+{
+    struct ff_slice topic = {ask->bytes, ask->topic_len};
+    struct publication p = {.topic = topic,
+                            .payload = {(enum ff_payload_kind)ask->payload_kind,
+                                        {ask->is_block ? ask->block : ask->bytes + ask->topic_len,
+                                         ask->payload_len}},
+                            .tag = ask->tag};
+
+    answer->receipt.err = router_publish(owner->engine.router, &p, &answer->receipt.receipt);
+    answer->ticket = (struct ticket){.id = ask->id, .session_tag = ask->tag, .has_id = ask->has_id};
+    if (ask->is_block)
+        ff_mem_free(ask->block);
+    return ask->has_id || answer->receipt.err;
+}
+
+static bool take_ask(struct channel *channel, const struct ask *ask, struct answer *answer)
+{
+    answer->kind = (enum ask_kind)ask->kind;
+    switch ((enum ask_kind)ask->kind) {
+    case ASK_PUBLISH:
+        return take_publish(channel->owner, ask, answer);
+    case ASK_LINK:
+        answer->far = ask->far;
+        answer->receipt.err = far_attach(channel->owner->engine.router, ask->far);
+        return true;
+    case ASK_UNLINK:
+        answer->far = ask->far;
+        far_detach(ask->far);
+        return true;
+    }
+    FF_UNREACHABLE();
+}
+
+/* In the owner's turn. */
+static void open_asked(struct mail *mail)
+{
+    struct channel *channel = FF_CONTAINER(mail, struct channel, asked);
+    const struct ask *ask;
+    bool is_answered = false;
+    uint32_t size;
+
+    for (int i = 0; (ask = ring_peek(channel->asks, &size)); i++) {
+        struct answer *answer = ring_reserve(channel->answers, sizeof(*answer));
+
+        if (!answer) { /* opened when the asker has taken some */
+            atomic_store(&channel->is_starved, true);
+            is_answered = true;
+            break;
+        }
+        if (i == ASKS_A_TURN) {
+            mailbox_post(channel->owner->box, &channel->asked);
+            break;
+        }
+        if (take_ask(channel, ask, answer)) {
+            ring_commit(channel->answers);
+            is_answered = true;
+        }
+        ring_release(channel->asks);
+    }
+    if (atomic_exchange(&channel->is_full, false) || is_answered)
+        mailbox_post(channel->asker->box, &channel->answered);
+}
+
+/* Subscribing. */
+
+/* All parts are tied to nothing from here on. */
+static void detach(struct crossing *crossing, struct subscription *s, uint32_t parts)
+{
+    for (uint32_t i = 0; i < parts; i++) {
+        struct link *link = s[i].link;
+
+        if (link && subscription_is_asked(&s[i])) {
+            struct far_link *far = link_far(link);
+
+            for (struct ff_list *node = far->waiters.next; node != &far->waiters;
+                 node = node->next) {
+                struct waiter *waiter = FF_CONTAINER(node, struct waiter, node);
+
+                if (waiter->s == &s[i])
+                    waiter->s = waiter->request->s = NULL;
+            }
+            rate_free(&s[i]);
+            s[i].link = NULL;
+        } else if (link) {
+            struct far_link *far = link->is_far ? link_far(link) : NULL;
+
+            router_unsubscribe(crossing->engine.router, &s[i]); /* the end of a link of our own */
+            if (far)
+                leave_if_idle(crossing, far);
+        }
+    }
+}
+
+static void crossing_unsubscribe(struct engine *engine, struct subscription *s)
+{
+    detach(crossing_of(engine), s, engine_parts(engine, router_topic_of(s)->is_filter));
+}
+
+/* An owner has answered, or did not need to be asked. */
+static void finish_part(struct crossing *crossing, struct request *request, enum ff_err err)
+{
+    struct engine *engine = &crossing->engine;
+    uint32_t parts = engine_parts(engine, request->ticket.is_filter);
+    struct subscription *s = request->s;
+
+    request->left--;
+    if (err && s) { /* the first error is the answer: all or nothing */
+        detach(crossing, s, parts);
+        request->s = NULL;
+        request->is_answered = true;
+        engine->events->subscribed(engine->arg, request->ticket, s, err);
+    }
+    if (request->left)
+        return;
+    if (!request->is_answered)
+        engine->events->subscribed(engine->arg, request->ticket, request->s, FF_OK);
+    /* The session may have ended by that, and the subscription with it: its memory stays. */
+    for (uint32_t i = 0; request->s && i < parts; i++)
+        if (s[i].link && s[i].link->is_far)
+            far_release(&s[i]);
+    ff_mem_free(request);
+}
+
+/* One part. FF_OK: tied, or, if it is asked, its waiter waits. */
+static enum ff_err subscribe_part(struct crossing *crossing, struct waiter *waiter,
+                                  const struct far_request *far_request)
+{
+    struct channel *channel = channel_to(crossing, far_request->owner);
+    struct router *router = crossing->engine.router;
+    struct far_link *far;
+    enum ff_err err;
+
+    if (far_request->owner == crossing->index)
+        return router_subscribe(router, waiter->s, far_request->name, far_request->encoding);
+    if (!open_channel(channel))
+        return FF_ENOMEM;
+    err = far_get(router, far_request, &far);
+    if (err)
+        return err;
+    if (far->state == FAR_LINKED)
+        return far_join(far, waiter->s);
+    if (ff_list_is_empty(&far->waiters) && !ff_list_is_in(&far->asking))
+        ff_list_append(&channel->asking, &far->asking);
+    far_ask(far, waiter->s);
+    ff_list_append(&far->waiters, &waiter->node);
+    return FF_OK;
+}
+
+static void crossing_subscribe(struct engine *engine, struct subscription *s, struct ff_slice name,
+                               enum ff_encoding encoding, struct ticket ticket)
+{
+    struct crossing *crossing = crossing_of(engine);
+    uint32_t parts = engine_parts(engine, ticket.is_filter);
+    struct request *request = ff_mem_zalloc(sizeof(*request) + parts * sizeof(struct waiter));
+    enum ff_err err = FF_OK;
+
+    if (!request) {
+        engine->events->subscribed(engine->arg, ticket, s, FF_ENOMEM);
+        return;
+    }
+    request->ticket = ticket;
+    request->s = s;
+    request->left = parts;
+    for (uint32_t i = 0; i < parts && !err; i++) {
+        uint32_t owner = ticket.is_filter ? i : crossing_owner(engine, name);
+        struct far_request far_request = {.name = name,
+                                          .encoding = encoding,
+                                          .owner = owner,
+                                          .owner_box = crossing->exchange->crossings[owner]->box,
+                                          .worker_box = crossing->box};
+
+        request->waiters[i] = (struct waiter){.request = request, .s = &s[i]};
+        err = subscribe_part(crossing, &request->waiters[i], &far_request);
+        if (err)
+            request->left -= parts - 1 - i; /* those behind it are not asked */
+        if (err || !subscription_is_asked(&s[i]))
+            finish_part(crossing, request, err);
+    }
+    for (uint32_t i = 0; i < engine->owners; i++)
+        if (i != crossing->index)
+            (void)ask_links(channel_to(crossing, i));
+}
+
+/* The owner of a link has answered. */
+static void take_linked(struct crossing *crossing, struct far_link *far, enum ff_err err)
+{
+    struct ff_list *node;
+
+    if (err)
+        far_leave(far); /* not to be waited for any more */
+    else
+        far_linked(far);
+    while ((node = ff_list_pop(&far->waiters))) {
+        struct waiter *waiter = FF_CONTAINER(node, struct waiter, node);
+        enum ff_err tied = err;
+
+        if (waiter->s && !err)
+            tied = far_tie(far, waiter->s);
+        if (waiter->s && tied) { /* not asked any more, and not tied */
+            rate_free(waiter->s);
+            waiter->s->link = NULL;
+        }
+        finish_part(crossing, waiter->request, waiter->s ? tied : FF_OK);
+    }
+    if (err)
+        far_drop(far);
+    else
+        leave_if_idle(crossing, far);
+}
+
+static void take_answer(struct crossing *crossing, const struct answer *answer)
+{
+    struct engine *engine = &crossing->engine;
+
+    switch (answer->kind) {
+    case ASK_PUBLISH:
+        engine->events->published(engine->arg, answer->ticket, &answer->receipt);
+        break;
+    case ASK_LINK:
+        take_linked(crossing, answer->far, answer->receipt.err);
+        break;
+    case ASK_UNLINK:
+        far_drop(answer->far);
+        break;
+    }
+}
+
+/* In the asker's turn. */
+static void open_answered(struct mail *mail)
+{
+    struct channel *channel = FF_CONTAINER(mail, struct channel, answered);
+    struct crossing *crossing = channel->asker;
+    const struct answer *answer;
+    uint32_t size;
+
+    while ((answer = ring_peek(channel->answers, &size))) {
+        struct answer copy = *answer;
+
+        ring_release(channel->answers);
+        take_answer(crossing, &copy);
+    }
+    if (atomic_exchange(&channel->is_starved, false))
+        tell(channel);
+    (void)ask_links(channel);
+    if (crossing->is_refusing) {
+        crossing->is_refusing = false;
+        crossing->engine.events->room(crossing->engine.arg);
+    }
+}
+
+/* Life. */
+
+static void crossing_tell(struct engine *engine)
+{
+    struct crossing *crossing = crossing_of(engine);
+
+    ask_unlinks(crossing);
+    for (uint32_t i = 0; i < engine->owners; i++)
+        if (channel_to(crossing, i)->untold)
+            tell(channel_to(crossing, i));
+}
+
+static void crossing_free(struct engine *engine)
+{
+    struct crossing *crossing = crossing_of(engine);
+
+    FF_CHECK(ff_list_is_empty(&crossing->leaving));
+    crossing->exchange->crossings[crossing->index] = NULL;
+    ff_mem_free(crossing);
+}
+
+struct engine *crossing_new(struct exchange *exchange, uint32_t index, struct mailbox *box,
+                            struct router *router, const struct engine_events *events, void *arg)
+{
+    static const struct engine_ops ops = {
+        .publish = crossing_publish,
+        .subscribe = crossing_subscribe,
+        .unsubscribe = crossing_unsubscribe,
+        .tell = crossing_tell,
+        .free = crossing_free,
+    };
+    struct crossing *crossing = ff_mem_zalloc(sizeof(*crossing));
+
+    if (!crossing)
+        return NULL;
+    crossing->engine = (struct engine){
+        .ops = &ops, .events = events, .arg = arg, .router = router, .owners = exchange->count};
+    crossing->exchange = exchange;
+    crossing->box = box;
+    crossing->index = index;
+    ff_list_init(&crossing->leaving);
+    exchange->crossings[index] = crossing;
+    for (uint32_t i = 0; i < exchange->count; i++) {
+        exchange->channels[index * exchange->count + i].asker = crossing;
+        exchange->channels[i * exchange->count + index].owner = crossing;
+    }
+    return &crossing->engine;
+}
+
+struct exchange *exchange_new(uint32_t count)
+{
+    struct exchange *exchange = ff_mem_zalloc(sizeof(*exchange));
+
+    FF_CHECK(count > 0 && count <= WORKERS_MAX);
+    if (!exchange)
+        return NULL;
+    exchange->count = count;
+    exchange->channels = ff_mem_zalloc((size_t)count * count * sizeof(struct channel));
+    if (!exchange->channels) {
+        ff_mem_free(exchange);
+        return NULL;
+    }
+    for (uint32_t i = 0; i < count * count; i++) {
+        mail_init(&exchange->channels[i].asked, open_asked);
+        mail_init(&exchange->channels[i].answered, open_answered);
+        ff_list_init(&exchange->channels[i].asking);
+    }
+    return exchange;
+}
+
+void exchange_free(struct exchange *exchange)
+{
+    if (!exchange)
+        return;
+    for (uint32_t i = 0; i < exchange->count * exchange->count; i++) {
+        ring_free(exchange->channels[i].asks);
+        ring_free(exchange->channels[i].answers);
+    }
+    ff_mem_free(exchange->channels);
+    ff_mem_free(exchange);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/session/stall.h"
+
+#include "protocol/base/mem.h"
+
+struct stalled {
+    struct ff_list node;
+    struct session *session;
+    struct ff_decoder decoder; /* typed: reads `bytes` */
+    enum ff_opcode opcode;     /* plain */
+    size_t len;
+    char bytes[];
+};
+
+bool stall_run(struct session *session, struct ff_decoder *decoder)
+{
+    struct gateway *gateway = session->gateway;
+
+    for (;;) {
+        struct ff_decoder before = *decoder;
+
+        if (!conn_is_open(&session->conn) || !ff_decode_next(decoder, gateway->message))
+            return true;
+        gateway->is_refused = false;
+        session_handle(session, gateway->message);
+        if (gateway->is_refused) {
+            *decoder = before;
+            return false;
+        }
+        if (conn_owed(&session->conn) > OUTBOX_PAUSE) /* a batch may be owed more than the outbox */
+            conn_flush_now(&session->conn);
+    }
+}
+
+void stall_keep(struct session *session, const struct ff_decoder *decoder, enum ff_opcode opcode,
+                struct ff_slice bytes)
+{
+    struct ff_slice rest = decoder ? decoder->rest : bytes;
+    struct stalled *stalled = ff_mem_alloc(sizeof(*stalled) + rest.len);
+
+    if (!stalled) {
+        session_close(session, FF_CLOSE_INTERNAL, "out of memory");
+        return;
+    }
+    *stalled = (struct stalled){.session = session, .opcode = opcode, .len = rest.len};
+    memcpy(stalled->bytes, rest.at, rest.len);
+    if (decoder) {
+        stalled->decoder = *decoder;
+        stalled->decoder.rest.at = stalled->bytes;
+    }
+    ff_list_append(&session->gateway->stalled, &stalled->node);
+    conn_pause(&session->conn, PAUSE_OWNER);
+}
+
+/* True: nothing of it is left to do. */
+static bool try_again(struct stalled *stalled)
+{
+    struct session *session = stalled->session;
+
+    if (session->mode == SESSION_TYPED)
+        return stall_run(session, &stalled->decoder);
+    session->gateway->is_refused = false;
+    plain_message(session, stalled->opcode, (struct ff_slice){stalled->bytes, stalled->len});
+    return !session->gateway->is_refused;
+}
+
+void stall_resume(struct gateway *gateway)
+{
+    unsigned count = 0;
+
+    for (const struct ff_list *node = gateway->stalled.next; node != &gateway->stalled;
+         node = node->next)
+        count++;
+    for (; count > 0 && !ff_list_is_empty(&gateway->stalled); count--) {
+        struct ff_list *node = ff_list_pop(&gateway->stalled);
+        struct stalled *stalled = FF_CONTAINER(node, struct stalled, node);
+        struct conn *conn = &stalled->session->conn;
+
+        /* It is in no list now: if its session ends, it is freed here. */
+        if (!try_again(stalled) && conn_is_open(conn)) {
+            ff_list_append(&gateway->stalled, &stalled->node);
+            continue;
+        }
+        ff_mem_free(stalled);
+        if (conn_is_open(conn))
+            conn_resume(conn, PAUSE_OWNER);
+    }
+}
+
+void stall_drop(struct session *session)
+{
+    struct gateway *gateway = session->gateway;
+
+    if (!(session->conn.pauses & PAUSE_OWNER))
+        return;
+    for (struct ff_list *node = gateway->stalled.next; node != &gateway->stalled;
+         node = node->next) {
+        struct stalled *stalled = FF_CONTAINER(node, struct stalled, node);
+
+        if (stalled->session != session)
+            continue;
+        ff_list_remove(node);
+        ff_mem_free(stalled);
+        return;
+    }
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/topic/far.h"
+
+#include "broker/topic/router.h"
+#include "protocol/base/mem.h"
+
+/* In the worker's turn: the log has a new head, or another tail. */
+static void open_told(struct mail *mail)
+{
+    struct far_link *far = FF_CONTAINER(mail, struct far_link, told);
+
+    if (far->state == FAR_FREE)
+        ff_mem_free(far);
+    else if (far->state == FAR_LINKED)
+        router_note_told(far->router, far);
+}
+
+/* In the owner's turn: a worker needs less of the log. */
+static void open_risen(struct mail *mail)
+{
+    struct far_link *far = FF_CONTAINER(mail, struct far_link, risen);
+
+    router_touch_link(far->owner_router, far->near);
+}
+
+static struct far_link *find(const struct topic *topic, const struct far_request *request)
+{
+    struct far_link *far = topic->far;
+
+    while (far && (far->owner != request->owner || far->link.encoding != request->encoding ||
+                   far->state == FAR_LEAVING))
+        far = far->next;
+    return far;
+}
+
+static struct far_link *make(struct router *router, struct topic *topic,
+                             const struct far_request *request)
+{
+    struct far_link *far = ff_mem_alloc_aligned(FF_CACHE_LINE, sizeof(*far));
+
+    if (!far)
+        return NULL;
+    *far = (struct far_link){.router = router,
+                             .owner_box = request->owner_box,
+                             .worker_box = request->worker_box,
+                             .owner = request->owner,
+                             .next = topic->far};
+    link_init(&far->link, topic, request->encoding, NULL);
+    far->link.is_far = true;
+    ff_list_init(&far->waiters);
+    mail_init(&far->risen, open_risen);
+    mail_init(&far->told, open_told);
+    topic->far = far;
+    return far;
+}
+
+enum ff_err far_get(struct router *router, const struct far_request *request,
+                    struct far_link **far)
+{
+    struct topic *topic;
+    enum ff_err err = registry_get(&router->registry, request->name, true, &topic);
+
+    if (err)
+        return err;
+    *far = find(topic, request);
+    if (!*far)
+        *far = make(router, topic, request);
+    if (!*far)
+        registry_drop_unused(&router->registry, topic);
+    return *far ? FF_OK : FF_ENOMEM;
+}
+
+void far_linked(struct far_link *far)
+{
+    far->state = FAR_LINKED;
+    far->walked = far->link.active_needed = far->start.position;
+    router_note_told(far->router, far); /* what came since was told before we could listen */
+}
+
+enum ff_err far_join(struct far_link *far, struct subscription *s)
+{
+    struct log_view view = log_look(far->link.log);
+    enum ff_err err;
+
+    cursor_to_head(&s->cursor, &view);
+    err = link_add(&far->link, s);
+    if (!err)
+        far_note_count(far);
+    return err;
+}
+
+void far_ask(struct far_link *far, struct subscription *s)
+{
+    s->link = &far->link;
+    s->index = SUBSCRIPTION_ASKED;
+    s->part = PART_TIMED;
+}
+
+enum ff_err far_tie(struct far_link *far, struct subscription *s)
+{
+    enum ff_err err;
+
+    s->cursor = far->start;
+    err = link_add(&far->link, s);
+    if (err)
+        return err;
+    if (s->part == PART_ACTIVE)
+        link_move(s, PART_WAITING);
+    far_note_count(far);
+    return FF_OK;
+}
+
+void far_release(struct subscription *s)
+{
+    if (s->part == PART_WAITING && !link_is_pending(s))
+        link_move(s, PART_ACTIVE);
+    if (s->part == PART_ACTIVE && !link_is_at_head(s))
+        router_offer(link_far(s->link)->router, s);
+}
+
+bool far_is_idle(const struct far_link *far)
+{
+    return far->state == FAR_LINKED && link_count(&far->link) == 0 &&
+           ff_list_is_empty(&far->waiters);
+}
+
+void far_leave(struct far_link *far)
+{
+    far->state = FAR_LEAVING;
+    far->link.is_dirty = far->link.is_trimmed = false;
+    ff_list_remove(&far->link.turn);
+}
+
+void far_drop(struct far_link *far)
+{
+    struct topic *topic = far->link.topic;
+    struct far_link **at = &topic->far;
+
+    while (*at != far)
+        at = &(*at)->next;
+    *at = far->next;
+    ff_list_remove(&far->link.turn);
+    link_deinit(&far->link);
+    registry_drop_unused(&far->router->registry, topic);
+    far->state = FAR_FREE;
+    if (!mail_is_in(&far->told))
+        ff_mem_free(far);
+}
+
+enum ff_err far_attach(struct router *owner, struct far_link *far)
+{
+    enum ff_encoding encoding = (enum ff_encoding)far->link.encoding;
+    struct topic_log *log;
+    struct log_view view;
+    struct topic *topic;
+    enum ff_err err =
+        registry_get(&owner->registry, topic_name(far->link.topic), false, &topic);
+
+    if (err)
+        return err;
+    log = registry_get_log(topic, encoding);
+    if (!log) {
+        registry_drop_unused(&owner->registry, topic);
+        return FF_ENOMEM;
+    }
+    view = log_look(&log->log);
+    cursor_to_head(&far->start, &view);
+    atomic_store_explicit(&far->needed, view.head, memory_order_relaxed);
+    log->log.is_shared = true;
+    far->owner_router = owner;
+    far->near = &log->link;
+    far->link.log = &log->log;
+    far->next_of_log = log->far;
+    log->far = far;
+    return FF_OK;
+}
+
+void far_detach(struct far_link *far)
+{
+    struct router *owner = far->owner_router;
+    struct topic_log *log = link_topic_log(far->near);
+    struct far_link **at = &log->far;
+
+    while (*at != far)
+        at = &(*at)->next_of_log;
+    *at = far->next_of_log;
+    log->log.is_shared = log->far != NULL;
+    router_touch_link(owner, &log->link);
+    registry_drop_unused(&owner->registry, log->link.topic);
+}
+
+void far_tell(struct far_link *far)
+{
+    mailbox_post(far->worker_box, &far->told);
+}
+
+/* The end of the oldest segment: the owner is only told when that much may be freed. */
+static uint64_t first_end(const struct log_view *view)
+{
+    return view->first->base + view_end(view, view->first);
+}
+
+void far_settle(struct far_link *far, const struct log_view *view)
+{
+    uint64_t needed = link_settle(&far->link, view, far->walked);
+
+    atomic_store_explicit(&far->buffered, far->link.buffered, memory_order_relaxed);
+    if (needed == atomic_load_explicit(&far->needed, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&far->needed, needed, memory_order_release);
+    if (view->first && needed >= first_end(view))
+        mailbox_post(far->owner_box, &far->risen);
+}
+
+void far_note_count(struct far_link *far)
+{
+    atomic_store_explicit(&far->receivers, link_count(&far->link), memory_order_relaxed);
+}
+
+uint64_t far_needed(const struct far_link *first)
+{
+    uint64_t least = UINT64_MAX;
+
+    for (const struct far_link *far = first; far; far = far->next_of_log) {
+        uint64_t needed = atomic_load_explicit(&far->needed, memory_order_acquire);
+
+        least = needed < least ? needed : least;
+    }
+    return least;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/topic/registry.h"
+
+#include "protocol/base/mem.h"
+
+enum {
+    MIN_PINNED = 4 * 1024 * 1024,
+    GROWTH = 8, /* a payload in the other encoding, at most: "-32," for one octet, floats */
+    GROWTH_ROOM = 1024,
+};
+
+static const struct topic_rule no_rule = {.overflow = OVERFLOW_SKIP};
+
+enum ff_err registry_init(struct registry *registry, const struct ff_hash_key *key,
+                          struct pool *pool, struct epochs *epochs, _Atomic uint32_t *all_topics)
+{
+    enum ff_err err;
+
+    *registry = (struct registry){.key = *key, .all_topics = all_topics};
+    grave_init(&registry->grave, pool, epochs);
+    err = ff_map_init(&registry->topics);
+    if (err)
+        return err;
+    err = filter_tree_init(&registry->filters, key);
+    if (err)
+        ff_map_deinit(&registry->topics);
+    return err;
+}
+
+void registry_deinit(struct registry *registry)
+{
+    FF_CHECK(registry->topics.count == 0);
+    grave_deinit(&registry->grave);
+    filter_tree_deinit(&registry->filters);
+    ff_map_deinit(&registry->topics);
+}
+
+const struct topic_rule *registry_rule(const struct registry *registry, struct ff_slice name)
+{
+    for (uint32_t i = 0; i < registry->rule_count; i++) {
+        struct ff_slice filter = ff_slice_of(registry->rules[i].filter);
+
+        if (ff_topic_is_match(filter, name) || ff_slice_is_equal(filter, name))
+            return &registry->rules[i];
+    }
+    return &no_rule;
+}
+
+uint32_t registry_max_buffered(const struct registry *registry, const struct topic *topic)
+{
+    return topic->rule->max_buffered ? topic->rule->max_buffered : registry->limits.max_buffered;
+}
+
+uint64_t registry_max_pinned(const struct registry *registry)
+{
+    /* One message of the other encoding must fit, however it grew. */
+    uint64_t pinned = (uint64_t)registry->limits.max_message * GROWTH + GROWTH_ROOM;
+
+    return pinned < MIN_PINNED ? MIN_PINNED : pinned;
+}
+
+void registry_configure(struct registry *registry, const struct router_limits *limits,
+                        const struct topic_rule *rules, uint32_t rule_count)
+{
+    struct ff_map_node *node = NULL;
+
+    registry->limits = *limits;
+    registry->rules = rules;
+    registry->rule_count = rule_count;
+    while ((node = ff_map_next(&registry->topics, node))) {
+        struct topic *topic = FF_CONTAINER(node, struct topic, node);
+
+        topic->rule = registry_rule(registry, topic_name(topic));
+    }
+}
+
+static bool is_named(const void *arg, const struct ff_map_node *node)
+{
+    const struct ff_slice *name = arg;
+    const struct topic *topic = FF_CONTAINER_CONST(node, struct topic, node);
+
+    return ff_slice_is_equal(topic_name(topic), *name);
+}
+
+struct topic *registry_find(const struct registry *registry, struct ff_slice name)
+{
+    uint32_t hash = ff_hash(&registry->key, name.at, name.len);
+    struct ff_map_node *node = ff_map_find(&registry->topics, hash, is_named, &name);
+
+    return node ? FF_CONTAINER(node, struct topic, node) : NULL;
+}
+
+/* One more name that it owns. False: max_topics of all workers is reached. */
+static bool count_topic(struct registry *registry)
+{
+    uint32_t all = registry->topic_count + 1;
+
+    if (registry->all_topics)
+        all = atomic_fetch_add_explicit(registry->all_topics, 1, memory_order_relaxed) + 1;
+    registry->topic_count++;
+    return all <= registry->limits.max_topics;
+}
+
+static void uncount_topic(struct registry *registry)
+{
+    registry->topic_count--;
+    if (registry->all_topics)
+        atomic_fetch_sub_explicit(registry->all_topics, 1, memory_order_relaxed);
+}
+
+/* Everything that depends on whether it is a name or a filter. */
+static enum ff_err count_in(struct registry *registry, struct topic *topic)
+{
+    if (topic->is_filter)
+        return registry->filters.count >= registry->limits.max_filters
+                   ? FF_ELIMIT
+                   : filter_tree_add(&registry->filters, topic);
+    if (topic->is_foreign || count_topic(registry))
+        return FF_OK;
+    uncount_topic(registry);
+    return FF_ELIMIT;
+}
+
+enum ff_err registry_get(struct registry *registry, struct ff_slice name, bool is_foreign,
+                         struct topic **out)
+{
+    struct topic *topic = registry_find(registry, name);
+    enum ff_err err;
+
+    *out = topic;
+    if (topic)
+        return FF_OK;
+    topic = ff_mem_zalloc(sizeof(*topic) + name.len);
+    if (!topic)
+        return FF_ENOMEM;
+    topic->name_len = (uint8_t)name.len;
+    topic->is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER;
+    topic->is_foreign = is_foreign && !topic->is_filter;
+    memcpy(topic->name, name.at, name.len);
+    topic->rule = registry_rule(registry, name);
+    err = count_in(registry, topic);
+    if (err) {
+        ff_mem_free(topic);
+        return err;
+    }
+    ff_map_add(&registry->topics, &topic->node, ff_hash(&registry->key, name.at, name.len));
+    *out = topic;
+    return FF_OK;
+}
+
+struct topic_log *registry_get_log(struct topic *topic, enum ff_encoding encoding)
+{
+    struct topic_log *log = topic->logs[encoding];
+
+    if (log)
+        return log;
+    log = ff_mem_zalloc(sizeof(*log));
+    if (!log)
+        return NULL;
+    log_init(&log->log, topic->number);
+    link_init(&log->link, topic, encoding, &log->log);
+    topic->logs[encoding] = log;
+    return log;
+}
+
+void registry_drop_unused(struct registry *registry, struct topic *topic)
+{
+    bool is_used = topic->far;
+
+    for (int i = 0; i < FF_ENCODINGS; i++) {
+        struct topic_log *log = topic->logs[i];
+
+        if (log && (link_count(&log->link) || log->far)) {
+            is_used = true;
+        } else if (log) {
+            ff_list_remove(&log->link.turn);
+            link_deinit(&log->link);
+            log_deinit(&log->log, &registry->grave);
+            ff_mem_free(log);
+            topic->logs[i] = NULL;
+        }
+    }
+    if (is_used)
+        return;
+    if (topic->is_filter)
+        filter_tree_remove(&registry->filters, topic);
+    else if (!topic->is_foreign)
+        uncount_topic(registry);
+    ff_map_remove(&registry->topics, &topic->node);
+    ff_mem_free(topic->filters);
+    ff_mem_free(topic);
+}
+
+uint32_t registry_match(struct registry *registry, struct topic *topic, struct ff_slice name,
+                        struct topic ***filters)
+{
+    struct filter_tree *tree = &registry->filters;
+    struct filter_set *set;
+    uint32_t count;
+
+    if (topic && topic->filters_generation == tree->generation) {
+        *filters = topic->filters ? topic->filters->filters : NULL;
+        return topic->filters ? topic->filters->count : 0;
+    }
+    count = filter_tree_match(tree, name);
+    *filters = tree->found;
+    if (!topic)
+        return count;
+    set = count ? ff_mem_alloc(sizeof(*set) + count * sizeof(struct topic *)) : NULL;
+    if (count && !set)
+        return count; /* it works without the cache */
+    ff_mem_free(topic->filters);
+    topic->filters = set;
+    topic->filters_generation = tree->generation;
+    if (set) {
+        set->count = count;
+        memcpy(set->filters, tree->found, count * sizeof(struct topic *));
+    }
+    return count;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * registry.h - which topics and filters a worker has, and the rules they follow.
+ *
+ * A topic is made with its first link and dropped with its last; a log likewise.
+ */
+#ifndef TOPIC_REGISTRY_H
+#define TOPIC_REGISTRY_H
+
+#include "broker/topic/filter.h"
+#include "broker/topic/grave.h"
+
+struct router_limits {
+    uint32_t max_message;  /* of a client's frame */
+    uint32_t max_buffered; /* of a topic, for each encoding; at least max_message */
+    uint32_t max_topics;   /* of all workers */
+    uint32_t max_filters;
+    uint64_t max_memory; /* of the whole process */
+};
+
+struct registry {
+    struct ff_map topics; /* names and filters, by their text */
+    struct filter_tree filters;
+    struct ff_hash_key key;
+    struct grave grave; /* where the logs' segments come from and go */
+    struct router_limits limits;
+    const struct topic_rule *rules;
+    uint32_t rule_count;
+    uint32_t topic_count;         /* names that this worker owns */
+    _Atomic uint32_t *all_topics; /* and all workers; NULL where there is one */
+};
+
+/* `key` and `all_topics` are the same for all workers. FF_OK, FF_ENOMEM. */
+FF_MUST_CHECK enum ff_err registry_init(struct registry *registry, const struct ff_hash_key *key,
+                                        struct pool *pool, struct epochs *epochs,
+                                        _Atomic uint32_t *all_topics);
+
+/* All topics must be gone. */
+void registry_deinit(struct registry *registry);
+
+/*
+ * New limits and rules, in file order: the first that matches a topic's name
+ * holds. Borrowed until the next call. Topics that are there change at once.
+ */
+void registry_configure(struct registry *registry, const struct router_limits *limits,
+                        const struct topic_rule *rules, uint32_t rule_count);
+
+/* The rule for a name or filter; never NULL. */
+const struct topic_rule *registry_rule(const struct registry *registry, struct ff_slice name);
+
+/* Octets that a log of this topic keeps for its readers, and that a worker may pin of it. */
+uint32_t registry_max_buffered(const struct registry *registry, const struct topic *topic);
+uint64_t registry_max_pinned(const struct registry *registry);
+
+/* NULL: it is not there. */
+struct topic *registry_find(const struct registry *registry, struct ff_slice name);
+
+/*
+ * Finds or makes a topic; `is_foreign`: a name that another worker owns. FF_OK,
+ * FF_ENOMEM, FF_ELIMIT (max_topics or max_filters is reached).
+ */
+FF_MUST_CHECK enum ff_err registry_get(struct registry *registry, struct ff_slice name,
+                                       bool is_foreign, struct topic **topic);
+
+/* Finds or makes its log. NULL: out of memory. */
+FF_MUST_CHECK struct topic_log *registry_get_log(struct topic *topic, enum ff_encoding encoding);
+
+/* Drops the logs that have no link, and the topic if it has none. */
+void registry_drop_unused(struct registry *registry, struct topic *topic);
+
+/*
+ * The filters that match a name, good until the next filter comes or goes;
+ * `topic` may be NULL, else they are cached with it. Returns their number.
+ */
+uint32_t registry_match(struct registry *registry, struct topic *topic, struct ff_slice name,
+                        struct topic ***filters);
+
+#endif
