@@ -13,11 +13,7 @@
 #include <time.h>
 
 #include "broker/topic/rate.h"
-#include "broker/topic/router.h"
-#include "protocol/message/decode.h"
-#include "protocol/message/msgpack.h"
-#include "protocol/websocket/reader.h"
-#include "tests/support/test.h"
+#include "tests/support/subscriber.h"
 
 enum {
     PEERS = 24,
@@ -46,18 +42,8 @@ struct follower {
 };
 
 struct peer {
+    struct subscriber socket;
     struct follower followers[SUBSCRIPTIONS];
-    struct ff_list pending;
-    struct ff_reader reader;
-    uint32_t tag;
-    enum ff_encoding encoding;
-    size_t room; /* octets that its socket takes */
-    bool is_blocked;
-    uint8_t *copied; /* what is left of a cut frame */
-    size_t copied_len;
-    size_t copied_at;
-    struct cursor_cut pinned;
-    struct pin *pin;
 };
 
 /* Who published the messages of a topic, in order. */
@@ -78,7 +64,6 @@ static struct world {
     uint64_t gaps;
     uint64_t closed;
     char payload[MAX_PAYLOAD + 64];
-    char gap[PLAN_IOVECS][GAP_MAX];
 } world;
 
 static struct follower *follower_of(struct subscription *s)
@@ -88,11 +73,8 @@ static struct follower *follower_of(struct subscription *s)
 
 static bool on_ready(void *arg, struct subscription *s)
 {
-    struct peer *peer = s->owner;
-
     (void)arg;
-    link_set_pending(s, &peer->pending);
-    return !peer->is_blocked;
+    return subscriber_ready(s);
 }
 
 static void drop(struct follower *f)
@@ -141,7 +123,7 @@ static void account_message(struct peer *peer, struct follower *f, uint64_t numb
     assert_true(number <= truth->count);
     missing = number - 1 - f->passed;
     for (uint64_t i = f->passed; i + 1 < number; i++)
-        own += truth->tags[i] == peer->tag;
+        own += truth->tags[i] == peer->socket.tag;
     if (f->rate < 0) /* what was not told must be own, unwanted ones */
         assert_true(missing - f->told <= own);
     if (f->rate < 0 && !f->s.no_echo)
@@ -152,18 +134,6 @@ static void account_message(struct peer *peer, struct follower *f, uint64_t numb
         f->told = 0;
     f->passed = number;
     world.seen++;
-}
-
-static uint64_t payload_number(const struct ff_payload *payload)
-{
-    struct ff_msgpack m = ff_msgpack_of(payload->bytes);
-    struct ff_msgpack_item item;
-
-    if (payload->kind == FF_PAYLOAD_JSON)
-        return strtoull(payload->bytes.at + 1, NULL, 10);
-    assert_int_equal(ff_msgpack_take_item(&m, &item), FF_OK);
-    assert_int_equal(ff_msgpack_take_item(&m, &item), FF_OK);
-    return item.u;
 }
 
 static struct follower *find(struct peer *peer, struct ff_slice name)
@@ -178,25 +148,19 @@ static struct follower *find(struct peer *peer, struct ff_slice name)
 /* A message of each topic has its numbers in all of the topics that it matches. */
 static uint64_t number_in(const struct follower *f, uint64_t id);
 
-static void on_message(struct peer *peer, const struct ff_reader_event *event)
+static void on_received(struct subscriber *socket, const struct ff_message *m)
 {
-    static struct ff_message m;
-    struct ff_decoder d = {.encoding = peer->encoding, .sender = FF_BROKER};
-    const char *reason;
-    struct follower *f;
+    struct peer *peer = FF_CONTAINER(socket, struct peer, socket);
+    struct follower *f =
+        find(peer, ff_message_has(m, FF_FIELD_FILTER) ? ff_message_text(m, FF_FIELD_FILTER)
+                                                      : ff_message_text(m, FF_FIELD_TOPIC));
 
-    assert_int_equal(
-        ff_decode_begin(&d, (struct ff_slice){(char *)event->bytes, event->len}, &reason), FF_OK);
-    assert_true(ff_decode_next(&d, &m));
-    assert_int_equal(m.error, FF_ERROR_NONE);
-    f = find(peer, ff_message_has(&m, FF_FIELD_FILTER) ? ff_message_text(&m, FF_FIELD_FILTER)
-                                                       : ff_message_text(&m, FF_FIELD_TOPIC));
     if (!f)
         return; /* the rest of what it was subscribed to before */
-    if (m.type == FF_TYPE_GAP)
-        account(f, m.values[FF_FIELD_SKIPPED].integer);
+    if (m->type == FF_TYPE_GAP)
+        account(f, m->values[FF_FIELD_SKIPPED].integer);
     else
-        account_message(peer, f, number_in(f, payload_number(&m.payload)));
+        account_message(peer, f, number_in(f, subscriber_number(&m->payload)));
 }
 
 /* ids[topic][id] would be large: an id is unique in the world, found by search from the end. */
@@ -223,73 +187,6 @@ static uint64_t number_in(const struct follower *f, uint64_t id)
     return low + 1;
 }
 
-static void receive(struct peer *peer, const uint8_t *bytes, size_t len)
-{
-    static uint8_t copy[ROOM * 4];
-    size_t at = 0;
-
-    if (len)
-        memcpy(copy, bytes, len);
-    while (at < len) {
-        struct ff_reader_event event;
-        size_t used;
-
-        ff_reader_next(&peer->reader, copy + at, len - at, &used, &event);
-        assert_int_not_equal(event.kind, FF_READER_FAIL);
-        at += used;
-        if (event.kind == FF_READER_MESSAGE)
-            on_message(peer, &event);
-        ff_reader_release(&peer->reader);
-    }
-}
-
-/* What a full socket left goes first. True when it is all gone. */
-static bool send_rest(struct peer *peer)
-{
-    size_t part = peer->copied_len - peer->copied_at;
-
-    part = part < peer->room ? part : peer->room;
-    receive(peer, peer->copied + peer->copied_at, part);
-    peer->copied_at += part;
-    peer->room -= part;
-    if (peer->copied_at < peer->copied_len)
-        return false;
-    ff_mem_free(peer->copied);
-    peer->copied = NULL;
-    peer->copied_len = peer->copied_at = 0;
-    while (peer->pinned.len && peer->room) {
-        part = peer->pinned.len < peer->room ? peer->pinned.len : peer->room;
-        part = part < ROOM ? part : ROOM;
-        receive(peer, peer->pinned.bytes, part);
-        peer->pinned.bytes += part;
-        peer->pinned.len -= part;
-        peer->room -= part;
-        if (peer->pinned.len == 0)
-            pin_release(peer->pin);
-    }
-    return peer->pinned.len == 0;
-}
-
-static void keep_rest(struct peer *peer, struct subscription *s, const struct part_rest *rest)
-{
-    size_t len = rest->gap.len + (rest->cut.len <= FRAME_OWN_SEGMENT ? rest->cut.len : 0);
-
-    if (len) {
-        peer->copied = ff_mem_alloc(len);
-        assert_non_null(peer->copied);
-        if (rest->gap.len)
-            memcpy(peer->copied, rest->gap.at, rest->gap.len);
-        if (len > rest->gap.len)
-            memcpy(peer->copied + rest->gap.len, rest->cut.bytes, rest->cut.len);
-        peer->copied_len = len;
-    }
-    if (rest->cut.len > FRAME_OWN_SEGMENT) {
-        assert_int_equal(pin_take(&s->link->pins, rest->cut.segment, UINT64_MAX, &peer->pin),
-                         FF_OK);
-        peer->pinned = rest->cut;
-    }
-}
-
 /* The overflow rule moved a cursor: to where it says? */
 static void check_target(const struct part *part)
 {
@@ -303,69 +200,12 @@ static void check_target(const struct part *part)
         assert_int_equal(part->target.number, part->view.first->number);
 }
 
-/* One sendmsg of a peer, as the session makes it. True if there may be more. */
-static bool flush_once(struct peer *peer)
-{
-    static struct part parts[PLAN_IOVECS];
-    struct plan plan = {.max_bytes = ROOM};
-    struct ff_list *node = peer->pending.next;
-    size_t taken;
-    size_t left;
-    int count = 0;
-
-    if (!send_rest(peer)) {
-        peer->is_blocked = true;
-        return false;
-    }
-    while (node != &peer->pending && count < 16 && plan.count <= PLAN_IOVECS - 2) {
-        struct subscription *s = FF_CONTAINER(node, struct subscription, pending);
-
-        node = node->next;
-        parts[count].gap = world.gap[count];
-        router_touch(&world.router, s);
-        parts[count].view = log_look(s->link->log);
-        if (subscription_collect(s, peer->tag, &plan, 8192, &parts[count])) {
-            check_target(&parts[count++]);
-        } else {
-            link_set_pending(s, NULL);
-            link_move(s, PART_ACTIVE);
-        }
-    }
-    taken = left = plan.bytes < peer->room ? plan.bytes : peer->room;
-    peer->room -= taken;
-    for (int i = 0; i < plan.count && left; i++) {
-        size_t part = plan.iov[i].iov_len < left ? plan.iov[i].iov_len : left;
-
-        receive(peer, plan.iov[i].iov_base, part);
-        left -= part;
-    }
-    left = taken;
-    for (int i = 0; i < count && left; i++) {
-        struct subscription *s = parts[i].subscription;
-        struct part_rest rest = {.gap = {NULL, 0}};
-        bool is_at_head = subscription_taken(&parts[i], peer->tag, &left, &rest);
-
-        if (rest.gap.len || rest.cut.len)
-            keep_rest(peer, s, &rest);
-        if (is_at_head) {
-            link_set_pending(s, NULL);
-            link_move(s, PART_ACTIVE);
-        }
-    }
-    peer->is_blocked = taken < plan.bytes;
-    return taken && !peer->is_blocked;
-}
-
 static void turn(void)
 {
     wheel_advance(&world.wheel);
     router_walk(&world.router);
-    for (int i = 0; i < PEERS; i++) {
-        struct peer *peer = &world.peers[i];
-
-        while (flush_once(peer) && !ff_list_is_empty(&peer->pending))
-            ;
-    }
+    for (int i = 0; i < PEERS; i++)
+        subscriber_flush(&world.peers[i].socket, &world.router);
     (void)router_settle(&world.router);
     for (int i = 0; i < TOPICS; i++) { /* no slow reader costs more than the bound */
         struct topic *topic = router_find(&world.router, ff_slice_of(names[i]));
@@ -387,7 +227,7 @@ static void publish(void)
                  : shape < 98 ? dice_below(&world.dice, 6000)
                               : dice_below(&world.dice, MAX_PAYLOAD);
     int len = snprintf(world.payload, 32, "[%" PRIu64 ",\"", ++id);
-    struct publication p = {.topic = ff_slice_of(names[t]), .tag = peer->tag};
+    struct publication p = {.topic = ff_slice_of(names[t]), .tag = peer->socket.tag};
     struct receipt receipt;
     uint32_t receivers = 0;
 
@@ -401,7 +241,7 @@ static void publish(void)
         if (!ff_topic_is_match(ff_slice_of(names[i]), p.topic))
             continue;
         assert_true(world.truths[i].count < HISTORY);
-        world.truths[i].tags[world.truths[i].count] = peer->tag;
+        world.truths[i].tags[world.truths[i].count] = peer->socket.tag;
         numbers[i].ids[world.truths[i].count++] = id;
         receivers += topic ? topic_subscribers(topic) : 0;
     }
@@ -412,7 +252,7 @@ static void subscribe(struct peer *peer)
 {
     uint32_t t = dice_below(&world.dice, TOPICS);
 
-    if (find(peer, ff_slice_of(names[t])) || peer->copied || peer->pinned.len)
+    if (find(peer, ff_slice_of(names[t])) || subscriber_has_rest(&peer->socket))
         return; /* what is left of an earlier subscription comes first */
     for (int i = 0; i < SUBSCRIPTIONS; i++) {
         struct follower *f = &peer->followers[i];
@@ -420,11 +260,11 @@ static void subscribe(struct peer *peer)
         if (f->is_used)
             continue;
         *f = (struct follower){.topic = t, .rate = -1, .is_used = true};
-        f->s.owner = peer;
+        f->s.owner = &peer->socket;
         f->s.no_echo = dice_below(&world.dice, 4) == 0;
         f->passed = world.truths[t].count;
         assert_int_equal(
-            router_subscribe(&world.router, &f->s, ff_slice_of(names[t]), peer->encoding), FF_OK);
+            router_subscribe(&world.router, &f->s, ff_slice_of(names[t]), peer->socket.encoding), FF_OK);
         f->s.overflow = (uint8_t)dice_below(&world.dice, 3);
         if (dice_below(&world.dice, 4) == 0 && t < 3) {
             f->rate = dice_below(&world.dice, 3) ? 1 + dice_below(&world.dice, 100) : 0;
@@ -441,8 +281,8 @@ static void unsubscribe(struct peer *peer)
 
     if (!f->is_used)
         return;
-    if (f->s.rate && !f->s.no_echo && !peer->copied && !peer->pinned.len) {
-        uint64_t skipped = rate_take_skipped(&f->s, peer->tag, false);
+    if (f->s.rate && !f->s.no_echo && !subscriber_has_rest(&peer->socket)) {
+        uint64_t skipped = rate_take_skipped(&f->s, peer->socket.tag, false);
 
         assert_int_equal(f->told + skipped, f->missed + world.truths[f->topic].count - f->passed);
     }
@@ -463,9 +303,9 @@ static void step(void)
     } else if (what < 70) { /* it reads a little, much, or not at all */
         static const uint32_t rooms[] = {0, 1, 7, 100, 3000, 60000, ROOM};
 
-        peer->room = rooms[dice_below(&world.dice, FF_COUNT(rooms))];
+        peer->socket.room = rooms[dice_below(&world.dice, FF_COUNT(rooms))];
         if (dice_below(&world.dice, 3) == 0) /* often just a gap */
-            peer->room = 40 + dice_below(&world.dice, 30);
+            peer->socket.room = 40 + dice_below(&world.dice, 30);
     } else {
         world.now_ms += dice_below(&world.dice, 30);
         turn();
@@ -477,7 +317,7 @@ static void finish(void)
 {
     for (int round = 0; round < 3000; round++) {
         for (int i = 0; i < PEERS; i++)
-            world.peers[i].room = ROOM * 2;
+            world.peers[i].socket.room = ROOM * 2;
         world.now_ms += 20;
         turn();
     }
@@ -493,7 +333,7 @@ static void finish(void)
                 assert_int_equal(f->s.cursor.position, log_head(f->s.link->log));
             drop(f);
         }
-        ff_reader_deinit(&world.peers[i].reader);
+        subscriber_deinit(&world.peers[i].socket);
     }
 }
 
@@ -523,10 +363,8 @@ static void set_up(void)
     for (uint32_t i = 0; i < PEERS; i++) {
         struct peer *peer = &world.peers[i];
 
-        peer->tag = i + 1;
-        peer->encoding = i % 3 == 0 ? FF_MSGPACK : FF_JSON;
-        ff_list_init(&peer->pending);
-        ff_reader_init(&peer->reader, FF_ROLE_CLIENT, 1 << 20);
+        subscriber_init(&peer->socket, i + 1, i % 3 == 0 ? FF_MSGPACK : FF_JSON, on_received);
+        peer->socket.chosen = check_target;
     }
 }
 
