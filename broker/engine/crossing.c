@@ -20,7 +20,10 @@ struct ask {
     bool has_id;
     uint32_t tag;
     uint32_t payload_len;
-    uint64_t id;
+    union {
+        uint64_t id;
+        struct waiter *waiter; /* of a link */
+    };
     union {
         struct far_link *far;
         char *block; /* the payload, the owner's to free */
@@ -30,9 +33,18 @@ struct ask {
 
 struct answer {
     enum ask_kind kind; /* what was asked */
-    struct ticket ticket;
-    struct engine_receipt receipt;
-    struct far_link *far;
+    enum ff_err err;
+    union {
+        struct {
+            struct ticket ticket;
+            struct receipt receipt;
+        } publish;
+        struct {
+            struct far_link *far;
+            struct waiter *waiter;
+            struct cursor place;
+        } link;
+    };
 };
 
 /* From one worker, the asker, to another, the owner. */
@@ -45,7 +57,7 @@ struct channel {
     struct mail answered;    /* in the asker's: there are answers, or there is room */
     _Atomic bool is_full;    /* the asker waits for room */
     _Atomic bool is_starved; /* the owner waits for room */
-    struct ff_list asking;   /* the asker's: far links to be asked for, before anything else */
+    struct ff_list asking;   /* the asker's: waiters to be asked for, before anything else */
     size_t untold;           /* octets of requests since the owner was told */
 };
 
@@ -64,9 +76,11 @@ struct crossing {
     struct ff_list leaving; /* far links that nobody needs, their owners not yet told */
 };
 
-/* A subscription that waits for answers of owners: one waiter for each. */
+/* A part of a subscription that waits for its owner's answer. */
 struct waiter {
-    struct ff_list node; /* of its far link */
+    struct ff_list node;   /* of its far link */
+    struct ff_list asking; /* of the channel, while there is no room */
+    struct far_link *far;
     struct request *request;
     struct subscription *s; /* NULL: it was unsubscribed */
 };
@@ -137,17 +151,17 @@ static void commit_ask(struct channel *channel, size_t extra)
         tell(channel);
 }
 
-/* Links are asked for in their order. False: one is left, so nothing else may pass. */
-static bool ask_links(struct channel *channel)
+/* Places are asked for in their order. False: one is left, so nothing else may pass. */
+static bool ask_places(struct channel *channel)
 {
     while (!ff_list_is_empty(&channel->asking)) {
-        struct far_link *far = FF_CONTAINER(channel->asking.next, struct far_link, asking);
+        struct waiter *waiter = FF_CONTAINER(channel->asking.next, struct waiter, asking);
         struct ask *ask = reserve_ask(channel, 0);
 
         if (!ask)
             return false;
-        *ask = (struct ask){.kind = ASK_LINK, .far = far};
-        ff_list_remove(&far->asking);
+        *ask = (struct ask){.kind = ASK_LINK, .far = waiter->far, .waiter = waiter};
+        ff_list_remove(&waiter->asking);
         commit_ask(channel, 0);
     }
     return true;
@@ -159,7 +173,7 @@ static void ask_unlinks(struct crossing *crossing)
     struct ff_list *node = crossing->leaving.next;
 
     while (node != &crossing->leaving) {
-        struct far_link *far = FF_CONTAINER(node, struct far_link, asking);
+        struct far_link *far = FF_CONTAINER(node, struct far_link, leaving);
         struct channel *channel = channel_to(crossing, far->owner);
         struct ask *ask = mail_is_in(&far->risen) ? NULL : reserve_ask(channel, 0);
 
@@ -167,7 +181,7 @@ static void ask_unlinks(struct crossing *crossing)
         if (!ask)
             continue;
         *ask = (struct ask){.kind = ASK_UNLINK, .far = far};
-        ff_list_remove(&far->asking);
+        ff_list_remove(&far->leaving);
         commit_ask(channel, 0);
     }
 }
@@ -177,7 +191,7 @@ static void leave_if_idle(struct crossing *crossing, struct far_link *far)
     if (!far_is_idle(far))
         return;
     far_leave(far);
-    ff_list_append(&crossing->leaving, &far->asking);
+    ff_list_append(&crossing->leaving, &far->leaving);
 }
 
 /* Publishing. */
@@ -229,7 +243,7 @@ static bool crossing_publish(struct engine *engine, const struct publication *p,
         return true;
     }
     if (open_channel(channel)) {
-        ask = ask_links(channel) ? reserve_ask(channel, extra) : NULL;
+        ask = ask_places(channel) ? reserve_ask(channel, extra) : NULL;
         if (!ask) {
             crossing->is_refusing = true;
             return false;
@@ -253,11 +267,12 @@ static bool take_publish(struct crossing *owner, const struct ask *ask, struct a
                                          ask->payload_len}},
                             .tag = ask->tag};
 
-    answer->receipt.err = router_publish(owner->engine.router, &p, &answer->receipt.receipt);
-    answer->ticket = (struct ticket){.id = ask->id, .session_tag = ask->tag, .has_id = ask->has_id};
+    answer->err = router_publish(owner->engine.router, &p, &answer->publish.receipt);
+    answer->publish.ticket =
+        (struct ticket){.id = ask->id, .session_tag = ask->tag, .has_id = ask->has_id};
     if (ask->is_block)
         ff_mem_free(ask->block);
-    return ask->has_id || answer->receipt.err;
+    return ask->has_id || answer->err;
 }
 
 static bool take_ask(struct channel *channel, const struct ask *ask, struct answer *answer)
@@ -267,11 +282,12 @@ static bool take_ask(struct channel *channel, const struct ask *ask, struct answ
     case ASK_PUBLISH:
         return take_publish(channel->owner, ask, answer);
     case ASK_LINK:
-        answer->far = ask->far;
-        answer->receipt.err = far_attach(channel->owner->engine.router, ask->far);
+        answer->link.far = ask->far;
+        answer->link.waiter = ask->waiter;
+        answer->err = far_give(channel->owner->engine.router, ask->far, &answer->link.place);
         return true;
     case ASK_UNLINK:
-        answer->far = ask->far;
+        answer->link.far = ask->far;
         far_detach(ask->far);
         return true;
     }
@@ -363,8 +379,8 @@ static void finish_part(struct crossing *crossing, struct request *request, enum
         engine->events->subscribed(engine->arg, request->ticket, request->s, FF_OK);
     /* The session may have ended by that, and the subscription with it: its memory stays. */
     for (uint32_t i = 0; request->s && i < parts; i++)
-        if (s[i].link && s[i].link->is_far)
-            far_release(&s[i]);
+        if (s[i].link)
+            router_release(engine->router, &s[i]);
     ff_mem_free(request);
 }
 
@@ -384,12 +400,10 @@ static enum ff_err subscribe_part(struct crossing *crossing, struct waiter *wait
     err = far_get(router, far_request, &far);
     if (err)
         return err;
-    if (far->state == FAR_LINKED)
-        return far_join(far, waiter->s);
-    if (ff_list_is_empty(&far->waiters) && !ff_list_is_in(&far->asking))
-        ff_list_append(&channel->asking, &far->asking);
     far_ask(far, waiter->s);
+    waiter->far = far;
     ff_list_append(&far->waiters, &waiter->node);
+    ff_list_append(&channel->asking, &waiter->asking);
     return FF_OK;
 }
 
@@ -420,36 +434,37 @@ static void crossing_subscribe(struct engine *engine, struct subscription *s, st
         err = subscribe_part(crossing, &request->waiters[i], &far_request);
         if (err)
             request->left -= parts - 1 - i; /* those behind it are not asked */
+        if (!err && !subscription_is_asked(&s[i]))
+            router_hold(&s[i]); /* its first message comes after the ACK */
         if (err || !subscription_is_asked(&s[i]))
             finish_part(crossing, request, err);
     }
     for (uint32_t i = 0; i < engine->owners; i++)
         if (i != crossing->index)
-            (void)ask_links(channel_to(crossing, i));
+            (void)ask_places(channel_to(crossing, i));
 }
 
-/* The owner of a link has answered. */
-static void take_linked(struct crossing *crossing, struct far_link *far, enum ff_err err)
+/* The owner has given a place, or refused it. */
+static void take_place(struct crossing *crossing, const struct answer *answer)
 {
-    struct ff_list *node;
+    struct far_link *far = answer->link.far;
+    struct waiter *waiter = answer->link.waiter;
+    struct subscription *s = waiter->s;
+    enum ff_err err = answer->err;
 
-    if (err)
-        far_leave(far); /* not to be waited for any more */
-    else
-        far_linked(far);
-    while ((node = ff_list_pop(&far->waiters))) {
-        struct waiter *waiter = FF_CONTAINER(node, struct waiter, node);
-        enum ff_err tied = err;
-
-        if (waiter->s && !err)
-            tied = far_tie(far, waiter->s);
-        if (waiter->s && tied) { /* not asked any more, and not tied */
-            rate_free(waiter->s);
-            waiter->s->link = NULL;
-        }
-        finish_part(crossing, waiter->request, waiter->s ? tied : FF_OK);
+    ff_list_remove(&waiter->node);
+    if (!err)
+        far_take(far, &answer->link.place);
+    if (s && !err)
+        err = far_tie(far, s, &answer->link.place);
+    if (s && !err) {
+        router_hold(s);
+    } else if (s) { /* not asked any more, and not tied */
+        rate_free(s);
+        s->link = NULL;
     }
-    if (err)
+    finish_part(crossing, waiter->request, s ? err : FF_OK);
+    if (far->state == FAR_NEW && ff_list_is_empty(&far->waiters))
         far_drop(far);
     else
         leave_if_idle(crossing, far);
@@ -458,16 +473,18 @@ static void take_linked(struct crossing *crossing, struct far_link *far, enum ff
 static void take_answer(struct crossing *crossing, const struct answer *answer)
 {
     struct engine *engine = &crossing->engine;
+    struct engine_receipt receipt;
 
     switch (answer->kind) {
     case ASK_PUBLISH:
-        engine->events->published(engine->arg, answer->ticket, &answer->receipt);
+        receipt = (struct engine_receipt){answer->err, answer->publish.receipt};
+        engine->events->published(engine->arg, answer->publish.ticket, &receipt);
         break;
     case ASK_LINK:
-        take_linked(crossing, answer->far, answer->receipt.err);
+        take_place(crossing, answer);
         break;
     case ASK_UNLINK:
-        far_drop(answer->far);
+        far_drop(answer->link.far);
         break;
     }
 }
@@ -488,7 +505,7 @@ static void open_answered(struct mail *mail)
     }
     if (atomic_exchange(&channel->is_starved, false))
         tell(channel);
-    (void)ask_links(channel);
+    (void)ask_places(channel);
     if (crossing->is_refusing) {
         crossing->is_refusing = false;
         crossing->engine.events->room(crossing->engine.arg);

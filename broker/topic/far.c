@@ -70,25 +70,6 @@ enum ff_err far_get(struct router *router, const struct far_request *request,
     return *far ? FF_OK : FF_ENOMEM;
 }
 
-void far_linked(struct far_link *far)
-{
-    far->state = FAR_LINKED;
-    far->walked = far->link.active_needed = far->start.position;
-    router_note_told(far->router, far); /* what came since was told before we could listen */
-}
-
-enum ff_err far_join(struct far_link *far, struct subscription *s)
-{
-    struct log_view view = log_look(far->link.log);
-    enum ff_err err;
-
-    cursor_to_head(&s->cursor, &view);
-    err = link_add(&far->link, s);
-    if (!err)
-        far_note_count(far);
-    return err;
-}
-
 void far_ask(struct far_link *far, struct subscription *s)
 {
     s->link = &far->link;
@@ -96,26 +77,25 @@ void far_ask(struct far_link *far, struct subscription *s)
     s->part = PART_TIMED;
 }
 
-enum ff_err far_tie(struct far_link *far, struct subscription *s)
+void far_take(struct far_link *far, const struct cursor *place)
+{
+    far->taken_count++;
+    if (far->state == FAR_NEW) {
+        far->state = FAR_LINKED;
+        far->walked = far->link.active_needed = place->position;
+    }
+    router_note_told(far->router, far); /* what came since may have been told before */
+}
+
+enum ff_err far_tie(struct far_link *far, struct subscription *s, const struct cursor *place)
 {
     enum ff_err err;
 
-    s->cursor = far->start;
+    s->cursor = *place;
     err = link_add(&far->link, s);
-    if (err)
-        return err;
-    if (s->part == PART_ACTIVE)
-        link_move(s, PART_WAITING);
-    far_note_count(far);
-    return FF_OK;
-}
-
-void far_release(struct subscription *s)
-{
-    if (s->part == PART_WAITING && !link_is_pending(s))
-        link_move(s, PART_ACTIVE);
-    if (s->part == PART_ACTIVE && !link_is_at_head(s))
-        router_offer(link_far(s->link)->router, s);
+    if (!err)
+        far_note_count(far);
+    return err;
 }
 
 bool far_is_idle(const struct far_link *far)
@@ -147,14 +127,12 @@ void far_drop(struct far_link *far)
         ff_mem_free(far);
 }
 
-enum ff_err far_attach(struct router *owner, struct far_link *far)
+static enum ff_err attach(struct router *owner, struct far_link *far)
 {
     enum ff_encoding encoding = (enum ff_encoding)far->link.encoding;
     struct topic_log *log;
-    struct log_view view;
     struct topic *topic;
-    enum ff_err err =
-        registry_get(&owner->registry, topic_name(far->link.topic), false, &topic);
+    enum ff_err err = registry_get(&owner->registry, topic_name(far->link.topic), false, &topic);
 
     if (err)
         return err;
@@ -163,15 +141,28 @@ enum ff_err far_attach(struct router *owner, struct far_link *far)
         registry_drop_unused(&owner->registry, topic);
         return FF_ENOMEM;
     }
-    view = log_look(&log->log);
-    cursor_to_head(&far->start, &view);
-    atomic_store_explicit(&far->needed, view.head, memory_order_relaxed);
+    atomic_store_explicit(&far->needed, log_head(&log->log), memory_order_relaxed);
     log->log.is_shared = true;
     far->owner_router = owner;
     far->near = &log->link;
     far->link.log = &log->log;
     far->next_of_log = log->far;
     log->far = far;
+    return FF_OK;
+}
+
+enum ff_err far_give(struct router *owner, struct far_link *far, struct cursor *place)
+{
+    enum ff_err err = far->near ? FF_OK : attach(owner, far);
+    struct log_view view;
+
+    if (err)
+        return err;
+    view = log_look(far->near->log);
+    cursor_to_head(place, &view);
+    if (atomic_load_explicit(&far->taken, memory_order_relaxed) == far->given)
+        far->floor = place->position;
+    far->given++;
     return FF_OK;
 }
 
@@ -205,9 +196,11 @@ void far_settle(struct far_link *far, const struct log_view *view)
     uint64_t needed = link_settle(&far->link, view, far->walked);
 
     atomic_store_explicit(&far->buffered, far->link.buffered, memory_order_relaxed);
-    if (needed == atomic_load_explicit(&far->needed, memory_order_relaxed))
+    if (needed == atomic_load_explicit(&far->needed, memory_order_relaxed) &&
+        far->taken_count == atomic_load_explicit(&far->taken, memory_order_relaxed))
         return;
     atomic_store_explicit(&far->needed, needed, memory_order_release);
+    atomic_store_explicit(&far->taken, far->taken_count, memory_order_release);
     if (view->first && needed >= first_end(view))
         mailbox_post(far->owner_box, &far->risen);
 }
@@ -222,9 +215,13 @@ uint64_t far_needed(const struct far_link *first)
     uint64_t least = UINT64_MAX;
 
     for (const struct far_link *far = first; far; far = far->next_of_log) {
+        /* In this order: who has taken a place needs it as long as it says so. */
+        uint32_t taken = atomic_load_explicit(&far->taken, memory_order_acquire);
         uint64_t needed = atomic_load_explicit(&far->needed, memory_order_acquire);
 
         least = needed < least ? needed : least;
+        if (taken != far->given && far->floor < least)
+            least = far->floor;
     }
     return least;
 }

@@ -9,6 +9,10 @@
  *
  * New messages are told by the mail `told` in the worker's box, once however
  * many there are; that something may be freed by `risen` in the owner's.
+ *
+ * Each subscription is given its place by the owner, so that it begins where the
+ * session's own publishes before it end. A place that was given and not yet taken
+ * is kept by `floor`: the worker stores `needed`, then how many it has taken.
  */
 #ifndef TOPIC_FAR_H
 #define TOPIC_FAR_H
@@ -30,26 +34,29 @@ struct far_link {
     struct link link;
     struct far_link *next; /* of its topic */
     struct router *router;
-    struct ff_list asking;  /* among those that wait for room in the ring */
+    struct ff_list leaving; /* among those whose owner is to be told */
     struct ff_list waiters; /* subscriptions that wait for the owner's answer */
     struct mailbox *owner_box;
     struct mail risen;
-    uint64_t walked; /* the head that its subscriptions know */
-    uint32_t owner;  /* number of the worker that owns the log */
+    uint64_t walked;      /* the head that its subscriptions know */
+    uint32_t taken_count; /* places taken, `taken` when the turn ends */
+    uint32_t owner;       /* number of the worker that owns the log */
     enum far_state state;
 
     /* Stored by the worker, loaded by the owner. */
     _Alignas(FF_CACHE_LINE) _Atomic uint64_t needed;
     _Atomic uint64_t buffered;
     _Atomic uint32_t receivers;
+    _Atomic uint32_t taken; /* places, see above */
 
     /* The owner's, while it is linked. */
     _Alignas(FF_CACHE_LINE) struct far_link *next_of_log;
-    struct link *near; /* of the log */
+    struct link *near; /* of the log; NULL: it is not linked */
     struct router *owner_router;
     struct mailbox *worker_box;
     struct mail told;
-    struct cursor start; /* where its first subscriptions begin */
+    uint32_t given; /* places */
+    uint64_t floor; /* the lowest that may not be taken yet */
 };
 
 struct far_request {
@@ -67,19 +74,15 @@ struct far_request {
 FF_MUST_CHECK enum ff_err far_get(struct router *router, const struct far_request *request,
                                   struct far_link **far);
 
-/* The worker: the owner has answered, the link may be joined from here on. */
-void far_linked(struct far_link *far);
-
-/* The worker: ties a subscription to a link that is linked. FF_OK, FF_ENOMEM. */
-FF_MUST_CHECK enum ff_err far_join(struct far_link *far, struct subscription *s);
-
-/*
- * The same in three steps: it waits for the owner's answer; it is tied where the
- * owner began to keep what comes, and held back; it is let go.
- */
+/* The worker: a subscription waits for its place. */
 void far_ask(struct far_link *far, struct subscription *s);
-FF_MUST_CHECK enum ff_err far_tie(struct far_link *far, struct subscription *s);
-void far_release(struct subscription *s);
+
+/* The worker: the owner has given a place, which is taken or not. */
+void far_take(struct far_link *far, const struct cursor *place);
+
+/* The worker: ties a subscription there. FF_OK, FF_ENOMEM. */
+FF_MUST_CHECK enum ff_err far_tie(struct far_link *far, struct subscription *s,
+                                  const struct cursor *place);
 
 /* The worker: nobody needs it any more, the owner is to be told. */
 bool far_is_idle(const struct far_link *far);
@@ -90,8 +93,12 @@ void far_leave(struct far_link *far);
 /* The worker: it is unlinked, or never was linked. Freed now, or when its mail is opened. */
 void far_drop(struct far_link *far);
 
-/* The owner: makes topic and log if need be. FF_OK, FF_ENOMEM, FF_ELIMIT (max_topics). */
-FF_MUST_CHECK enum ff_err far_attach(struct router *owner, struct far_link *far);
+/*
+ * The owner: gives a place, the log's head. Links it first, and makes topic and
+ * log, if need be. FF_OK, FF_ENOMEM, FF_ELIMIT (max_topics).
+ */
+FF_MUST_CHECK enum ff_err far_give(struct router *owner, struct far_link *far,
+                                   struct cursor *place);
 
 /* The owner: its last touch. */
 void far_detach(struct far_link *far);

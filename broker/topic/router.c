@@ -246,6 +246,20 @@ void router_offer(struct router *router, struct subscription *s)
         router_ready(router, s);
 }
 
+void router_hold(struct subscription *s)
+{
+    if (s->part == PART_ACTIVE)
+        link_move(s, PART_WAITING);
+}
+
+void router_release(struct router *router, struct subscription *s)
+{
+    if (s->part == PART_WAITING && !link_is_pending(s))
+        link_move(s, PART_ACTIVE);
+    if (s->part == PART_ACTIVE && !link_is_at_head(s))
+        router_offer(router, s);
+}
+
 void router_note_told(struct router *router, struct far_link *far)
 {
     struct link *link = &far->link;

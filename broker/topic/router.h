@@ -77,6 +77,13 @@ FF_MUST_CHECK enum ff_err router_subscribe(struct router *router, struct subscri
 /* Of any log. The last one of a far link leaves the link as it is: see router_far_is_idle(). */
 void router_unsubscribe(struct router *router, struct subscription *s);
 
+/*
+ * While a subscription is held nothing of it is offered, and nothing lost that
+ * would not be to one with a full socket.
+ */
+void router_hold(struct subscription *s);
+void router_release(struct router *router, struct subscription *s);
+
 /* The topic or filter of a subscription. */
 struct topic *router_topic_of(const struct subscription *s);
 

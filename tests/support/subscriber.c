@@ -8,10 +8,9 @@
 
 enum { ROOM = 1 << 16, PARTS = 16, PART_ROOM = 8192 };
 
-void subscriber_init(struct subscriber *who, uint32_t tag, enum ff_encoding encoding,
-                     void (*received)(struct subscriber *who, const struct ff_message *m))
+void subscriber_init(struct subscriber *who, uint32_t tag, enum ff_encoding encoding)
 {
-    *who = (struct subscriber){.tag = tag, .encoding = encoding, .received = received};
+    *who = (struct subscriber){.tag = tag, .encoding = encoding};
     ff_list_init(&who->pending);
     ff_reader_init(&who->reader, FF_ROLE_CLIENT, 1 << 20);
 }
@@ -152,6 +151,11 @@ static bool flush_once(struct subscriber *who, struct router *router)
         parts[count].gap = gaps[count];
         router_touch(router, s);
         parts[count].view = log_look(s->link->log);
+        if (s->overflow == OVERFLOW_CLOSE && !s->rate &&
+            cursor_is_behind_tail(&s->cursor, &parts[count].view)) {
+            who->overrun(s);
+            return true; /* nothing was sent of this plan */
+        }
         if (!subscription_collect(s, who->tag, &plan, PART_ROOM, &parts[count]))
             rest_at_head(s);
         else if (who->chosen)

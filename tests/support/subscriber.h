@@ -25,12 +25,14 @@ struct subscriber {
     struct pin *pin;
     /* A MESSAGE or a GAP came. */
     void (*received)(struct subscriber *who, const struct ff_message *m);
+    /* One with the rule `close` has lost its place: it must be unsubscribed. */
+    void (*overrun)(struct subscription *s);
     /* The overflow or rate rule chose a part's place; NULL: nobody wants to know. */
     void (*chosen)(const struct part *part);
 };
 
-void subscriber_init(struct subscriber *who, uint32_t tag, enum ff_encoding encoding,
-                     void (*received)(struct subscriber *who, const struct ff_message *m));
+/* `received` and `overrun` must be set. */
+void subscriber_init(struct subscriber *who, uint32_t tag, enum ff_encoding encoding);
 
 /* Its subscriptions are gone; what was cut is let go. */
 void subscriber_deinit(struct subscriber *who);

@@ -92,6 +92,11 @@ static void on_overrun(void *arg, struct subscription *s)
     drop(follower_of(s));
 }
 
+static void close_overrun(struct subscription *s)
+{
+    on_overrun(NULL, s);
+}
+
 static void account(struct follower *f, uint64_t skipped)
 {
     if (f->rate < 0 && !f->s.no_echo) /* a gap and the message behind it are one unit */
@@ -363,7 +368,9 @@ static void set_up(void)
     for (uint32_t i = 0; i < PEERS; i++) {
         struct peer *peer = &world.peers[i];
 
-        subscriber_init(&peer->socket, i + 1, i % 3 == 0 ? FF_MSGPACK : FF_JSON, on_received);
+        subscriber_init(&peer->socket, i + 1, i % 3 == 0 ? FF_MSGPACK : FF_JSON);
+        peer->socket.received = on_received;
+        peer->socket.overrun = close_overrun;
         peer->socket.chosen = check_target;
     }
 }

@@ -1,0 +1,735 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Several workers and what is between them, against a model: clients of each
+ * worker subscribe, publish, stall, unsubscribe and disconnect at random, on
+ * names that any worker owns and on filters that all of them share. Whatever
+ * meets whatever, each subscription sees the owner's order, each message once,
+ * or is told exactly how many it did not see; each publish is taken once, in the
+ * order of its publisher, and answered once.
+ *
+ *   unit_crew [--steps N] [--seed S] [--workers W]     simulated: one thread, and
+ *             a scheduler that picks whose turn goes one phase further
+ *   unit_crew --threads 1 [...]                        a thread for each worker
+ *
+ * The seed is printed; simulated, the same seed is the same run.
+ */
+#include <inttypes.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "broker/engine/crossing.h"
+#include "broker/topic/rate.h"
+#include "tests/support/subscriber.h"
+
+enum {
+    NAMES = 6,
+    FILTERS = 3,
+    TOPICS = NAMES + FILTERS,
+    PEERS = 6,         /* of a worker */
+    SUBSCRIPTIONS = 4, /* of a peer */
+    MAX_CREW = 8,
+    MAX_PAYLOAD = 40000,
+    MAX_BUFFERED = 60000,
+    PHASES = 6,
+    ROOM = 1 << 17,
+};
+
+static const char *const topics[TOPICS] = {"a",   "b/1", "b/2", "c/1", "c/2/x",
+                                           "d/2", "b/#", "+/1", "#"};
+
+static uint64_t steps = 100000;
+static uint64_t seed;
+static uint32_t workers = 4;
+static bool in_threads;
+
+/* What one owner appended to one topic or filter, in order: written by that owner alone. */
+struct truth {
+    uint32_t *ids;
+    _Atomic uint32_t count;
+};
+
+static struct truth truths[TOPICS][MAX_CREW];
+
+/* Where each message stands in the truths of all that it matches, and who published it. */
+struct message {
+    uint32_t tag;
+    uint32_t places[TOPICS];
+};
+
+static struct message *messages; /* by id, from 1 on */
+static uint32_t max_messages;
+static _Atomic uint32_t last_id;
+static _Atomic uint32_t last_tag;
+
+/* A part's stream: what is known of its place in the truth. */
+struct stream {
+    uint32_t least;  /* it begins here or later ... */
+    uint32_t most;   /* ... and no later than here */
+    uint32_t passed; /* messages accounted for, once it is_anchored */
+    uint32_t told;   /* of gaps since the last message; of a rate: in all */
+    uint32_t missed; /* by a rate: in all */
+    bool is_anchored;
+};
+
+struct follower {
+    struct subscription *parts; /* NULL: free */
+    struct stream streams[MAX_CREW];
+    uint32_t topic;
+    uint32_t told; /* a gap whose message is still to come: it tells the part */
+    double rate;
+    bool is_acked;
+};
+
+struct peer {
+    struct subscriber socket;
+    struct worker_model *at;
+    struct follower followers[SUBSCRIPTIONS];
+    uint32_t held;     /* a publish that was not taken: its id, topic, size */
+    uint32_t held_topic;
+    uint32_t held_pad;
+};
+
+struct worker_model {
+    uint32_t index;
+    uint32_t phase;
+    struct router router;
+    struct pool pool;
+    struct wheel wheel;
+    struct mailbox box;
+    struct engine *engine;
+    uint64_t now_ms;
+    struct dice dice;
+    struct peer peers[PEERS];
+    uint64_t asked;    /* publishes with an id, */
+    uint64_t answered; /* and their answers */
+    uint64_t seen;
+    uint64_t gaps;
+    uint64_t closed;
+    uint64_t held;
+    uint64_t requests; /* subscriptions asked for, */
+    uint64_t acks;     /* and answered */
+    pthread_t thread;
+    char payload[MAX_PAYLOAD + 64];
+    uint32_t last_from[MAX_CREW * PEERS * 4]; /* as an owner: the last id of each publisher */
+};
+
+static struct worker_model crew[MAX_CREW];
+static struct epochs epochs;
+static struct exchange *exchange;
+static _Atomic uint32_t all_topics;
+static _Atomic uint64_t steps_left;
+
+/* Who publishes: tags change when a peer disconnects, places do not. */
+static uint32_t place_of(const struct peer *peer)
+{
+    return peer->at->index * PEERS + (uint32_t)(peer - peer->at->peers);
+}
+
+/* The owner's order, noted where it is made. */
+enum ff_err __real_router_publish(struct router *router, const struct publication *p,
+                                  struct receipt *receipt);
+enum ff_err __wrap_router_publish(struct router *router, const struct publication *p,
+                                  struct receipt *receipt);
+
+enum ff_err __wrap_router_publish(struct router *router, const struct publication *p,
+                                  struct receipt *receipt)
+{
+    struct worker_model *owner = FF_CONTAINER(router, struct worker_model, router);
+    uint32_t id = (uint32_t)subscriber_number(&p->payload);
+    uint32_t place = (uint32_t)strtoul(strchr(p->payload.bytes.at, ',') + 1, NULL, 10);
+    enum ff_err err;
+
+    assert_int_equal(crossing_owner(owner->engine, p->topic), owner->index);
+    if (id <= owner->last_from[place])
+        fail_msg("message %u came after %u of the same publisher", id, owner->last_from[place]);
+    owner->last_from[place] = id;
+    messages[id].tag = p->tag;
+    for (uint32_t t = 0; t < TOPICS; t++) {
+        struct truth *truth = &truths[t][owner->index];
+        uint32_t count = atomic_load_explicit(&truth->count, memory_order_relaxed);
+
+        if (!ff_topic_is_match(ff_slice_of(topics[t]), p->topic))
+            continue;
+        messages[id].places[t] = count;
+        truth->ids[count] = id;
+        atomic_store_explicit(&truth->count, count + 1, memory_order_release);
+    }
+    err = __real_router_publish(router, p, receipt);
+    assert_int_equal(err, FF_OK);
+    return err;
+}
+
+static uint32_t count_of(uint32_t topic, uint32_t owner)
+{
+    return atomic_load_explicit(&truths[topic][owner].count, memory_order_acquire);
+}
+
+static uint32_t parts_of(uint32_t topic)
+{
+    return topic < NAMES ? 1 : workers;
+}
+
+/* The worker whose messages a part brings. */
+static uint32_t owner_of_part(const struct worker_model *at, uint32_t topic, uint32_t part)
+{
+    return topic < NAMES ? crossing_owner(at->engine, ff_slice_of(topics[topic])) : part;
+}
+
+static struct follower *find(struct peer *peer, struct ff_slice name)
+{
+    for (int i = 0; i < SUBSCRIPTIONS; i++)
+        if (peer->followers[i].parts &&
+            ff_slice_is_equal(name, ff_slice_of(topics[peer->followers[i].topic])))
+            return &peer->followers[i];
+    return NULL;
+}
+
+static uint32_t count_own(const struct truth *truth, uint32_t from, uint32_t to, uint32_t tag)
+{
+    uint32_t own = 0;
+
+    for (uint32_t i = from; i < to; i++)
+        own += messages[truth->ids[i]].tag == tag;
+    return own;
+}
+
+/* Message number `number` of a stream came. */
+static void account(struct peer *peer, struct follower *f, uint32_t part, uint32_t number)
+{
+    struct stream *stream = &f->streams[part];
+    const struct truth *truth = &truths[f->topic][owner_of_part(peer->at, f->topic, part)];
+    bool is_quiet = f->parts[part].no_echo;
+    uint32_t missing;
+    uint32_t own;
+
+    if (f->rate < 0) {
+        stream->told = f->told;
+        f->told = 0;
+    }
+    assert_true(f->is_acked);
+    if (!stream->is_anchored && f->rate < 0) {
+        uint32_t begin = number - 1 - stream->told;
+
+        /* What is neither seen nor told of was before its beginning, or its own. */
+        own = is_quiet ? count_own(truth, stream->least, number - 1, peer->socket.tag) : 0;
+        assert_true(number - 1 >= stream->told && begin >= stream->least);
+        if (begin > stream->most + own)
+            fail_msg("%u messages of %s are lost at the beginning", begin - stream->most - own,
+                     topics[f->topic]);
+        stream->passed = begin;
+    } else if (!stream->is_anchored) {
+        stream->passed = stream->least; /* at most so many were missed */
+    }
+    stream->is_anchored = true;
+    if (number <= stream->passed)
+        fail_msg("message %u of %s came after %u", number, topics[f->topic], stream->passed);
+    missing = number - 1 - stream->passed;
+    own = is_quiet ? count_own(truth, stream->passed, number - 1, peer->socket.tag) : 0;
+    if (f->rate < 0 && (stream->told > missing || missing - stream->told > own))
+        fail_msg("%u of %s were missed and %u told (%u own)", missing, topics[f->topic],
+                 stream->told, own);
+    stream->missed += missing;
+    if (f->rate >= 0) /* it tells late, but never of more than was missed */
+        assert_true(f->told <= stream->missed);
+    stream->told = 0;
+    stream->passed = number;
+}
+
+static void on_received(struct subscriber *socket, const struct ff_message *m)
+{
+    struct peer *peer = FF_CONTAINER(socket, struct peer, socket);
+    bool is_filtered = ff_message_has(m, FF_FIELD_FILTER);
+    struct follower *f = find(peer, ff_message_text(m, is_filtered ? FF_FIELD_FILTER
+                                                                   : FF_FIELD_TOPIC));
+    struct ff_slice name = ff_message_text(m, FF_FIELD_TOPIC);
+    uint32_t part = 0;
+    uint32_t id;
+
+    if (!f)
+        return; /* the rest of what it was subscribed to before */
+    if (m->type == FF_TYPE_GAP) {
+        if (f->rate < 0 && !f->parts->no_echo) /* a gap and the message behind it are one unit */
+            assert_int_equal(f->told, 0);
+        f->told += (uint32_t)m->values[FF_FIELD_SKIPPED].integer;
+        peer->at->gaps++;
+        return;
+    }
+    id = (uint32_t)subscriber_number(&m->payload);
+    if (f->topic >= NAMES)
+        part = crossing_owner(peer->at->engine, name);
+    assert_true(ff_topic_is_match(ff_slice_of(topics[f->topic]), name));
+    account(peer, f, part, messages[id].places[f->topic] + 1);
+    peer->at->seen++;
+}
+
+static void forget(struct follower *f)
+{
+    ff_mem_free(f->parts);
+    *f = (struct follower){.parts = NULL};
+}
+
+static void drop(struct peer *peer, struct follower *f)
+{
+    engine_unsubscribe(peer->at->engine, f->parts);
+    forget(f);
+}
+
+static bool on_ready(void *arg, struct subscription *s)
+{
+    (void)arg;
+    return subscriber_ready(s);
+}
+
+static void on_overrun(void *arg, struct subscription *s)
+{
+    struct worker_model *at = arg;
+    struct peer *peer = FF_CONTAINER(s->owner, struct peer, socket);
+    struct follower *f = find(peer, topic_name(router_topic_of(s)));
+
+    assert_int_equal(s->overflow, OVERFLOW_CLOSE);
+    assert_non_null(f);
+    at->closed++;
+    drop(peer, f);
+}
+
+static void close_overrun(struct subscription *s)
+{
+    on_overrun(FF_CONTAINER(s->owner, struct peer, socket)->at, s);
+}
+
+static void on_skipped(void *arg, struct subscription *s, uint64_t count)
+{
+    struct peer *peer = FF_CONTAINER(s->owner, struct peer, socket);
+    struct follower *f = find(peer, topic_name(router_topic_of(s)));
+
+    (void)arg;
+    assert_non_null(f);
+    f->told += (uint32_t)count;
+}
+
+static void on_published(void *arg, struct ticket ticket, const struct engine_receipt *receipt)
+{
+    struct worker_model *at = arg;
+
+    assert_int_equal(receipt->err, FF_OK);
+    at->answered += ticket.has_id;
+}
+
+/* Tickets tell the peer and the follower's place; the tag tells whether it is still the same. */
+static void on_subscribed(void *arg, struct ticket ticket, struct subscription *s, enum ff_err err)
+{
+    struct worker_model *at = arg;
+    struct peer *peer = &at->peers[ticket.id / SUBSCRIPTIONS];
+    struct follower *f = &peer->followers[ticket.id % SUBSCRIPTIONS];
+
+    at->acks++;
+    assert_int_equal(err, FF_OK);
+    if (!s)
+        return; /* unsubscribed meanwhile */
+    assert_ptr_equal(f->parts, s);
+    assert_int_equal(ticket.session_tag, peer->socket.tag);
+    f->is_acked = true;
+    for (uint32_t i = 0; i < parts_of(f->topic); i++) {
+        assert_non_null(s[i].link);
+        f->streams[i].most = count_of(f->topic, owner_of_part(at, f->topic, i));
+    }
+}
+
+/* True: it was taken. */
+static bool try_publish(struct peer *peer, uint32_t id, uint32_t topic, uint32_t pad)
+{
+    struct worker_model *at = peer->at;
+    int len = snprintf(at->payload, 48, "[%u,%u,\"", id, place_of(peer));
+    struct publication p = {.topic = ff_slice_of(topics[topic]), .tag = peer->socket.tag};
+    struct ticket ticket = {.id = id, .session_tag = p.tag, .has_id = id % 2};
+
+    memset(at->payload + len, 'x', pad);
+    memcpy(at->payload + len + pad, "\"]", 3);
+    p.payload = (struct ff_payload){FF_PAYLOAD_JSON, {at->payload, (size_t)len + pad + 2}};
+    at->asked += ticket.has_id;
+    if (engine_publish(at->engine, &p, ticket))
+        return true;
+    at->asked -= ticket.has_id;
+    peer->held = id;
+    peer->held_topic = topic;
+    peer->held_pad = pad;
+    at->held++;
+    return false;
+}
+
+static void publish(struct worker_model *at)
+{
+    struct peer *peer = &at->peers[dice_below(&at->dice, PEERS)];
+    uint32_t shape = dice_below(&at->dice, 100);
+    /* Now and then a burst, so that rings get full. */
+    uint32_t count = dice_below(&at->dice, 300) ? 1 : 60 + dice_below(&at->dice, 300);
+
+    while (count-- > 0 && !peer->held) {
+        uint32_t id;
+
+        if (atomic_load(&last_id) + MAX_CREW >= max_messages)
+            return;
+        id = atomic_fetch_add(&last_id, 1) + 1;
+        (void)try_publish(peer, id, dice_below(&at->dice, NAMES),
+                          shape < 80   ? dice_below(&at->dice, 200)
+                          : shape < 98 ? dice_below(&at->dice, 6000)
+                                       : dice_below(&at->dice, MAX_PAYLOAD));
+    }
+}
+
+static void on_room(void *arg)
+{
+    struct worker_model *at = arg;
+
+    for (int i = 0; i < PEERS; i++) {
+        struct peer *peer = &at->peers[i];
+        uint32_t id = peer->held;
+
+        peer->held = 0;
+        if (id)
+            (void)try_publish(peer, id, peer->held_topic, peer->held_pad);
+    }
+}
+
+static void subscribe(struct worker_model *at)
+{
+    uint32_t p = dice_below(&at->dice, PEERS);
+    uint32_t t = dice_below(&at->dice, TOPICS);
+    struct peer *peer = &at->peers[p];
+    uint32_t i = 0;
+    struct follower *f;
+    uint8_t overflow;
+    bool no_echo;
+
+    if (find(peer, ff_slice_of(topics[t])) || subscriber_has_rest(&peer->socket))
+        return; /* what is left of an earlier subscription comes first */
+    while (i < SUBSCRIPTIONS && peer->followers[i].parts)
+        i++;
+    if (i == SUBSCRIPTIONS)
+        return;
+    f = &peer->followers[i];
+    *f = (struct follower){.topic = t, .rate = -1};
+    f->parts = ff_mem_zalloc(parts_of(t) * sizeof(struct subscription));
+    assert_non_null(f->parts);
+    if (dice_below(&at->dice, 5) == 0 && t < NAMES)
+        f->rate = dice_below(&at->dice, 3) ? 1 + dice_below(&at->dice, 100) : 0;
+    overflow = (uint8_t)dice_below(&at->dice, 3);
+    no_echo = dice_below(&at->dice, 4) == 0;
+    if (no_echo && t >= NAMES) /* a gap with only own messages behind it would not tell its part */
+        overflow = OVERFLOW_CLOSE;
+    for (uint32_t k = 0; k < parts_of(t); k++) {
+        f->parts[k].owner = &peer->socket;
+        f->parts[k].no_echo = no_echo;
+        f->parts[k].overflow = overflow;
+        f->streams[k].least = count_of(t, owner_of_part(at, t, k));
+        f->streams[k].most = UINT32_MAX;
+    }
+    if (f->rate >= 0)
+        assert_int_equal(rate_set(&at->router, f->parts, f->rate), FF_OK);
+    at->requests++;
+    engine_subscribe(at->engine, f->parts, ff_slice_of(topics[t]), peer->socket.encoding,
+                     (struct ticket){.id = p * SUBSCRIPTIONS + i,
+                                     .session_tag = peer->socket.tag,
+                                     .has_id = true,
+                                     .is_filter = t >= NAMES});
+}
+
+static void leave_all(struct peer *peer)
+{
+    for (int i = 0; i < SUBSCRIPTIONS; i++)
+        if (peer->followers[i].parts)
+            drop(peer, &peer->followers[i]);
+}
+
+static void begin(struct peer *peer, enum ff_encoding encoding)
+{
+    subscriber_init(&peer->socket, atomic_fetch_add(&last_tag, 1) + 1, encoding);
+    peer->socket.received = on_received;
+    peer->socket.overrun = close_overrun;
+}
+
+/* It goes, in the middle of whatever; another client comes in its place. */
+static void disconnect(struct peer *peer)
+{
+    enum ff_encoding encoding = peer->socket.encoding;
+
+    leave_all(peer);
+    subscriber_deinit(&peer->socket);
+    begin(peer, encoding);
+}
+
+static void act(struct worker_model *at)
+{
+    struct peer *peer = &at->peers[dice_below(&at->dice, PEERS)];
+    struct follower *f = &peer->followers[dice_below(&at->dice, SUBSCRIPTIONS)];
+    uint32_t what = dice_below(&at->dice, 1000);
+
+    if (what < 600) {
+        publish(at);
+    } else if (what < 700) {
+        subscribe(at);
+    } else if (what < 740) {
+        if (f->parts)
+            drop(peer, f);
+    } else if (what < 745) {
+        if (!peer->held)
+            disconnect(peer);
+    } else { /* it reads a little, much, or not at all */
+        static const uint32_t rooms[] = {0, 1, 7, 100, 3000, 60000, ROOM, ROOM, ROOM};
+
+        peer->socket.room = rooms[dice_below(&at->dice, FF_COUNT(rooms))];
+    }
+}
+
+/* One of the phases of a turn, as the worker and its gateway order them. */
+static void run_phase(struct worker_model *at)
+{
+    switch (at->phase) {
+    case 0:
+        epoch_enter(&epochs, at->index);
+        at->now_ms += dice_below(&at->dice, 20);
+        wheel_advance(&at->wheel);
+        break;
+    case 1:
+        mailbox_open(&at->box);
+        break;
+    case 2:
+        engine_tell(at->engine);
+        router_walk(&at->router);
+        break;
+    case 3:
+        for (int i = 0; i < PEERS; i++)
+            subscriber_flush(&at->peers[i].socket, &at->router);
+        break;
+    case 4:
+        (void)router_settle(&at->router);
+        break;
+    default:
+        epoch_leave(&epochs, at->index);
+        break;
+    }
+    at->phase = (at->phase + 1) % PHASES;
+}
+
+/* Everything is read and answered; only then is it known that nothing was lost. */
+static void check_end(struct worker_model *at)
+{
+    assert_int_equal(at->asked, at->answered);
+    assert_int_equal(at->requests, at->acks);
+    for (int i = 0; i < PEERS; i++) {
+        struct peer *peer = &at->peers[i];
+
+        assert_int_equal(peer->held, 0);
+        for (int k = 0; k < SUBSCRIPTIONS; k++) {
+            struct follower *f = &peer->followers[k];
+
+            for (uint32_t part = 0; f->parts && part < parts_of(f->topic); part++) {
+                const struct stream *stream = &f->streams[part];
+                uint32_t owner = owner_of_part(at, f->topic, part);
+                uint32_t count = count_of(f->topic, owner);
+                const struct truth *truth = &truths[f->topic][owner];
+                uint32_t from = stream->is_anchored ? stream->passed : stream->most;
+
+                if (f->rate >= 0)
+                    continue;
+                assert_int_equal(f->parts[part].cursor.position,
+                                 log_look(f->parts[part].link->log).head);
+                if (from < count &&
+                    count - from > (f->parts[part].no_echo
+                                        ? count_own(truth, from, count, peer->socket.tag)
+                                        : 0))
+                    fail_msg("%u messages of %s are lost at the end", count - from,
+                             topics[f->topic]);
+            }
+        }
+    }
+}
+
+static void set_up_worker(uint32_t i)
+{
+    static const struct router_ops ops = {
+        .ready = on_ready, .overrun = on_overrun, .skipped = on_skipped};
+    static const struct engine_events events = {
+        .published = on_published, .subscribed = on_subscribed, .room = on_room};
+    static const struct router_limits limits = {.max_message = MAX_PAYLOAD + 64,
+                                                .max_buffered = MAX_BUFFERED,
+                                                .max_topics = 100,
+                                                .max_filters = 100,
+                                                .max_memory = UINT64_MAX};
+    struct worker_model *at = &crew[i];
+    struct router_env env = {.pool = &at->pool,
+                             .wheel = &at->wheel,
+                             .now_ms = &at->now_ms,
+                             .key = {{1, 2}},
+                             .ops = &ops,
+                             .arg = at,
+                             .epochs = &epochs,
+                             .all_topics = &all_topics};
+
+    *at = (struct worker_model){.index = i, .dice = {seed + i * 0x9e3779b97f4a7c15U}};
+    pool_init(&at->pool, 1 << 20);
+    wheel_init(&at->wheel, &at->now_ms);
+    mailbox_init(&at->box, NULL, NULL);
+    assert_int_equal(router_init(&at->router, &env, &limits), FF_OK);
+    at->engine = crossing_new(exchange, i, &at->box, &at->router, &events, at);
+    assert_non_null(at->engine);
+    for (uint32_t p = 0; p < PEERS; p++) {
+        at->peers[p].at = at;
+        begin(&at->peers[p], (i + p) % 3 == 0 ? FF_MSGPACK : FF_JSON);
+    }
+}
+
+static void set_up(void)
+{
+    max_messages = (uint32_t)(steps + steps / 2 + 1000);
+    messages = calloc(max_messages + 1, sizeof(*messages));
+    assert_non_null(messages);
+    epochs_init(&epochs, workers);
+    exchange = exchange_new(workers);
+    assert_non_null(exchange);
+    atomic_store(&steps_left, steps);
+    for (uint32_t i = 0; i < workers; i++) {
+        set_up_worker(i);
+        for (int t = 0; t < TOPICS; t++) {
+            truths[t][i].ids = calloc(max_messages + 1, sizeof(uint32_t));
+            assert_non_null(truths[t][i].ids);
+        }
+    }
+}
+
+/* Whole turns of all workers in one thread, with sockets that take everything. */
+static void settle_all(void)
+{
+    for (int round = 0; round < 3000; round++) {
+        for (uint32_t i = 0; i < workers; i++) {
+            for (int p = 0; p < PEERS; p++)
+                crew[i].peers[p].socket.room = ROOM * 2;
+            do
+                run_phase(&crew[i]);
+            while (crew[i].phase);
+        }
+    }
+}
+
+static void tear_down(void)
+{
+    uint64_t total[5] = {0};
+
+    settle_all();
+    for (uint32_t i = 0; i < workers; i++) {
+        check_end(&crew[i]);
+        total[0] += crew[i].seen;
+        total[1] += crew[i].gaps;
+        total[2] += crew[i].closed;
+        total[3] += crew[i].held;
+        total[4] += crew[i].requests;
+    }
+    print_message("    %u published, %" PRIu64 " seen, %" PRIu64 " gaps, %" PRIu64
+                  " closed, %" PRIu64 " refusals, %" PRIu64 " subscriptions\n",
+                  atomic_load(&last_id), total[0], total[1], total[2], total[3], total[4]);
+    assert_true(total[0] > steps / 4 && total[1] > 0 && total[2] > 0);
+    assert_true(total[3] > 0 || workers == 1); /* rings were full */
+    for (uint32_t i = 0; i < workers; i++)
+        for (int p = 0; p < PEERS; p++)
+            leave_all(&crew[i].peers[p]);
+    settle_all();
+    assert_int_equal(atomic_load(&all_topics), 0);
+    for (uint32_t i = 0; i < workers; i++) {
+        for (int p = 0; p < PEERS; p++)
+            subscriber_deinit(&crew[i].peers[p].socket);
+        engine_free(crew[i].engine);
+        router_deinit(&crew[i].router);
+        pool_deinit(&crew[i].pool);
+        for (int t = 0; t < TOPICS; t++) {
+            free(truths[t][i].ids);
+            atomic_store(&truths[t][i].count, 0);
+        }
+    }
+    exchange_free(exchange);
+    free(messages);
+}
+
+/* Whose turn goes on, and how far, is the dice's to say: some sleep long, some run ahead. */
+static void simulate(void)
+{
+    struct dice dice = {seed};
+
+    for (uint64_t i = 0; i < steps;) {
+        struct worker_model *at = &crew[dice_below(&dice, workers)];
+        uint32_t burst = dice_below(&dice, 50) ? 1 + dice_below(&dice, 3) : dice_below(&dice, 60);
+
+        while (burst-- > 0) {
+            if (at->phase == 1 && dice_below(&dice, 3)) {
+                act(at); /* events are handled between the beginning and the end of a turn */
+                i++;
+            } else {
+                run_phase(at);
+            }
+        }
+    }
+    for (uint32_t i = 0; i < workers; i++)
+        while (crew[i].phase)
+            run_phase(&crew[i]);
+}
+
+static void *run_thread(void *arg)
+{
+    struct worker_model *at = arg;
+
+    while (atomic_load_explicit(&steps_left, memory_order_relaxed) > 0) {
+        uint32_t events = dice_below(&at->dice, 12);
+
+        run_phase(at);
+        for (uint32_t i = 0; i < events; i++)
+            act(at);
+        do
+            run_phase(at);
+        while (at->phase);
+        if (atomic_fetch_sub(&steps_left, events) < events + MAX_CREW * 12)
+            atomic_store(&steps_left, 0);
+        if (dice_below(&at->dice, 20) == 0)
+            sched_yield();
+    }
+    return NULL;
+}
+
+static void run_threads(void)
+{
+    for (uint32_t i = 0; i < workers; i++)
+        assert_int_equal(pthread_create(&crew[i].thread, NULL, run_thread, &crew[i]), 0);
+    for (uint32_t i = 0; i < workers; i++)
+        assert_int_equal(pthread_join(crew[i].thread, NULL), 0);
+}
+
+static void all_see_one_order_or_are_told(void **state)
+{
+    (void)state;
+    set_up();
+    if (in_threads)
+        run_threads();
+    else
+        simulate();
+    tear_down();
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(all_see_one_order_or_are_told, nothing_leaked),
+    };
+
+    seed = (uint64_t)time(NULL) * 2654435761U + 1;
+    steps = test_option(argc, argv, "--steps", steps);
+    seed = test_option(argc, argv, "--seed", seed);
+    workers = (uint32_t)test_option(argc, argv, "--workers", workers);
+    in_threads = test_option(argc, argv, "--threads", 0);
+    if (workers < 1 || workers > MAX_CREW) {
+        (void)fprintf(stderr, "--workers takes 1 to %d\n", MAX_CREW);
+        return EXIT_FAILURE;
+    }
+    print_message("    %" PRIu64 " steps, %u workers, %s, --seed %" PRIu64 "\n", steps, workers,
+                  in_threads ? "in threads" : "simulated", seed);
+    return cmocka_run_group_tests_name("crew", tests, NULL, NULL);
+}
