@@ -242,7 +242,8 @@ void router_tell_skipped(struct router *router, struct subscription *s, uint64_t
 
 void router_offer(struct router *router, struct subscription *s)
 {
-    if (!s->rate || rate_admit(s))
+    /* One that looked at another worker's log by itself may know already what it is told now. */
+    if (!link_is_at_head(s) && (!s->rate || rate_admit(s)))
         router_ready(router, s);
 }
 
@@ -256,7 +257,7 @@ void router_release(struct router *router, struct subscription *s)
 {
     if (s->part == PART_WAITING && !link_is_pending(s))
         link_move(s, PART_ACTIVE);
-    if (s->part == PART_ACTIVE && !link_is_at_head(s))
+    if (s->part == PART_ACTIVE)
         router_offer(router, s);
 }
 
