@@ -7,7 +7,7 @@
 
 enum {
     ASKS_A_TURN = 4096,        /* of one worker: then the others, and the sockets */
-    TELL_AFTER = 32 * 1024,    /* so many octets of requests do not wait for the turn's end */
+    TELL_AT = 8, /* an 8th of the ring full of requests does not wait for the turn's end */
 };
 
 enum ask_kind { ASK_PUBLISH, ASK_LINK, ASK_UNLINK };
@@ -57,12 +57,13 @@ struct channel {
     struct mail answered;    /* in the asker's: there are answers, or there is room */
     _Atomic bool is_full;    /* the asker waits for room */
     _Atomic bool is_starved; /* the owner waits for room */
-    struct ff_list asking;   /* the asker's: waiters to be asked for, before anything else */
     size_t untold;           /* octets of requests since the owner was told */
 };
 
 struct exchange {
     uint32_t count;
+    uint32_t asks_size; /* of the rings */
+    uint32_t answers_size;
     struct crossing *crossings[WORKERS_MAX];
     struct channel *channels; /* count x count, by asker, by owner */
 };
@@ -72,14 +73,13 @@ struct crossing {
     struct exchange *exchange;
     struct mailbox *box;
     uint32_t index;
-    bool is_refusing;       /* a publish was not taken */
+    bool is_refusing;       /* something was not taken */
     struct ff_list leaving; /* far links that nobody needs, their owners not yet told */
 };
 
 /* A part of a subscription that waits for its owner's answer. */
 struct waiter {
     struct ff_list node;   /* of its far link */
-    struct ff_list asking; /* of the channel, while there is no room */
     struct far_link *far;
     struct request *request;
     struct subscription *s; /* NULL: it was unsubscribed */
@@ -114,10 +114,12 @@ uint32_t crossing_owner(const struct engine *engine, struct ff_slice name)
 /* The rings, at first use. */
 static bool open_channel(struct channel *channel)
 {
+    const struct exchange *exchange = channel->asker->exchange;
+
     if (channel->asks)
         return true;
-    channel->answers = ring_new(CROSSING_ANSWERS);
-    channel->asks = channel->answers ? ring_new(CROSSING_ASKS) : NULL;
+    channel->answers = ring_new(exchange->answers_size);
+    channel->asks = channel->answers ? ring_new(exchange->asks_size) : NULL;
     if (!channel->asks) {
         ring_free(channel->answers);
         channel->answers = NULL;
@@ -147,24 +149,8 @@ static void commit_ask(struct channel *channel, size_t extra)
 {
     ring_commit(channel->asks);
     channel->untold += sizeof(struct ask) + extra;
-    if (channel->untold >= TELL_AFTER)
+    if (channel->untold >= channel->asker->exchange->asks_size / TELL_AT)
         tell(channel);
-}
-
-/* Places are asked for in their order. False: one is left, so nothing else may pass. */
-static bool ask_places(struct channel *channel)
-{
-    while (!ff_list_is_empty(&channel->asking)) {
-        struct waiter *waiter = FF_CONTAINER(channel->asking.next, struct waiter, asking);
-        struct ask *ask = reserve_ask(channel, 0);
-
-        if (!ask)
-            return false;
-        *ask = (struct ask){.kind = ASK_LINK, .far = waiter->far, .waiter = waiter};
-        ff_list_remove(&waiter->asking);
-        commit_ask(channel, 0);
-    }
-    return true;
 }
 
 /* Links that nobody needs any more. They must have no mail under way. */
@@ -233,7 +219,7 @@ static bool crossing_publish(struct engine *engine, const struct publication *p,
     struct crossing *crossing = crossing_of(engine);
     uint32_t owner = crossing_owner(engine, p->topic);
     struct channel *channel = channel_to(crossing, owner);
-    bool is_block = p->payload.bytes.len > CROSSING_INLINE;
+    bool is_block = p->payload.bytes.len > crossing->exchange->asks_size / CROSSING_INLINE;
     size_t extra = p->topic.len + (is_block ? 0 : p->payload.bytes.len);
     struct engine_receipt receipt = {.err = FF_ENOMEM};
     struct ask *ask;
@@ -243,7 +229,7 @@ static bool crossing_publish(struct engine *engine, const struct publication *p,
         return true;
     }
     if (open_channel(channel)) {
-        ask = ask_places(channel) ? reserve_ask(channel, extra) : NULL;
+        ask = reserve_ask(channel, extra);
         if (!ask) {
             crossing->is_refusing = true;
             return false;
@@ -384,64 +370,93 @@ static void finish_part(struct crossing *crossing, struct request *request, enum
     ff_mem_free(request);
 }
 
-/* One part. FF_OK: tied, or, if it is asked, its waiter waits. */
+/* One part. FF_OK: tied, or, if it is asked, its waiter waits. There is room for the request. */
 static enum ff_err subscribe_part(struct crossing *crossing, struct waiter *waiter,
                                   const struct far_request *far_request)
 {
     struct channel *channel = channel_to(crossing, far_request->owner);
     struct router *router = crossing->engine.router;
-    struct far_link *far;
+    struct ask *ask;
     enum ff_err err;
 
     if (far_request->owner == crossing->index)
         return router_subscribe(router, waiter->s, far_request->name, far_request->encoding);
-    if (!open_channel(channel))
-        return FF_ENOMEM;
-    err = far_get(router, far_request, &far);
+    err = far_get(router, far_request, &waiter->far);
     if (err)
         return err;
-    far_ask(far, waiter->s);
-    waiter->far = far;
-    ff_list_append(&far->waiters, &waiter->node);
-    ff_list_append(&channel->asking, &waiter->asking);
+    far_ask(waiter->far, waiter->s);
+    ff_list_append(&waiter->far->waiters, &waiter->node);
+    ask = reserve_ask(channel, 0);
+    FF_CHECK(ask);
+    *ask = (struct ask){.kind = ASK_LINK, .far = waiter->far, .waiter = waiter};
+    commit_ask(channel, 0);
     return FF_OK;
 }
 
-static void crossing_subscribe(struct engine *engine, struct subscription *s, struct ff_slice name,
+/* Can all owners be asked, from `first` to `end`? FF_OK, FF_ENOMEM, FF_ELIMIT (a ring is full). */
+static enum ff_err find_room(struct crossing *crossing, uint32_t first, uint32_t end)
+{
+    for (uint32_t owner = first; owner < end; owner++) {
+        struct channel *channel = channel_to(crossing, owner);
+
+        if (owner == crossing->index)
+            continue;
+        if (!open_channel(channel))
+            return FF_ENOMEM;
+        if (!reserve_ask(channel, 0)) {
+            crossing->is_refusing = true;
+            return FF_ELIMIT;
+        }
+    }
+    return FF_OK;
+}
+
+static void subscribe_all(struct crossing *crossing, struct request *request, uint32_t first,
+                          const struct far_request *what)
+{
+    uint32_t parts = request->left;
+    enum ff_err err = FF_OK;
+
+    for (uint32_t i = 0; i < parts && !err; i++) {
+        struct far_request far_request = *what;
+        struct subscription *s = &request->s[i];
+
+        far_request.owner = first + i;
+        far_request.owner_box = crossing->exchange->crossings[first + i]->box;
+        request->waiters[i] = (struct waiter){.request = request, .s = s};
+        err = subscribe_part(crossing, &request->waiters[i], &far_request);
+        if (!err && subscription_is_asked(s))
+            continue;
+        if (err)
+            request->left -= parts - 1 - i; /* those behind it are not asked */
+        else
+            router_hold(s); /* its first message comes after the ACK */
+        finish_part(crossing, request, err);
+    }
+}
+
+static bool crossing_subscribe(struct engine *engine, struct subscription *s, struct ff_slice name,
                                enum ff_encoding encoding, struct ticket ticket)
 {
     struct crossing *crossing = crossing_of(engine);
+    struct far_request what = {.name = name, .encoding = encoding, .worker_box = crossing->box};
     uint32_t parts = engine_parts(engine, ticket.is_filter);
-    struct request *request = ff_mem_zalloc(sizeof(*request) + parts * sizeof(struct waiter));
-    enum ff_err err = FF_OK;
+    uint32_t first = ticket.is_filter ? 0 : crossing_owner(engine, name);
+    enum ff_err err = find_room(crossing, first, first + parts);
+    struct request *request;
 
+    if (err == FF_ELIMIT)
+        return false;
+    request = err ? NULL : ff_mem_zalloc(sizeof(*request) + parts * sizeof(struct waiter));
     if (!request) {
         engine->events->subscribed(engine->arg, ticket, s, FF_ENOMEM);
-        return;
+        return true;
     }
     request->ticket = ticket;
     request->s = s;
     request->left = parts;
-    for (uint32_t i = 0; i < parts && !err; i++) {
-        uint32_t owner = ticket.is_filter ? i : crossing_owner(engine, name);
-        struct far_request far_request = {.name = name,
-                                          .encoding = encoding,
-                                          .owner = owner,
-                                          .owner_box = crossing->exchange->crossings[owner]->box,
-                                          .worker_box = crossing->box};
-
-        request->waiters[i] = (struct waiter){.request = request, .s = &s[i]};
-        err = subscribe_part(crossing, &request->waiters[i], &far_request);
-        if (err)
-            request->left -= parts - 1 - i; /* those behind it are not asked */
-        if (!err && !subscription_is_asked(&s[i]))
-            router_hold(&s[i]); /* its first message comes after the ACK */
-        if (err || !subscription_is_asked(&s[i]))
-            finish_part(crossing, request, err);
-    }
-    for (uint32_t i = 0; i < engine->owners; i++)
-        if (i != crossing->index)
-            (void)ask_places(channel_to(crossing, i));
+    subscribe_all(crossing, request, first, &what);
+    return true;
 }
 
 /* The owner has given a place, or refused it. */
@@ -505,7 +520,6 @@ static void open_answered(struct mail *mail)
     }
     if (atomic_exchange(&channel->is_starved, false))
         tell(channel);
-    (void)ask_places(channel);
     if (crossing->is_refusing) {
         crossing->is_refusing = false;
         crossing->engine.events->room(crossing->engine.arg);
@@ -561,7 +575,7 @@ struct engine *crossing_new(struct exchange *exchange, uint32_t index, struct ma
     return &crossing->engine;
 }
 
-struct exchange *exchange_new(uint32_t count)
+struct exchange *exchange_new(uint32_t count, uint32_t asks, uint32_t answers)
 {
     struct exchange *exchange = ff_mem_zalloc(sizeof(*exchange));
 
@@ -569,6 +583,8 @@ struct exchange *exchange_new(uint32_t count)
     if (!exchange)
         return NULL;
     exchange->count = count;
+    exchange->asks_size = asks;
+    exchange->answers_size = answers;
     exchange->channels = ff_mem_zalloc((size_t)count * count * sizeof(struct channel));
     if (!exchange->channels) {
         ff_mem_free(exchange);
@@ -577,7 +593,6 @@ struct exchange *exchange_new(uint32_t count)
     for (uint32_t i = 0; i < count * count; i++) {
         mail_init(&exchange->channels[i].asked, open_asked);
         mail_init(&exchange->channels[i].answered, open_answered);
-        ff_list_init(&exchange->channels[i].asking);
     }
     return exchange;
 }

@@ -20,13 +20,13 @@
 enum {
     CROSSING_ASKS = 256 * 1024,   /* octets of requests on their way */
     CROSSING_ANSWERS = 64 * 1024, /* and of answers */
-    CROSSING_INLINE = 16 * 1024,  /* a larger payload crosses as a block of its own */
+    CROSSING_INLINE = 16,         /* a payload over a 16th of the ring crosses as a block */
 };
 
 struct exchange; /* the channels of all workers */
 
-/* For `count` workers. NULL: out of memory. */
-FF_MUST_CHECK struct exchange *exchange_new(uint32_t count);
+/* For `count` workers, with rings of these sizes (see ring.h). NULL: out of memory. */
+FF_MUST_CHECK struct exchange *exchange_new(uint32_t count, uint32_t asks, uint32_t answers);
 
 /* All crossings are gone. NULL is allowed. */
 void exchange_free(struct exchange *exchange);

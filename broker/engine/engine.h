@@ -36,7 +36,7 @@ struct engine_events {
      * FF_OK: `s` is tied to nothing and its owner's to free, if it is not NULL.
      */
     void (*subscribed)(void *arg, struct ticket ticket, struct subscription *s, enum ff_err err);
-    /* Publishes that were not taken may be tried again. */
+    /* What was not taken may be tried again. */
     void (*room)(void *arg);
 };
 
@@ -44,7 +44,7 @@ struct engine;
 
 struct engine_ops {
     bool (*publish)(struct engine *engine, const struct publication *p, struct ticket ticket);
-    void (*subscribe)(struct engine *engine, struct subscription *s, struct ff_slice name,
+    bool (*subscribe)(struct engine *engine, struct subscription *s, struct ff_slice name,
                       enum ff_encoding encoding, struct ticket ticket);
     void (*unsubscribe)(struct engine *engine, struct subscription *s);
     void (*tell)(struct engine *engine);
@@ -74,13 +74,13 @@ static inline uint32_t engine_parts(const struct engine *engine, bool is_filter)
 
 /*
  * `s`: engine_parts() of them, with owner, rules and rate set. From here on
- * `s->link` is set, also while the answer is awaited.
+ * `s->link` is set, also while the answer is awaited. False: as for a publish.
  */
-static inline void engine_subscribe(struct engine *engine, struct subscription *s,
-                                    struct ff_slice name, enum ff_encoding encoding,
-                                    struct ticket ticket)
+FF_MUST_CHECK static inline bool engine_subscribe(struct engine *engine, struct subscription *s,
+                                                  struct ff_slice name, enum ff_encoding encoding,
+                                                  struct ticket ticket)
 {
-    engine->ops->subscribe(engine, s, name, encoding, ticket);
+    return engine->ops->subscribe(engine, s, name, encoding, ticket);
 }
 
 /* At once; of one whose answer is not there yet, too. All of its parts. */

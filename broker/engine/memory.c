@@ -11,12 +11,13 @@ static bool memory_publish(struct engine *engine, const struct publication *p, s
     return true;
 }
 
-static void memory_subscribe(struct engine *engine, struct subscription *s, struct ff_slice name,
+static bool memory_subscribe(struct engine *engine, struct subscription *s, struct ff_slice name,
                              enum ff_encoding encoding, struct ticket ticket)
 {
     enum ff_err err = router_subscribe(engine->router, s, name, encoding);
 
     engine->events->subscribed(engine->arg, ticket, s, err);
+    return true;
 }
 
 static void memory_unsubscribe(struct engine *engine, struct subscription *s)

@@ -146,6 +146,13 @@ void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct a
     session->refusal = (uint8_t)judge_newcomer(gateway, session, peer);
 }
 
+static void begin_plain(struct session *session)
+{
+    session->gateway->is_refused = false;
+    if (session_subscribe_plain(session) && session->gateway->is_refused)
+        stall_keep_plain(session, FF_OP_TEXT, (struct ff_slice){NULL, 0});
+}
+
 void session_open(struct session *session, enum session_mode mode, enum ff_encoding encoding)
 {
     const struct settings *settings = session->gateway->settings;
@@ -169,7 +176,7 @@ void session_open(struct session *session, enum session_mode mode, enum ff_encod
     if (mode == SESSION_TYPED)
         session_welcome(session, (struct ticket){.session_tag = session->tag});
     else if (mode == SESSION_PLAIN)
-        (void)session_subscribe_plain(session);
+        begin_plain(session);
 }
 
 void session_close(struct session *session, int code, const char *format, ...)
@@ -363,7 +370,7 @@ static void typed_message(struct session *session, enum ff_opcode opcode, struct
         return;
     }
     if (!stall_run(session, &decoder))
-        stall_keep(session, &decoder, opcode, frame);
+        stall_keep(session, &decoder);
 }
 
 static void handle_plain(struct session *session, enum ff_opcode opcode, struct ff_slice bytes)
@@ -371,7 +378,7 @@ static void handle_plain(struct session *session, enum ff_opcode opcode, struct 
     session->gateway->is_refused = false;
     plain_message(session, opcode, bytes);
     if (session->gateway->is_refused)
-        stall_keep(session, NULL, opcode, bytes);
+        stall_keep_plain(session, opcode, bytes);
 }
 
 /* Pings, pongs and closes have a limit of their own: they cost, and carry nothing. */

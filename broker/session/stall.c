@@ -8,6 +8,7 @@ struct stalled {
     struct session *session;
     struct ff_decoder decoder; /* typed: reads `bytes` */
     enum ff_opcode opcode;     /* plain */
+    bool is_subscription;
     size_t len;
     char bytes[];
 };
@@ -32,24 +33,41 @@ bool stall_run(struct session *session, struct ff_decoder *decoder)
     }
 }
 
-void stall_keep(struct session *session, const struct ff_decoder *decoder, enum ff_opcode opcode,
-                struct ff_slice bytes)
+/* NULL: out of memory, and the session ends of it. */
+static struct stalled *keep(struct session *session, struct ff_slice bytes)
 {
-    struct ff_slice rest = decoder ? decoder->rest : bytes;
-    struct stalled *stalled = ff_mem_alloc(sizeof(*stalled) + rest.len);
+    struct stalled *stalled = ff_mem_alloc(sizeof(*stalled) + bytes.len);
 
     if (!stalled) {
         session_close(session, FF_CLOSE_INTERNAL, "out of memory");
-        return;
+        return NULL;
     }
-    *stalled = (struct stalled){.session = session, .opcode = opcode, .len = rest.len};
-    memcpy(stalled->bytes, rest.at, rest.len);
-    if (decoder) {
-        stalled->decoder = *decoder;
-        stalled->decoder.rest.at = stalled->bytes;
-    }
+    *stalled = (struct stalled){.session = session, .len = bytes.len};
+    if (bytes.len)
+        memcpy(stalled->bytes, bytes.at, bytes.len);
     ff_list_append(&session->gateway->stalled, &stalled->node);
     conn_pause(&session->conn, PAUSE_OWNER);
+    return stalled;
+}
+
+void stall_keep(struct session *session, const struct ff_decoder *decoder)
+{
+    struct stalled *stalled = keep(session, decoder->rest);
+
+    if (!stalled)
+        return;
+    stalled->decoder = *decoder;
+    stalled->decoder.rest.at = stalled->bytes;
+}
+
+void stall_keep_plain(struct session *session, enum ff_opcode opcode, struct ff_slice bytes)
+{
+    struct stalled *stalled = keep(session, bytes);
+
+    if (!stalled)
+        return;
+    stalled->opcode = opcode;
+    stalled->is_subscription = !bytes.at;
 }
 
 /* True: nothing of it is left to do. */
@@ -60,7 +78,10 @@ static bool try_again(struct stalled *stalled)
     if (session->mode == SESSION_TYPED)
         return stall_run(session, &stalled->decoder);
     session->gateway->is_refused = false;
-    plain_message(session, stalled->opcode, (struct ff_slice){stalled->bytes, stalled->len});
+    if (stalled->is_subscription)
+        (void)session_subscribe_plain(session);
+    else
+        plain_message(session, stalled->opcode, (struct ff_slice){stalled->bytes, stalled->len});
     return !session->gateway->is_refused;
 }
 

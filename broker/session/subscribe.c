@@ -226,18 +226,21 @@ static void acknowledge(struct session *session, struct ticket ticket, struct ff
     session_end_message(session, &w);
 }
 
-/* The engine refused it: it is as if it had never been. */
+/* It is as if it had never been. */
 static void undo(struct session *session, struct ticket ticket, struct subscription *s)
 {
     session->subscription_count--;
     session->filter_count -= ticket.is_filter;
     ff_list_remove(&s->node);
-    if (session->mode == SESSION_PLAIN && !session->has_plain_text &&
-        s == session->plain_subscription)
-        session_close(session, FF_CLOSE_TRY_LATER,
-                      "no place for this subscription: the error before says which limit");
     rate_free(s);
     ff_mem_free(s);
+}
+
+/* A plain client has nothing but its topic. */
+static void refuse_plain(struct session *session)
+{
+    session_close(session, FF_CLOSE_TRY_LATER,
+                  "no place for this subscription: the error before says which limit");
 }
 
 static void on_subscribed(void *arg, struct ticket ticket, struct subscription *s, enum ff_err err)
@@ -259,8 +262,12 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
                       ticket.is_filter ? limits->max_filters : limits->max_topics);
     else
         session_error(session, ticket, FF_ERROR_INTERNAL, "out of memory");
-    if (s)
-        undo(session, ticket, s);
+    if (!s)
+        return;
+    if (session->mode == SESSION_PLAIN && !session->has_plain_text &&
+        s == session->plain_subscription)
+        refuse_plain(session);
+    undo(session, ticket, s);
 }
 
 void session_subscribe(struct session *session, const struct ff_message *m)
@@ -286,9 +293,11 @@ void session_subscribe(struct session *session, const struct ff_message *m)
     }
     ticket.is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER;
     s = make(session, ticket, name, m);
-    if (s)
-        engine_subscribe(session->gateway->engine, s, name, (enum ff_encoding)session->encoding,
-                         ticket);
+    if (!s || engine_subscribe(session->gateway->engine, s, name,
+                               (enum ff_encoding)session->encoding, ticket))
+        return;
+    session->gateway->is_refused = true; /* it waits, and so does what comes now: stall.h */
+    undo(session, ticket, s);
 }
 
 struct ff_slice session_plain_topic(const struct session *session)
@@ -371,16 +380,18 @@ bool session_subscribe_plain(struct session *session)
         return false;
     }
     s = make(session, ticket, name, NULL);
-    if (s)
-        engine_subscribe(session->gateway->engine, s, name, FF_JSON, ticket);
+    if (s && !engine_subscribe(session->gateway->engine, s, name, FF_JSON, ticket)) {
+        undo(session, ticket, s);
+        session->gateway->is_refused = true;
+        return true;
+    }
     s = s ? session_find(session, name) : NULL;
     if (s) { /* the name stands in the topic now: ten thousand copies of "lobby" are not needed */
         ff_mem_free(session->plain_text);
         session->plain_subscription = s;
         session->has_plain_text = false;
     } else {
-        session_close(session, FF_CLOSE_TRY_LATER,
-                      "no place for this subscription: the error before says which limit");
+        refuse_plain(session);
     }
     return conn_is_open(&session->conn);
 }
