@@ -95,7 +95,8 @@ void micro_topic_find(uint64_t times)
 void micro_filter_match(uint64_t times)
 {
     for (uint64_t i = 0; i < times; i++)
-        must(filter_tree_match(&router.registry.filters, FF_SLICE("rooms/500/501")) == 2, "no match");
+        must(filter_tree_match(&router.registry.filters, FF_SLICE("rooms/500/501")) == 2,
+             "no match");
 }
 
 void micro_log_append(uint64_t times)

@@ -6,8 +6,8 @@
 #include "protocol/base/mem.h"
 
 enum {
-    ASKS_A_TURN = 4096,        /* of one worker: then the others, and the sockets */
-    TELL_AT = 8, /* an 8th of the ring full of requests does not wait for the turn's end */
+    ASKS_A_TURN = 4096, /* of one worker: then the others, and the sockets */
+    TELL_AT = 8,        /* an 8th of the ring full of requests does not wait for the turn's end */
 };
 
 enum ask_kind { ASK_PUBLISH, ASK_LINK, ASK_UNLINK };
@@ -57,6 +57,7 @@ struct channel {
     struct mail answered;    /* in the asker's: there are answers, or there is room */
     _Atomic bool is_full;    /* the asker waits for room */
     _Atomic bool is_starved; /* the owner waits for room */
+    struct ff_list leaving;  /* the asker's: far links whose owner is to be told */
     size_t untold;           /* octets of requests since the owner was told */
 };
 
@@ -73,13 +74,12 @@ struct crossing {
     struct exchange *exchange;
     struct mailbox *box;
     uint32_t index;
-    bool is_refusing;       /* something was not taken */
-    struct ff_list leaving; /* far links that nobody needs, their owners not yet told */
+    bool is_refusing; /* something was not taken */
 };
 
 /* A part of a subscription that waits for its owner's answer. */
 struct waiter {
-    struct ff_list node;   /* of its far link */
+    struct ff_list node; /* of its far link */
     struct far_link *far;
     struct request *request;
     struct subscription *s; /* NULL: it was unsubscribed */
@@ -153,23 +153,40 @@ static void commit_ask(struct channel *channel, size_t extra)
         tell(channel);
 }
 
-/* Links that nobody needs any more. They must have no mail under way. */
-static void ask_unlinks(struct crossing *crossing)
+/*
+ * Links that nobody needs any more, but those with a mail under way. They come
+ * before new requests: else who comes and goes could fill the memory with them.
+ * False: there is no room.
+ */
+static bool ask_unlinks(struct channel *channel)
 {
-    struct ff_list *node = crossing->leaving.next;
+    struct ff_list *node = channel->leaving.next;
 
-    while (node != &crossing->leaving) {
+    while (node != &channel->leaving) {
         struct far_link *far = FF_CONTAINER(node, struct far_link, leaving);
-        struct channel *channel = channel_to(crossing, far->owner);
-        struct ask *ask = mail_is_in(&far->risen) ? NULL : reserve_ask(channel, 0);
+        struct ask *ask;
 
         node = node->next;
-        if (!ask)
+        if (mail_is_in(&far->risen))
             continue;
+        ask = reserve_ask(channel, 0);
+        if (!ask)
+            return false;
         *ask = (struct ask){.kind = ASK_UNLINK, .far = far};
         ff_list_remove(&far->leaving);
         commit_ask(channel, 0);
     }
+    return true;
+}
+
+/* Room for a new request. NULL: it must wait. */
+static struct ask *reserve_request(struct channel *channel, size_t extra)
+{
+    struct ask *ask = ask_unlinks(channel) ? reserve_ask(channel, extra) : NULL;
+
+    if (!ask)
+        channel->asker->is_refusing = true;
+    return ask;
 }
 
 static void leave_if_idle(struct crossing *crossing, struct far_link *far)
@@ -177,7 +194,7 @@ static void leave_if_idle(struct crossing *crossing, struct far_link *far)
     if (!far_is_idle(far))
         return;
     far_leave(far);
-    ff_list_append(&crossing->leaving, &far->leaving);
+    ff_list_append(&channel_to(crossing, far->owner)->leaving, &far->leaving);
 }
 
 /* Publishing. */
@@ -229,11 +246,9 @@ static bool crossing_publish(struct engine *engine, const struct publication *p,
         return true;
     }
     if (open_channel(channel)) {
-        ask = reserve_ask(channel, extra);
-        if (!ask) {
-            crossing->is_refusing = true;
+        ask = reserve_request(channel, extra);
+        if (!ask)
             return false;
-        }
         if (write_publish(ask, p, ticket, is_block)) {
             commit_ask(channel, extra);
             return true;
@@ -247,11 +262,11 @@ static bool crossing_publish(struct engine *engine, const struct publication *p,
 static bool take_publish(struct crossing *owner, const struct ask *ask, struct answer *answer)
 {
     struct ff_slice topic = {ask->bytes, ask->topic_len};
-    struct publication p = {.topic = topic,
-                            .payload = {(enum ff_payload_kind)ask->payload_kind,
-                                        {ask->is_block ? ask->block : ask->bytes + ask->topic_len,
-                                         ask->payload_len}},
-                            .tag = ask->tag};
+    struct publication p = {
+        .topic = topic,
+        .payload = {(enum ff_payload_kind)ask->payload_kind,
+                    {ask->is_block ? ask->block : ask->bytes + ask->topic_len, ask->payload_len}},
+        .tag = ask->tag};
 
     answer->err = router_publish(owner->engine.router, &p, &answer->publish.receipt);
     answer->publish.ticket =
@@ -319,15 +334,9 @@ static void detach(struct crossing *crossing, struct subscription *s, uint32_t p
         struct link *link = s[i].link;
 
         if (link && subscription_is_asked(&s[i])) {
-            struct far_link *far = link_far(link);
+            struct waiter *waiter = s[i].waiter;
 
-            for (struct ff_list *node = far->waiters.next; node != &far->waiters;
-                 node = node->next) {
-                struct waiter *waiter = FF_CONTAINER(node, struct waiter, node);
-
-                if (waiter->s == &s[i])
-                    waiter->s = waiter->request->s = NULL;
-            }
+            waiter->s = waiter->request->s = NULL;
             rate_free(&s[i]);
             s[i].link = NULL;
         } else if (link) {
@@ -384,7 +393,7 @@ static enum ff_err subscribe_part(struct crossing *crossing, struct waiter *wait
     err = far_get(router, far_request, &waiter->far);
     if (err)
         return err;
-    far_ask(waiter->far, waiter->s);
+    far_ask(waiter->far, waiter->s, waiter);
     ff_list_append(&waiter->far->waiters, &waiter->node);
     ask = reserve_ask(channel, 0);
     FF_CHECK(ask);
@@ -403,10 +412,8 @@ static enum ff_err find_room(struct crossing *crossing, uint32_t first, uint32_t
             continue;
         if (!open_channel(channel))
             return FF_ENOMEM;
-        if (!reserve_ask(channel, 0)) {
-            crossing->is_refusing = true;
+        if (!reserve_request(channel, 0))
             return FF_ELIMIT;
-        }
     }
     return FF_OK;
 }
@@ -532,17 +539,19 @@ static void crossing_tell(struct engine *engine)
 {
     struct crossing *crossing = crossing_of(engine);
 
-    ask_unlinks(crossing);
-    for (uint32_t i = 0; i < engine->owners; i++)
+    for (uint32_t i = 0; i < engine->owners; i++) {
+        (void)ask_unlinks(channel_to(crossing, i));
         if (channel_to(crossing, i)->untold)
             tell(channel_to(crossing, i));
+    }
 }
 
 static void crossing_free(struct engine *engine)
 {
     struct crossing *crossing = crossing_of(engine);
 
-    FF_CHECK(ff_list_is_empty(&crossing->leaving));
+    for (uint32_t i = 0; i < engine->owners; i++)
+        FF_CHECK(ff_list_is_empty(&channel_to(crossing, i)->leaving));
     crossing->exchange->crossings[crossing->index] = NULL;
     ff_mem_free(crossing);
 }
@@ -566,7 +575,6 @@ struct engine *crossing_new(struct exchange *exchange, uint32_t index, struct ma
     crossing->exchange = exchange;
     crossing->box = box;
     crossing->index = index;
-    ff_list_init(&crossing->leaving);
     exchange->crossings[index] = crossing;
     for (uint32_t i = 0; i < exchange->count; i++) {
         exchange->channels[index * exchange->count + i].asker = crossing;
@@ -593,6 +601,7 @@ struct exchange *exchange_new(uint32_t count, uint32_t asks, uint32_t answers)
     for (uint32_t i = 0; i < count * count; i++) {
         mail_init(&exchange->channels[i].asked, open_asked);
         mail_init(&exchange->channels[i].answered, open_answered);
+        ff_list_init(&exchange->channels[i].leaving);
     }
     return exchange;
 }

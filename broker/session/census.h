@@ -36,8 +36,9 @@ struct sys_share {
     struct ff_buf text;
 };
 
-/* One worker's figures, a second old at most. */
+/* One worker's figures: for $SYS a second old at most, */
 struct sys_figures {
+    _Atomic uint32_t closing; /* of this turn: connections without a session */
     _Atomic uint64_t published;
     _Atomic uint64_t sent_bytes;
 };

@@ -46,7 +46,8 @@ static void on_overrun(void *arg, struct subscription *s)
     LOG_EVENT(LOG_WARN, "slow_consumer_closed", LOG_NUM("connection", session->tag),
               LOG_SLICE("topic", name));
     session_close(session, FF_CLOSE_SLOW_CONSUMER, "over max_buffered, %u bytes, of topic %.*s",
-                  registry_max_buffered(&session->gateway->router.registry, s->link->topic), (int)name.len, name.at);
+                  registry_max_buffered(&session->gateway->router.registry, s->link->topic),
+                  (int)name.len, name.at);
 }
 
 void delivery_blocked(struct conn *conn)

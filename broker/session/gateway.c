@@ -69,7 +69,10 @@ static void route(void *arg)
 static bool settle(void *arg)
 {
     struct gateway *gateway = arg;
+    uint32_t closing = gateway->worker->net.connections - gateway->session_count;
 
+    atomic_store_explicit(&gateway->census->figures[gateway->worker->index].closing, closing,
+                          memory_order_relaxed);
     return router_settle(&gateway->router);
 }
 
@@ -267,8 +270,8 @@ bool gateway_admit(struct gateway *gateway, struct session *session)
         gateway->last_free = NO_SLOT;
     slot->session = session;
     do {
-        session->tag = ++gateway->newcomers << SLOT_BITS |
-                       gateway->worker->index << gateway->place_bits | i;
+        session->tag =
+            ++gateway->newcomers << SLOT_BITS | gateway->worker->index << gateway->place_bits | i;
     } while (session->tag == 0); /* 0 is nobody's */
     gateway->session_count++;
     atomic_fetch_add_explicit(&gateway->census->sessions, 1, memory_order_relaxed);
@@ -346,14 +349,28 @@ static bool is_crowded(const struct gateway *gateway, bool in_tls)
     return count >= (limit + workers - 1) / workers;
 }
 
+static uint32_t load_of(const struct gateway *gateway)
+{
+    return atomic_load_explicit(&gateway->worker->load, memory_order_relaxed);
+}
+
+/* Of all workers, with those on their way to another one and those that only close. */
+static uint32_t count_connections(const struct census *census)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < census->workers; i++)
+        count += load_of(census->gateways[i]) +
+                 atomic_load_explicit(&census->figures[i].closing, memory_order_relaxed);
+    return count;
+}
+
 /* Asked before each accept, also when nobody waits: so nothing is dropped here. */
 static bool can_accept(void *arg, const struct listener *listener)
 {
     const struct gateway *gateway = arg;
 
-    uint32_t closing = gateway->worker->net.connections - gateway->session_count;
-
-    if (atomic_load_explicit(&gateway->census->sessions, memory_order_relaxed) + closing >=
+    if (count_connections(gateway->census) >=
             gateway->settings->max_connections + SPARE_CONNECTIONS ||
         ff_reserve_is_low())
         return false;
@@ -393,11 +410,6 @@ static void open_handover(struct mail *mail)
     ff_mem_free(handover);
 }
 
-static uint32_t load_of(const struct gateway *gateway)
-{
-    return atomic_load_explicit(&gateway->worker->load, memory_order_relaxed);
-}
-
 /* The worker with the fewest connections, if it has clearly fewer than this one; else this one. */
 static struct gateway *find_least(struct gateway *gateway)
 {
@@ -420,8 +432,7 @@ static void accepted(void *arg, const struct listener *listener, int fd, const s
         admit_socket(gateway, listener->is_tls, fd, peer);
         return;
     }
-    *handover =
-        (struct handover){.to = least, .peer = *peer, .fd = fd, .is_tls = listener->is_tls};
+    *handover = (struct handover){.to = least, .peer = *peer, .fd = fd, .is_tls = listener->is_tls};
     mail_init(&handover->mail, open_handover);
     atomic_fetch_add_explicit(&least->worker->load, 1, memory_order_relaxed);
     mailbox_post(&least->worker->mailbox, &handover->mail);

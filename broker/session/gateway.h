@@ -52,8 +52,8 @@ struct gateway {
     struct ff_message *message; /* a message being read */
     struct delivery_scratch *delivery;
     struct wheel_timer second; /* $SYS */
-    uint64_t last_published;  /* when $SYS last looked */
-    uint64_t random_state[2]; /* for session ids */
+    uint64_t last_published;   /* when $SYS last looked */
+    uint64_t random_state[2];  /* for session ids */
 };
 
 /*

@@ -118,7 +118,8 @@ void session_hello(struct session *session, const struct ff_message *m);
 void session_heartbeat(struct session *session, const struct ff_message *m);
 void session_welcome(struct session *session, struct ticket ticket);
 
-/* subscribe.c: to a plain client's own topic, by the broker itself; false: the session was closed. */
+/* subscribe.c: to a plain client's own topic, by the broker itself; false: the session was closed.
+ */
 bool session_subscribe_plain(struct session *session);
 struct ff_slice session_plain_topic(const struct session *session);
 

@@ -54,8 +54,7 @@ static struct far_link *make(struct router *router, struct topic *topic,
     return far;
 }
 
-enum ff_err far_get(struct router *router, const struct far_request *request,
-                    struct far_link **far)
+enum ff_err far_get(struct router *router, const struct far_request *request, struct far_link **far)
 {
     struct topic *topic;
     enum ff_err err = registry_get(&router->registry, request->name, true, &topic);
@@ -70,8 +69,9 @@ enum ff_err far_get(struct router *router, const struct far_request *request,
     return *far ? FF_OK : FF_ENOMEM;
 }
 
-void far_ask(struct far_link *far, struct subscription *s)
+void far_ask(struct far_link *far, struct subscription *s, void *waiter)
 {
+    s->waiter = waiter;
     s->link = &far->link;
     s->index = SUBSCRIPTION_ASKED;
     s->part = PART_TIMED;

@@ -74,8 +74,8 @@ struct far_request {
 FF_MUST_CHECK enum ff_err far_get(struct router *router, const struct far_request *request,
                                   struct far_link **far);
 
-/* The worker: a subscription waits for its place. */
-void far_ask(struct far_link *far, struct subscription *s);
+/* The worker: a subscription waits for its place; `waiter` is whoever waits with it. */
+void far_ask(struct far_link *far, struct subscription *s, void *waiter);
 
 /* The worker: the owner has given a place, which is taken or not. */
 void far_take(struct far_link *far, const struct cursor *place);

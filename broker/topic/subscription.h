@@ -31,7 +31,10 @@ enum link_part {
 struct subscription {
     struct link *link; /* NULL: it is tied to nothing */
     void *owner;
-    struct cursor cursor;
+    union {
+        struct cursor cursor;
+        void *waiter; /* while it is asked for: the engine's */
+    };
     struct ff_list node;    /* among its owner's subscriptions */
     struct ff_list pending; /* among those of them that have something to send */
     struct rate *rate;      /* NULL: every message */

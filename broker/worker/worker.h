@@ -27,17 +27,16 @@ struct worker_ops {
 
 struct worker {
     struct net net;
-    uint32_t index;           /* its number among all workers */
-    struct epochs *epochs;    /* NULL: it is the only one */
-    struct mailbox mailbox;   /* any thread may post */
-    _Atomic uint32_t load;    /* connections it has, or will have: any thread may ask */
+    uint32_t index;         /* its number among all workers */
+    struct epochs *epochs;  /* NULL: it is the only one */
+    struct mailbox mailbox; /* any thread may post */
+    _Atomic uint32_t load;  /* connections it has, or will have: any thread may ask */
     const struct worker_ops *ops;
     void *arg;
 };
 
 /* FF_OK, FF_ENOMEM. `ops` may be set later with worker_set_ops, before the first turn. */
-FF_MUST_CHECK enum ff_err worker_init(struct worker *worker, uint32_t index,
-                                      struct epochs *epochs);
+FF_MUST_CHECK enum ff_err worker_init(struct worker *worker, uint32_t index, struct epochs *epochs);
 void worker_set_ops(struct worker *worker, const struct worker_ops *ops, void *arg);
 void worker_deinit(struct worker *worker);
 

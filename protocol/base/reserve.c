@@ -16,8 +16,8 @@ struct header {
 
 static _Alignas(16) uint8_t memory[RESERVE];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static _Atomic size_t used;   /* octets, from the front; given back when the last block is freed */
-static size_t blocks; /* in it */
+static _Atomic size_t used; /* octets, from the front; given back when the last block is freed */
+static size_t blocks;       /* in it */
 
 static bool is_inside(const void *block)
 {

@@ -26,7 +26,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
 from peer import BINARY, CONT, PING, TEXT, Broker, Gone, Peer, frame, typed  # noqa: E402
 
 # libev's table of descriptors never shrinks: 24 bytes for each of the most there were.
-GROWTH_BLOCKS, GROWTH_BYTES, PATIENCE = 24, 256 << 10, 90
+WORKERS = int(os.environ.get("FANFARE_WORKERS") or os.cpu_count())
+# Buffers that each worker keeps, and libev's table of descriptors: 16 octets for each that was ever open.
+GROWTH_BLOCKS, GROWTH_BYTES, PATIENCE = 24 * WORKERS, (256 << 10 if WORKERS == 1 else 640 << 10) * WORKERS, 90
 faults = {}
 
 
@@ -428,11 +430,14 @@ class Figures:
     """The broker's own figures, the latest ones; read all the time, so that its pings are answered."""
 
     def __init__(self, host, port):
+        self.connect(host, port)
+        self.peer.ask({"type": 5, "id": 1, "topic": "$SYS/broker"})
+
+    def connect(self, host, port):
         self.peer = Peer.__new__(Peer)
         self.peer.sock = socket.create_connection((host, port), timeout=60)
         self.peer.buffer, self.peer.status = b"", None
         self.peer.upgrade("/ws", "fanfare.v1.json", (), "localhost")
-        self.peer.ask({"type": 5, "id": 1, "topic": "$SYS/broker"})
 
     def next(self):
         while "memory" not in (m := self.peer.read_json()).get("message", {}):
@@ -445,6 +450,18 @@ class Figures:
                 self.latest = self.next()
         except (Gone, OSError, ValueError) as why:
             self.latest = {"gone": str(why)}
+
+
+def warm(host, port):
+    """Every worker has asked every other one: the rings between them are made once, and stay."""
+    peers = []
+    for _ in range(8):
+        peer = Figures.__new__(Figures)
+        Figures.connect(peer, host, port)
+        peer.peer.ask({"type": 5, "id": 1, "topic": "warm/#"})
+        peers.append(peer.peer)
+    for peer in peers:
+        peer.close()
 
 
 def play(name, seconds, count, row):
@@ -479,6 +496,7 @@ def beside(fault, broker, host, extent, context, namespace, row):
                                stdout=subprocess.PIPE, text=True)
     assert healthy.stdout.readline() == "ready\n", "the healthy ones could not come in"
     figures = Figures(host, broker.port)
+    warm(host, broker.port)
     if context:  # OpenSSL keeps what its first handshakes and refusals made
         for octets in HEAD % (b"warm", b""), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n":
             with socket.create_connection((host, broker.secure), timeout=20) as sock:

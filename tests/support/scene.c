@@ -379,10 +379,17 @@ static void expect(struct client *c, const char *text)
 
 static struct config *new_config(char *error)
 {
-    static char words[][20] = {"fanfared",        "--config",    "",
-                               "--listen",        "127.0.0.1:0", "--listen",
-                               "tls:127.0.0.1:0", "--log-level", "error",
-                               "--workers",       "1"};
+    static char words[][20] = {"fanfared",
+                               "--config",
+                               "",
+                               "--listen",
+                               "127.0.0.1:0",
+                               "--listen",
+                               "tls:127.0.0.1:0",
+                               "--log-level",
+                               "error",
+                               "--workers",
+                               "1"};
     static char *argv[FF_COUNT(words)];
     struct config *config;
     struct config_request request;

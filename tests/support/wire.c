@@ -29,7 +29,7 @@ int __real_close(int fd);
 ssize_t __wrap_getrandom(void *out, size_t size, unsigned flags);
 uint64_t __wrap_loop_clock_us(void);
 enum ff_err __wrap_loop_init(struct loop *loop, loop_begin_fn *begin, loop_turn_fn *turn,
-                               void *arg);
+                             void *arg);
 void __wrap_loop_deinit(struct loop *loop);
 void __wrap_loop_stop(struct loop *loop);
 void __wrap_ev_io_start(struct ev_loop *ev, ev_io *watcher);

@@ -87,7 +87,7 @@ struct peer {
     struct subscriber socket;
     struct worker_model *at;
     struct follower followers[SUBSCRIPTIONS];
-    uint32_t held;     /* a publish that was not taken: its id, topic, size */
+    uint32_t held; /* a publish that was not taken: its id, topic, size */
     uint32_t held_topic;
     uint32_t held_pad;
 };
@@ -246,8 +246,8 @@ static void on_received(struct subscriber *socket, const struct ff_message *m)
 {
     struct peer *peer = FF_CONTAINER(socket, struct peer, socket);
     bool is_filtered = ff_message_has(m, FF_FIELD_FILTER);
-    struct follower *f = find(peer, ff_message_text(m, is_filtered ? FF_FIELD_FILTER
-                                                                   : FF_FIELD_TOPIC));
+    struct follower *f =
+        find(peer, ff_message_text(m, is_filtered ? FF_FIELD_FILTER : FF_FIELD_TOPIC));
     struct ff_slice name = ff_message_text(m, FF_FIELD_TOPIC);
     uint32_t part = 0;
     uint32_t id;
@@ -348,7 +348,8 @@ static bool try_publish(struct peer *peer, uint32_t id, uint32_t topic, uint32_t
     struct worker_model *at = peer->at;
     int len = snprintf(at->payload, 48, "[%u,%u,\"", id, place_of(peer));
     struct publication p = {.topic = ff_slice_of(topics[topic]), .tag = peer->socket.tag};
-    struct ticket ticket = {.id = id, .session_tag = p.tag, .has_id = id % 32 == 0 || seed % 4 == 1};
+    struct ticket ticket = {
+        .id = id, .session_tag = p.tag, .has_id = id % 32 == 0 || seed % 4 == 1};
 
     memset(at->payload + len, 'x', pad);
     memcpy(at->payload + len + pad, "\"]", 3);
@@ -448,10 +449,10 @@ static void subscribe(struct peer *peer, uint32_t t)
         assert_int_equal(rate_set(&at->router, f->parts, f->rate), FF_OK);
     at->requests++;
     if (engine_subscribe(at->engine, f->parts, ff_slice_of(topics[t]), peer->socket.encoding,
-                     (struct ticket){.id = (uint32_t)(peer - at->peers) * SUBSCRIPTIONS + i,
-                                     .session_tag = peer->socket.tag,
-                                     .has_id = true,
-                                     .is_filter = t >= NAMES}))
+                         (struct ticket){.id = (uint32_t)(peer - at->peers) * SUBSCRIPTIONS + i,
+                                         .session_tag = peer->socket.tag,
+                                         .has_id = true,
+                                         .is_filter = t >= NAMES}))
         return;
     at->requests--; /* no room: it could try again, but need not */
     at->held++;
