@@ -60,8 +60,10 @@ void micro_topics_set_up(void)
     pool_init(&pool, 1 << 20);
     wheel_init(&wheel, &now_ms);
     must(router_init(&router, &env, &limits) == FF_OK, "no router");
-    for (unsigned i = 0; i < TOPICS; i++)
+    for (unsigned i = 0; i < TOPICS; i++) {
         subscribe(&listeners[i], "topic/", i, "");
+        must(router_wake(&router, &listeners[i]) == FF_OK, "no topic");
+    }
     for (unsigned i = 0; i < FILTERS; i++)
         subscribe(&filters[i], i % 2 ? "rooms/+/" : "rooms/", i, i % 2 ? "" : "/#");
     subscribe(&one, "one", 0, "");

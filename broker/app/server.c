@@ -165,7 +165,8 @@ static void wind_up(struct server *server)
             mailbox_open(&station->worker.mailbox);
             station_abort(station);
             engine_tell(station->gateway.engine);
-            is_quiet &= station->gateway.router.registry.topics.count == 0;
+            is_quiet &=
+                station->gateway.router.registry.topics.count == 0; /* none sleeps any more */
         }
         for (uint32_t i = 0; i < server->station_count; i++)
             is_quiet &= mailbox_is_empty(&server->stations[i].worker.mailbox);

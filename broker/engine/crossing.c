@@ -340,7 +340,8 @@ static void detach(struct crossing *crossing, struct subscription *s, uint32_t p
             rate_free(&s[i]);
             s[i].link = NULL;
         } else if (link) {
-            struct far_link *far = link->is_far ? link_far(link) : NULL;
+            bool is_far = !subscription_is_asleep(&s[i]) && link->is_far;
+            struct far_link *far = is_far ? link_far(link) : NULL;
 
             router_unsubscribe(crossing->engine.router, &s[i]); /* the end of a link of our own */
             if (far)
@@ -351,7 +352,7 @@ static void detach(struct crossing *crossing, struct subscription *s, uint32_t p
 
 static void crossing_unsubscribe(struct engine *engine, struct subscription *s)
 {
-    detach(crossing_of(engine), s, engine_parts(engine, router_topic_of(s)->is_filter));
+    detach(crossing_of(engine), s, engine_parts(engine, subscription_is_filter(s)));
 }
 
 /* An owner has answered, or did not need to be asked. */

@@ -40,7 +40,7 @@ static void rest_at_head(struct subscription *s)
 static void on_overrun(void *arg, struct subscription *s)
 {
     struct session *session = s->owner;
-    struct ff_slice name = topic_name(router_topic_of(s));
+    struct ff_slice name = subscription_name(s);
 
     (void)arg;
     LOG_EVENT(LOG_WARN, "slow_consumer_closed", LOG_NUM("connection", session->tag),

@@ -18,15 +18,19 @@ static const char *find_later_field(const struct ff_message *m)
 
 struct subscription *session_find(const struct session *session, struct ff_slice name)
 {
-    struct topic *topic = router_find(&session->gateway->router, name);
+    const struct registry *registry = &session->gateway->router.registry;
+    const struct topic *topic = registry_find(registry, name);
+    const struct sleeper *sleeper = topic ? NULL : registry_find_sleeper(registry, name);
 
+    if (sleeper)
+        return sleeper->subscription->owner == session ? sleeper->subscription : NULL;
     if (!topic)
         return NULL;
     for (struct ff_list *node = session->subscriptions.next; node != &session->subscriptions;
          node = node->next) {
         struct subscription *s = FF_CONTAINER(node, struct subscription, node);
 
-        if (s->link && router_topic_of(s) == topic)
+        if (s->link && !subscription_is_asleep(s) && router_topic_of(s) == topic)
             return s;
     }
     return NULL;
@@ -45,7 +49,7 @@ static void tell_skipped(struct session *session, struct subscription *s, bool k
 
 static uint32_t parts_of(const struct session *session, const struct subscription *s)
 {
-    return engine_parts(session->gateway->engine, router_topic_of(s)->is_filter);
+    return engine_parts(session->gateway->engine, subscription_is_filter(s));
 }
 
 static void set_rules(struct subscription *s, const struct ff_message *m)
@@ -99,13 +103,14 @@ static enum ff_err change_rate(struct session *session, struct subscription *s, 
 static enum ff_err apply(struct session *session, struct subscription *s,
                          const struct ff_message *m)
 {
-    enum ff_err err = FF_OK;
-
+    enum ff_err err = router_wake(&session->gateway->router, s);
     uint32_t parts = parts_of(session, s);
 
+    if (err)
+        return err;
     for (uint32_t i = 0; i < parts; i++)
         change_rules(&s[i], m);
-    if (ff_message_has(m, FF_FIELD_RATE) && !router_topic_of(s)->is_filter)
+    if (ff_message_has(m, FF_FIELD_RATE) && !subscription_is_filter(s))
         err = change_rate(session, s, m->values[FF_FIELD_RATE].number);
     for (uint32_t i = 0; i < parts && s->link; i++)
         router_touch(&session->gateway->router, &s[i]);
@@ -201,7 +206,7 @@ static void leave(struct session *session, struct subscription *s)
 {
     if (!s->link)
         return;
-    session->filter_count -= router_topic_of(s)->is_filter;
+    session->filter_count -= subscription_is_filter(s);
     session->subscription_count--;
     engine_unsubscribe(session->gateway->engine, s);
 }
@@ -252,7 +257,7 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
     if (!session) /* it went while the engine was asked, and unsubscribed */
         return;
     if (!err) {
-        acknowledge(session, ticket, s ? topic_name(router_topic_of(s)) : unknown);
+        acknowledge(session, ticket, s ? subscription_name(s) : unknown);
         return;
     }
     if (err == FF_ELIMIT)
@@ -303,7 +308,7 @@ void session_subscribe(struct session *session, const struct ff_message *m)
 struct ff_slice session_plain_topic(const struct session *session)
 {
     return session->has_plain_text ? ff_slice_of(session->plain_text)
-                                   : topic_name(router_topic_of(session->plain_subscription));
+                                   : subscription_name(session->plain_subscription);
 }
 
 /* A plain client leaves its own topic: it goes on publishing there. */

@@ -38,12 +38,13 @@ static void offer(struct top *top, uint64_t score, const void *what)
 
 static bool is_wanted(struct gateway *gateway, const char *name)
 {
-    struct topic *topic = router_find(&gateway->router, ff_slice_of(name));
+    struct registry *registry = &gateway->router.registry;
 
-    if (topic)
+    if (registry_find(registry, ff_slice_of(name)) ||
+        registry_find_sleeper(registry, ff_slice_of(name)))
         return true;
     /* A filter may be all that listens. */
-    return filter_tree_match(&gateway->router.registry.filters, ff_slice_of(name)) > 0;
+    return filter_tree_match(&registry->filters, ff_slice_of(name)) > 0;
 }
 
 static void publish(struct gateway *gateway, const char *name, const struct ff_buf *json,
@@ -107,16 +108,24 @@ static void rank_topics(struct gateway *gateway, struct top *top)
     }
 }
 
-static enum ff_err write_topic(const struct ranked *ranked, struct ff_buf *out)
+static enum ff_err put_topic(struct ff_buf *out, struct ff_slice name, uint32_t subscribers,
+                             uint64_t rate, uint64_t buffered)
 {
-    const struct topic *topic = ranked->what;
-    enum ff_err err = put_name(out, topic_name(topic));
+    enum ff_err err = put_name(out, name);
 
     if (err)
         return err;
     return ff_buf_printf(
         out, ",\"subscribers\":%" PRIu32 ",\"rate\":%" PRIu64 ",\"buffered\":%" PRIu64 "}",
-        topic_subscribers(topic), ranked->score, topic_buffered(topic));
+        subscribers, rate, buffered);
+}
+
+static enum ff_err write_topic(const struct ranked *ranked, struct ff_buf *out)
+{
+    const struct topic *topic = ranked->what;
+
+    return put_topic(out, topic_name(topic), topic_subscribers(topic), ranked->score,
+                     topic_buffered(topic));
 }
 
 static void rank_session(void *arg, struct session *session)
@@ -139,7 +148,7 @@ static enum ff_err write_slow(const struct ranked *ranked, struct ff_buf *out)
 {
     const struct subscription *s = ranked->what;
     const struct session *session = s->owner;
-    enum ff_err err = put_name(out, topic_name(router_topic_of(s)));
+    enum ff_err err = put_name(out, subscription_name(s));
 
     if (err)
         return err;
@@ -158,6 +167,32 @@ static const struct {
     [SYS_SLOW] = {"$SYS/slow", "{\"slow\":[", rank_slow, write_slow},
 };
 
+/* What was appended to the text since `at` is the next row. */
+static void end_row(struct sys_share *share, uint64_t score, size_t at)
+{
+    share->rows[share->count].score = score;
+    share->rows[share->count].at = at;
+    share->rows[share->count++].len = share->text.len - at;
+}
+
+/* Topics that sleep have no rate: they come last, as far as there is room. */
+static void share_sleepers(const struct gateway *gateway, struct sys_share *share)
+{
+    struct ff_map_node *node = NULL;
+
+    while (share->count < SYS_ROWS &&
+           (node = ff_map_next(&gateway->router.registry.sleepers, node))) {
+        const struct sleeper *sleeper = FF_CONTAINER(node, struct sleeper, node);
+        size_t at = share->text.len;
+
+        if (ff_topic_is_reserved(sleeper_name(sleeper)))
+            continue;
+        if (put_topic(&share->text, sleeper_name(sleeper), 1, 0, 0))
+            return;
+        end_row(share, 0, at);
+    }
+}
+
 /* This worker's largest, where whoever reports finds them. */
 static void share(struct gateway *gateway, enum sys_list list)
 {
@@ -174,10 +209,10 @@ static void share(struct gateway *gateway, enum sys_list list)
 
         if (lists[list].write(&top.at[i], &share->text))
             break; /* out of memory: the list is shorter this time */
-        share->rows[share->count].score = top.at[i].score;
-        share->rows[share->count].at = at;
-        share->rows[share->count++].len = share->text.len - at;
+        end_row(share, top.at[i].score, at);
     }
+    if (list == SYS_TOPICS)
+        share_sleepers(gateway, share);
     (void)pthread_mutex_unlock(&census->lock);
 }
 

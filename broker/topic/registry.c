@@ -21,18 +21,23 @@ enum ff_err registry_init(struct registry *registry, const struct ff_hash_key *k
     err = ff_map_init(&registry->topics);
     if (err)
         return err;
-    err = filter_tree_init(&registry->filters, key);
-    if (err)
+    err = ff_map_init(&registry->sleepers);
+    if (!err)
+        err = filter_tree_init(&registry->filters, key);
+    if (err) {
         ff_map_deinit(&registry->topics);
+        ff_map_deinit(&registry->sleepers);
+    }
     return err;
 }
 
 void registry_deinit(struct registry *registry)
 {
-    FF_CHECK(registry->topics.count == 0);
+    FF_CHECK(registry->topics.count == 0 && registry->sleepers.count == 0);
     grave_deinit(&registry->grave);
     filter_tree_deinit(&registry->filters);
     ff_map_deinit(&registry->topics);
+    ff_map_deinit(&registry->sleepers);
 }
 
 const struct topic_rule *registry_rule(const struct registry *registry, struct ff_slice name)
@@ -108,44 +113,175 @@ static void uncount_topic(struct registry *registry)
         atomic_fetch_sub_explicit(registry->all_topics, 1, memory_order_relaxed);
 }
 
-/* Everything that depends on whether it is a name or a filter. */
-static enum ff_err count_in(struct registry *registry, struct topic *topic)
+/* A topic that is counted already. NULL: out of memory. */
+static struct topic *add_topic(struct registry *registry, struct ff_slice name, bool is_foreign)
 {
-    if (topic->is_filter)
-        return registry->filters.count >= registry->limits.max_filters
-                   ? FF_ELIMIT
-                   : filter_tree_add(&registry->filters, topic);
-    if (topic->is_foreign || count_topic(registry))
-        return FF_OK;
-    uncount_topic(registry);
-    return FF_ELIMIT;
-}
+    struct topic *topic = ff_mem_zalloc(sizeof(*topic) + name.len);
 
-enum ff_err registry_get(struct registry *registry, struct ff_slice name, bool is_foreign,
-                         struct topic **out)
-{
-    struct topic *topic = registry_find(registry, name);
-    enum ff_err err;
-
-    *out = topic;
-    if (topic)
-        return FF_OK;
-    topic = ff_mem_zalloc(sizeof(*topic) + name.len);
     if (!topic)
-        return FF_ENOMEM;
+        return NULL;
     topic->name_len = (uint8_t)name.len;
     topic->is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER;
     topic->is_foreign = is_foreign && !topic->is_filter;
     memcpy(topic->name, name.at, name.len);
     topic->rule = registry_rule(registry, name);
-    err = count_in(registry, topic);
-    if (err) {
-        ff_mem_free(topic);
-        return err;
-    }
     ff_map_add(&registry->topics, &topic->node, ff_hash(&registry->key, name.at, name.len));
-    *out = topic;
+    return topic;
+}
+
+static enum ff_err make_filter(struct registry *registry, struct ff_slice name,
+                               struct topic **topic)
+{
+    enum ff_err err;
+
+    if (registry->filters.count >= registry->limits.max_filters)
+        return FF_ELIMIT;
+    *topic = add_topic(registry, name, false);
+    if (!*topic)
+        return FF_ENOMEM;
+    err = filter_tree_add(&registry->filters, *topic);
+    if (err) {
+        ff_map_remove(&registry->topics, &(*topic)->node);
+        ff_mem_free(*topic);
+    }
+    return err;
+}
+
+static enum ff_err make_name(struct registry *registry, struct ff_slice name, bool is_foreign,
+                             struct topic **topic)
+{
+    bool is_within = is_foreign || count_topic(registry);
+
+    *topic = is_within ? add_topic(registry, name, is_foreign) : NULL;
+    if (*topic)
+        return FF_OK;
+    if (!is_foreign)
+        uncount_topic(registry);
+    return is_within ? FF_ENOMEM : FF_ELIMIT;
+}
+
+enum ff_err registry_get(struct registry *registry, struct ff_slice name, bool is_foreign,
+                         struct topic **topic)
+{
+    struct sleeper *sleeper;
+
+    *topic = registry_find(registry, name);
+    if (*topic)
+        return FF_OK;
+    sleeper = registry_find_sleeper(registry, name);
+    if (sleeper)
+        return registry_wake(registry, sleeper, topic);
+    return ff_topic_kind(name) == FF_TOPIC_FILTER ? make_filter(registry, name, topic)
+                                                  : make_name(registry, name, is_foreign, topic);
+}
+
+static bool is_sleeper(const void *arg, const struct ff_map_node *node)
+{
+    const struct ff_slice *name = arg;
+
+    return ff_slice_is_equal(sleeper_name(FF_CONTAINER_CONST(node, struct sleeper, node)), *name);
+}
+
+struct sleeper *registry_find_sleeper(const struct registry *registry, struct ff_slice name)
+{
+    struct ff_map_node *node;
+
+    if (registry->sleepers.count == 0)
+        return NULL;
+    node = ff_map_find(&registry->sleepers, ff_hash(&registry->key, name.at, name.len), is_sleeper,
+                       &name);
+    return node ? FF_CONTAINER(node, struct sleeper, node) : NULL;
+}
+
+static struct sleeper *make_sleeper(struct ff_slice name, enum ff_encoding encoding)
+{
+    struct sleeper *sleeper = ff_mem_alloc(sizeof(*sleeper) + name.len);
+
+    if (!sleeper)
+        return NULL;
+    sleeper->encoding = (uint8_t)encoding;
+    sleeper->name_len = (uint8_t)name.len;
+    memcpy(sleeper->name, name.at, name.len);
+    return sleeper;
+}
+
+static void add_sleeper(struct registry *registry, struct sleeper *sleeper, struct subscription *s)
+{
+    struct ff_slice name = sleeper_name(sleeper);
+
+    sleeper->subscription = s;
+    s->sleeper = sleeper;
+    s->index = SUBSCRIPTION_ASLEEP;
+    s->part = PART_ACTIVE;
+    ff_map_add(&registry->sleepers, &sleeper->node, ff_hash(&registry->key, name.at, name.len));
+}
+
+enum ff_err registry_put_to_sleep(struct registry *registry, struct subscription *s,
+                                  struct ff_slice name, enum ff_encoding encoding)
+{
+    bool is_within = count_topic(registry);
+    struct sleeper *sleeper = is_within ? make_sleeper(name, encoding) : NULL;
+
+    if (!sleeper) {
+        uncount_topic(registry);
+        return is_within ? FF_ENOMEM : FF_ELIMIT;
+    }
+    add_sleeper(registry, sleeper, s);
     return FF_OK;
+}
+
+/* A log that begins where its one subscription stands, which then is in its link. */
+static bool tie(struct topic *topic, enum ff_encoding encoding, struct subscription *s)
+{
+    struct topic_log *log;
+
+    topic->number = s->cursor.number;
+    log = registry_get_log(topic, encoding);
+    if (!log)
+        return false;
+    atomic_store_explicit(&log->log.head, s->cursor.position, memory_order_relaxed);
+    log->link.active_needed = s->cursor.position;
+    return link_add(&log->link, s) == FF_OK;
+}
+
+enum ff_err registry_wake(struct registry *registry, struct sleeper *sleeper, struct topic **topic)
+{
+    struct subscription *s = sleeper->subscription;
+
+    *topic = add_topic(registry, sleeper_name(sleeper), false);
+    if (!*topic)
+        return FF_ENOMEM;
+    if (!tie(*topic, (enum ff_encoding)sleeper->encoding, s)) {
+        (void)count_topic(registry); /* it is counted once, as a sleeper or as a topic */
+        registry_drop_unused(registry, *topic);
+        s->sleeper = sleeper;
+        return FF_ENOMEM;
+    }
+    ff_map_remove(&registry->sleepers, &sleeper->node);
+    ff_mem_free(sleeper);
+    return FF_OK;
+}
+
+void registry_lull(struct registry *registry, struct topic *topic)
+{
+    int encoding = topic->logs[FF_JSON] ? FF_JSON : FF_MSGPACK;
+    struct subscription *s = topic->logs[encoding]->link.array[0];
+    struct sleeper *sleeper = make_sleeper(topic_name(topic), (enum ff_encoding)encoding);
+
+    if (!sleeper)
+        return;
+    link_remove(s);
+    (void)count_topic(registry);
+    registry_drop_unused(registry, topic);
+    add_sleeper(registry, sleeper, s);
+}
+
+void registry_drop_sleeper(struct registry *registry, struct sleeper *sleeper)
+{
+    sleeper->subscription->sleeper = NULL;
+    ff_map_remove(&registry->sleepers, &sleeper->node);
+    ff_mem_free(sleeper);
+    uncount_topic(registry);
 }
 
 struct topic_log *registry_get_log(struct topic *topic, enum ff_encoding encoding)
@@ -187,6 +323,7 @@ void registry_drop_unused(struct registry *registry, struct topic *topic)
     else if (!topic->is_foreign)
         uncount_topic(registry);
     ff_map_remove(&registry->topics, &topic->node);
+    ff_list_remove(&topic->drowsy);
     ff_mem_free(topic->filters);
     ff_mem_free(topic);
 }

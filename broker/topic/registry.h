@@ -3,12 +3,14 @@
  * registry.h - which topics and filters a worker has, and the rules they follow.
  *
  * A topic is made with its first link and dropped with its last; a log likewise.
+ * One that is quiet is a sleeper (sleeper.h) meanwhile.
  */
 #ifndef TOPIC_REGISTRY_H
 #define TOPIC_REGISTRY_H
 
 #include "broker/topic/filter.h"
 #include "broker/topic/grave.h"
+#include "broker/topic/sleeper.h"
 
 struct router_limits {
     uint32_t max_message;  /* of a client's frame */
@@ -19,7 +21,8 @@ struct router_limits {
 };
 
 struct registry {
-    struct ff_map topics; /* names and filters, by their text */
+    struct ff_map topics;   /* names and filters, by their text */
+    struct ff_map sleepers; /* names */
     struct filter_tree filters;
     struct ff_hash_key key;
     struct grave grave; /* where the logs' segments come from and go */
@@ -52,11 +55,31 @@ const struct topic_rule *registry_rule(const struct registry *registry, struct f
 uint32_t registry_max_buffered(const struct registry *registry, const struct topic *topic);
 uint64_t registry_max_pinned(const struct registry *registry);
 
-/* NULL: it is not there. */
+/* NULL: it is not there, or asleep. */
 struct topic *registry_find(const struct registry *registry, struct ff_slice name);
 
+struct sleeper *registry_find_sleeper(const struct registry *registry, struct ff_slice name);
+
 /*
- * Finds or makes a topic; `is_foreign`: a name that another worker owns. FF_OK,
+ * Ties a subscription, its cursor set, to a name that has neither topic nor
+ * sleeper. FF_OK, FF_ENOMEM, FF_ELIMIT (max_topics is reached).
+ */
+FF_MUST_CHECK enum ff_err registry_put_to_sleep(struct registry *registry, struct subscription *s,
+                                                struct ff_slice name, enum ff_encoding encoding);
+
+/* It is a topic again, with its subscription. FF_OK: the sleeper is freed; FF_ENOMEM: it sleeps on.
+ */
+FF_MUST_CHECK enum ff_err registry_wake(struct registry *registry, struct sleeper *sleeper,
+                                        struct topic **topic);
+
+/* A quiet topic (topic_is_quiet) becomes a sleeper, if there is memory for one. */
+void registry_lull(struct registry *registry, struct topic *topic);
+
+/* Its subscription ends. */
+void registry_drop_sleeper(struct registry *registry, struct sleeper *sleeper);
+
+/*
+ * Finds, wakes or makes a topic; `is_foreign`: a name that another worker owns. FF_OK,
  * FF_ENOMEM, FF_ELIMIT (max_topics or max_filters is reached).
  */
 FF_MUST_CHECK enum ff_err registry_get(struct registry *registry, struct ff_slice name,

@@ -11,6 +11,7 @@ enum {
     RELIEVE_MS = 20, /* it walks all topics: not again before something came that may be cut */
     RELIEVE_AGAIN_MS = 1000,
     RELIEVE_LEAST = 65536,
+    QUIET_TICKS = 1000, /* 10 s without a message: a topic with one subscription goes to sleep */
 };
 
 enum ff_err router_init(struct router *router, const struct router_env *env,
@@ -21,6 +22,7 @@ enum ff_err router_init(struct router *router, const struct router_env *env,
     *router = (struct router){
         .wheel = env->wheel, .now_ms = env->now_ms, .ops = env->ops, .arg = env->arg};
     ff_list_init(&router->turn);
+    ff_list_init(&router->drowsy);
     err = registry_init(&router->registry, &env->key, env->pool, env->epochs, env->all_topics);
     if (!err)
         router_configure(router, limits, NULL, 0);
@@ -70,11 +72,18 @@ void router_touch(struct router *router, struct subscription *s)
 enum ff_err router_subscribe(struct router *router, struct subscription *s, struct ff_slice name,
                              enum ff_encoding encoding)
 {
+    struct registry *registry = &router->registry;
     struct topic_log *log;
     struct topic *topic;
     struct log_view view;
-    enum ff_err err = registry_get(&router->registry, name, false, &topic);
+    enum ff_err err;
 
+    if (!s->rate && ff_topic_kind(name) == FF_TOPIC_NAME && !registry_find(registry, name) &&
+        !registry_find_sleeper(registry, name)) {
+        s->cursor = (struct cursor){.segment = NULL};
+        return registry_put_to_sleep(registry, s, name, encoding);
+    }
+    err = registry_get(registry, name, false, &topic);
     if (err)
         return err;
     log = registry_get_log(topic, encoding);
@@ -89,10 +98,21 @@ enum ff_err router_subscribe(struct router *router, struct subscription *s, stru
     return err;
 }
 
+enum ff_err router_wake(struct router *router, struct subscription *s)
+{
+    struct topic *topic;
+
+    return subscription_is_asleep(s) ? registry_wake(&router->registry, s->sleeper, &topic) : FF_OK;
+}
+
 void router_unsubscribe(struct router *router, struct subscription *s)
 {
     struct link *link = s->link;
 
+    if (subscription_is_asleep(s)) {
+        registry_drop_sleeper(&router->registry, s->sleeper);
+        return;
+    }
     rate_free(s);
     link_remove(s);
     router_touch_link(router, link);
@@ -195,22 +215,25 @@ static size_t payload_size(const struct ff_payload *payload)
     return payload->kind == FF_PAYLOAD_BASE64 ? payload->bytes.len / 4 * 3 : payload->bytes.len;
 }
 
-enum ff_err router_publish(struct router *router, const struct publication *p,
-                           struct receipt *receipt)
+/* The topic of a name, awake, or NULL if nobody is subscribed to it. FF_OK, FF_ENOMEM. */
+static enum ff_err find_awake(struct registry *registry, struct ff_slice name, struct topic **topic)
 {
-    struct topic *topic = router_find(router, p->topic);
-    const struct topic_rule *rule =
-        topic ? topic->rule : registry_rule(&router->registry, p->topic);
+    struct sleeper *sleeper;
+
+    *topic = registry_find(registry, name);
+    sleeper = *topic ? NULL : registry_find_sleeper(registry, name);
+    return sleeper ? registry_wake(registry, sleeper, topic) : FF_OK;
+}
+
+/* To a topic, if there is one, and to the filters that match: to all of them or to none. */
+static enum ff_err append(struct router *router, const struct publication *p, struct topic *topic,
+                          struct receipt *receipt)
+{
     struct rendering r = {.p = p};
     struct topic **filters;
     uint32_t count = registry_match(&router->registry, topic, p->topic, &filters);
-    enum ff_err err = FF_OK;
+    enum ff_err err = topic ? reserve(router, &r, topic) : FF_OK;
 
-    *receipt = (struct receipt){.receivers = 0};
-    if (rule->max_message && payload_size(&p->payload) > rule->max_message)
-        return FF_ELIMIT;
-    if (topic)
-        err = reserve(router, &r, topic);
     for (uint32_t i = 0; i < count && !err; i++)
         err = reserve(router, &r, filters[i]);
     if (err) {
@@ -224,8 +247,28 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
         commit(router, &r, topic, receipt);
     for (uint32_t i = 0; i < count; i++)
         commit(router, &r, filters[i], receipt);
-    router->published++;
     return FF_OK;
+}
+
+enum ff_err router_publish(struct router *router, const struct publication *p,
+                           struct receipt *receipt)
+{
+    const struct topic_rule *rule;
+    struct publication named = *p;
+    struct topic *topic;
+    enum ff_err err = find_awake(&router->registry, p->topic, &topic);
+
+    *receipt = (struct receipt){.receivers = 0};
+    if (err)
+        return err;
+    if (topic) /* what was given may have been the name of the sleeper, which is gone */
+        named.topic = topic_name(topic);
+    rule = topic ? topic->rule : registry_rule(&router->registry, named.topic);
+    if (rule->max_message && payload_size(&p->payload) > rule->max_message)
+        return FF_ELIMIT;
+    err = append(router, &named, topic, receipt);
+    router->published += !err;
+    return err;
 }
 
 void router_ready(struct router *router, struct subscription *s)
@@ -249,12 +292,14 @@ void router_offer(struct router *router, struct subscription *s)
 
 void router_hold(struct subscription *s)
 {
-    if (s->part == PART_ACTIVE)
+    if (!subscription_is_asleep(s) && s->part == PART_ACTIVE)
         link_move(s, PART_WAITING);
 }
 
 void router_release(struct router *router, struct subscription *s)
 {
+    if (subscription_is_asleep(s))
+        return;
     if (s->part == PART_WAITING && !link_is_pending(s))
         link_move(s, PART_ACTIVE);
     if (s->part == PART_ACTIVE)
@@ -384,6 +429,34 @@ static void relieve(struct router *router)
     router->relieved_published = router->published;
 }
 
+/* A quiet topic is looked at again after a while. */
+static void note_quiet(struct router *router, struct topic *topic)
+{
+    if (ff_list_is_in(&topic->drowsy) || !topic_is_quiet(topic))
+        return;
+    topic->drowsy_number = topic->number;
+    topic->drowsy_at = wheel_now(router->wheel);
+    ff_list_append(&router->drowsy, &topic->drowsy);
+}
+
+void router_rest(struct router *router)
+{
+    struct registry *registry = &router->registry;
+    uint32_t now = wheel_now(router->wheel);
+
+    while (!ff_list_is_empty(&router->drowsy)) {
+        struct topic *topic = FF_CONTAINER(router->drowsy.next, struct topic, drowsy);
+
+        if (now - topic->drowsy_at < QUIET_TICKS)
+            return;
+        ff_list_remove(&topic->drowsy);
+        if (topic->drowsy_number == topic->number && topic_is_quiet(topic))
+            registry_lull(registry, topic);
+        else
+            note_quiet(router, topic);
+    }
+}
+
 /* What nobody needs any more is freed; who lost something by it is told. */
 static void settle_near(struct router *router, struct link *link)
 {
@@ -399,6 +472,7 @@ static void settle_near(struct router *router, struct link *link)
         link->is_trimmed |= log_tail(&log->log) > least;
     if (link->is_trimmed)
         tell_far(log);
+    note_quiet(router, link->topic);
 }
 
 /* What another worker's log keeps for us. */

@@ -32,7 +32,8 @@ struct router {
     const uint64_t *now_ms;
     const struct router_ops *ops;
     void *arg;
-    struct ff_list turn; /* links touched in this turn */
+    struct ff_list turn;   /* links touched in this turn */
+    struct ff_list drowsy; /* topics that were quiet then, and may sleep when they still are */
     struct link *settling;
     struct ff_buf spare[FF_ENCODINGS]; /* payloads rewritten for the other encoding */
     uint64_t published;
@@ -84,11 +85,17 @@ void router_unsubscribe(struct router *router, struct subscription *s);
 void router_hold(struct subscription *s);
 void router_release(struct router *router, struct subscription *s);
 
-/* The topic or filter of a subscription. */
+/* The topic or filter of a subscription that is not asleep. */
 struct topic *router_topic_of(const struct subscription *s);
 
-/* NULL if nobody is subscribed to it. */
+/* NULL: nobody is subscribed to it, or one is, and it sleeps. */
 struct topic *router_find(const struct router *router, struct ff_slice name);
+
+/* Before a subscription's rules change: its topic sleeps no more. FF_OK, FF_ENOMEM. */
+FF_MUST_CHECK enum ff_err router_wake(struct router *router, struct subscription *s);
+
+/* Once a second: topics that were quiet for long go to sleep. */
+void router_rest(struct router *router);
 
 struct publication {
     struct ff_slice topic; /* a name */

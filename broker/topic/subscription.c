@@ -3,6 +3,7 @@
 
 #include "broker/topic/link.h"
 #include "broker/topic/rate.h"
+#include "broker/topic/sleeper.h"
 #include "broker/topic/topic.h"
 #include "protocol/message/encode.h"
 #include "protocol/websocket/frame.h"
@@ -23,6 +24,16 @@ bool overflow_find(struct ff_slice name, uint8_t *rule)
         }
     }
     return false;
+}
+
+struct ff_slice subscription_name(const struct subscription *s)
+{
+    return subscription_is_asleep(s) ? sleeper_name(s->sleeper) : topic_name(s->link->topic);
+}
+
+bool subscription_is_filter(const struct subscription *s)
+{
+    return !subscription_is_asleep(s) && s->link->topic->is_filter;
 }
 
 bool subscription_is_asked(const struct subscription *s)

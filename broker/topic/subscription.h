@@ -15,6 +15,7 @@
 
 struct link;
 struct rate;
+struct sleeper;
 
 enum overflow_rule { OVERFLOW_SKIP, OVERFLOW_LATEST, OVERFLOW_CLOSE };
 
@@ -26,10 +27,14 @@ enum link_part {
     PART_COUNT,
 };
 
-#define SUBSCRIPTION_ASKED UINT32_MAX
+#define SUBSCRIPTION_ASKED  UINT32_MAX
+#define SUBSCRIPTION_ASLEEP (UINT32_MAX - 1)
 
 struct subscription {
-    struct link *link; /* NULL: it is tied to nothing */
+    union {
+        struct link *link; /* NULL: it is tied to nothing */
+        struct sleeper *sleeper;
+    };
     void *owner;
     union {
         struct cursor cursor;
@@ -38,7 +43,7 @@ struct subscription {
     struct ff_list node;    /* among its owner's subscriptions */
     struct ff_list pending; /* among those of them that have something to send */
     struct rate *rate;      /* NULL: every message */
-    uint32_t index;         /* in the link's array, or SUBSCRIPTION_ASKED */
+    uint32_t index;         /* in the link's array; SUBSCRIPTION_ASKED, SUBSCRIPTION_ASLEEP */
     uint8_t part;           /* enum link_part */
     uint8_t overflow;       /* enum overflow_rule */
     bool no_echo;           /* what its own session published is passed over */
@@ -46,6 +51,16 @@ struct subscription {
 
 /* Not in its link's array yet: the log's owner was asked and has not answered. */
 bool subscription_is_asked(const struct subscription *s);
+
+/* Its topic sleeps (sleeper.h): it is at the head, and there is no link. */
+static inline bool subscription_is_asleep(const struct subscription *s)
+{
+    return s->index == SUBSCRIPTION_ASLEEP && s->sleeper;
+}
+
+/* Of one that is tied or asked for: the topic's name or the filter. */
+struct ff_slice subscription_name(const struct subscription *s);
+bool subscription_is_filter(const struct subscription *s);
 
 /* What collect added to a plan for one subscription, until it is known what was taken. */
 struct part {

@@ -22,6 +22,34 @@ uint64_t topic_log_buffered(const struct topic_log *log)
     return most;
 }
 
+/* The one log of a topic that has one, and no far links either way. */
+static const struct topic_log *only_log(const struct topic *topic)
+{
+    const struct topic_log *only = NULL;
+
+    if (topic->is_filter || topic->far)
+        return NULL;
+    for (int i = 0; i < FF_ENCODINGS; i++) {
+        if (topic->logs[i] && only)
+            return NULL;
+        if (topic->logs[i])
+            only = topic->logs[i];
+    }
+    return only && !only->far ? only : NULL;
+}
+
+bool topic_is_quiet(const struct topic *topic)
+{
+    const struct topic_log *log = only_log(topic);
+    const struct subscription *s;
+
+    if (!log || link_count(&log->link) != 1 || log_head(&log->log) != log_tail(&log->log) ||
+        log->link.pins || log->link.is_dirty)
+        return false;
+    s = log->link.array[0];
+    return s->part == PART_ACTIVE && !s->rate && !link_is_pending(s) && link_is_at_head(s);
+}
+
 uint32_t topic_subscribers(const struct topic *topic)
 {
     uint32_t count = 0;

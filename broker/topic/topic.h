@@ -46,6 +46,9 @@ struct topic {
     const struct topic_rule *rule;        /* never NULL */
     uint64_t number;                      /* messages published while it was there */
     uint64_t reported;                    /* of them, when $SYS last looked */
+    struct ff_list drowsy;                /* among those that may soon sleep */
+    uint64_t drowsy_number;               /* messages when it came there, */
+    uint32_t drowsy_at;                   /* and the tick */
     uint32_t filters_generation;
     uint8_t name_len;
     bool is_filter;
@@ -67,6 +70,9 @@ static inline struct topic_log *link_topic_log(struct link *link)
 /* For the owner: subscriptions of all workers, and how far the slowest was behind. */
 uint32_t topic_log_receivers(const struct topic_log *log);
 uint64_t topic_log_buffered(const struct topic_log *log);
+
+/* Has it one subscription, and nothing else that a sleeper could not be? */
+bool topic_is_quiet(const struct topic *topic);
 
 /* Subscriptions in all encodings. */
 uint32_t topic_subscribers(const struct topic *topic);

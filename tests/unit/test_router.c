@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Topics that come and go, filters against a naive match, and messages for want of memory. */
+#include "broker/topic/rate.h"
 #include "broker/topic/router.h"
-#include "tests/support/test.h"
+#include "tests/support/subscriber.h"
 
 static struct router router;
 static struct pool pool;
@@ -11,8 +12,7 @@ static uint64_t now_ms = 1000;
 static bool on_ready(void *arg, struct subscription *s)
 {
     (void)arg;
-    (void)s;
-    return true;
+    return s->owner ? subscriber_ready(s) : true;
 }
 
 static void on_overrun(void *arg, struct subscription *s)
@@ -73,9 +73,10 @@ static void a_topic_is_there_while_it_has_subscriptions(void **state)
     assert_int_equal(receipt.receivers, 0);
     assert_null(router_find(&router, FF_SLICE("a"))); /* a publish makes none */
     assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), FF_JSON), FF_OK);
-    assert_non_null(router_find(&router, FF_SLICE("a")));
+    assert_non_null(registry_find_sleeper(&router.registry, FF_SLICE("a")));
     assert_int_equal(publish("a", &receipt), FF_OK);
     assert_int_equal(receipt.receivers, 1);
+    assert_non_null(router_find(&router, FF_SLICE("a")));
     router_unsubscribe(&router, &s);
     assert_null(router_find(&router, FF_SLICE("a")));
     assert_int_equal(router.registry.topic_count, 0);
@@ -210,8 +211,13 @@ static void for_want_of_memory_a_message_goes_to_all_or_to_none(void **state)
         ff_mem_fail_at(0);
         published += err == FF_OK;
         for (int i = 0; i < 4; i++) {
-            struct log_view view = log_look(subs[i].link->log);
+            struct log_view view;
 
+            if (subscription_is_asleep(&subs[i])) { /* it could not be woken, so nothing was done */
+                assert_int_equal(published, 0);
+                continue;
+            }
+            view = log_look(subs[i].link->log);
             assert_int_equal(view.number, published);
             cursor_to_head(&subs[i].cursor, &view);
         }
@@ -239,6 +245,8 @@ static void limits_and_rules_hold(void **state)
     router_configure(&router, &limits, rules, FF_COUNT(rules));
     assert_int_equal(router_subscribe(&router, &s[0], FF_SLICE("chat/vip"), FF_JSON), FF_OK);
     assert_int_equal(router_subscribe(&router, &s[1], FF_SLICE("chat/x"), FF_JSON), FF_OK);
+    assert_int_equal(router_wake(&router, &s[0]), FF_OK);
+    assert_int_equal(router_wake(&router, &s[1]), FF_OK);
     assert_int_equal(router_topic_of(&s[0])->rule->overflow, OVERFLOW_CLOSE);
     assert_int_equal(router_topic_of(&s[1])->rule->overflow, OVERFLOW_LATEST);
     assert_int_equal(router_subscribe(&router, &s[2], FF_SLICE("y"), FF_JSON), FF_ELIMIT);
@@ -293,12 +301,162 @@ static void memory_is_looked_for_only_where_it_may_be(void **state)
     router_configure(&router, &limits, NULL, 0);
 }
 
+static struct subscriber reader;
+static unsigned read_count;
+
+static void on_received(struct subscriber *who, const struct ff_message *m)
+{
+    (void)who;
+    assert_int_equal(m->type, FF_TYPE_MESSAGE);
+    read_count++;
+}
+
+/* How many messages the reader is owed, all of which it reads. */
+static unsigned read_all(void)
+{
+    read_count = 0;
+    reader.room = 1 << 16;
+    subscriber_flush(&reader, &router);
+    return read_count;
+}
+
+static void begin_reading(void)
+{
+    subscriber_init(&reader, 7, FF_JSON);
+    reader.received = on_received;
+}
+
+static void end_turn(void)
+{
+    router_walk(&router);
+    (void)router_settle(&router);
+}
+
+static void pass_quiet_time(void)
+{
+    for (int i = 0; i < 12; i++) {
+        now_ms += 1000;
+        wheel_advance(&wheel);
+        router_rest(&router);
+    }
+}
+
+static void a_quiet_topic_sleeps_and_loses_nothing(void **state)
+{
+    struct subscription s = {.owner = &reader};
+    struct subscription other = {.owner = NULL};
+    struct receipt receipt;
+
+    (void)state;
+    begin_reading();
+    assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), FF_JSON), FF_OK);
+    for (uint64_t round = 0; round < 3; round++) {
+        assert_true(subscription_is_asleep(&s));
+        assert_int_equal(router.registry.topic_count, 1);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(publish("a", &receipt), FF_OK);
+        assert_int_equal(receipt.receivers, 1);
+        end_turn();
+        pass_quiet_time();
+        assert_false(subscription_is_asleep(&s)); /* it has not read what it is owed */
+        assert_int_equal(read_all(), 3);
+        assert_int_equal(s.cursor.number, round * 3 + 3);
+        end_turn();
+        pass_quiet_time();
+    }
+    assert_int_equal(router_subscribe(&router, &other, FF_SLICE("a"), FF_MSGPACK), FF_OK);
+    assert_false(subscription_is_asleep(&s));
+    assert_int_equal(publish("a", &receipt), FF_OK);
+    assert_int_equal(receipt.receivers, 2);
+    end_turn();
+    assert_int_equal(read_all(), 1);
+    end_turn();
+    pass_quiet_time();
+    assert_false(subscription_is_asleep(&s)); /* two are not one */
+    router_unsubscribe(&router, &other);
+    assert_int_equal(publish("a", &receipt), FF_OK);
+    end_turn();
+    assert_int_equal(read_all(), 1);
+    end_turn();
+    pass_quiet_time();
+    assert_true(subscription_is_asleep(&s));
+    assert_int_equal(router_wake(&router, &s), FF_OK); /* before its rules change */
+    assert_int_equal(rate_set(&router, &s, 5), FF_OK);
+    router_touch(&router, &s);
+    end_turn();
+    pass_quiet_time();
+    assert_false(subscription_is_asleep(&s));
+    router_unsubscribe(&router, &s);
+    assert_int_equal(router.registry.topic_count, 0);
+    subscriber_deinit(&reader);
+}
+
+static void for_want_of_memory_a_sleeper_sleeps_on(void **state)
+{
+    struct subscription s = {.owner = &reader};
+    struct receipt receipt;
+    uint64_t k = 0;
+    enum ff_err err;
+
+    (void)state;
+    begin_reading();
+    assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), FF_JSON), FF_OK);
+    do {
+        ff_mem_fail_at(++k);
+        err = publish("a", &receipt);
+        ff_mem_fail_at(0);
+        assert_int_equal(router.registry.topic_count, 1);
+    } while (err);
+    assert_true(k > 3);
+    end_turn();
+    assert_int_equal(read_all(), 1);
+    end_turn();
+    now_ms += 20000;
+    wheel_advance(&wheel);
+    ff_mem_fail_at(1);
+    router_rest(&router);
+    ff_mem_fail_at(0);
+    assert_false(subscription_is_asleep(&s));
+    router_unsubscribe(&router, &s);
+    subscriber_deinit(&reader);
+}
+
+/* A name of 16 octets, its subscription, and what the heap adds to each block. */
+static void a_quiet_topic_costs_at_most_200_octets(void **state)
+{
+    enum { COUNT = 60000, HEAP_HEAD = 8 };
+    static struct subscription *subs[COUNT];
+    struct router_limits limits = router.registry.limits;
+    size_t bytes = ff_mem_live_bytes();
+    size_t blocks = ff_mem_live_blocks();
+    char name[24];
+
+    (void)state;
+    limits.max_topics = COUNT;
+    router_configure(&router, &limits, NULL, 0);
+    for (int i = 0; i < COUNT; i++) {
+        (void)snprintf(name, sizeof(name), "device/%09d", i);
+        subs[i] = ff_mem_zalloc(sizeof(struct subscription));
+        assert_int_equal(router_subscribe(&router, subs[i], ff_slice_of(name), FF_JSON), FF_OK);
+    }
+    bytes = ff_mem_live_bytes() - bytes + HEAP_HEAD * (ff_mem_live_blocks() - blocks);
+    print_message("    %zu octets each\n", bytes / COUNT);
+    assert_true(bytes / COUNT <= 200);
+    for (int i = 0; i < COUNT; i++) {
+        router_unsubscribe(&router, subs[i]);
+        ff_mem_free(subs[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_ROUTER(a_topic_is_there_while_it_has_subscriptions),
         WITH_ROUTER(memory_is_looked_for_only_where_it_may_be),
         WITH_ROUTER(a_quiet_topic_holds_no_segment),
+        WITH_ROUTER(a_quiet_topic_sleeps_and_loses_nothing),
+        WITH_ROUTER(for_want_of_memory_a_sleeper_sleeps_on),
+        WITH_ROUTER(a_quiet_topic_costs_at_most_200_octets),
         WITH_ROUTER(a_steady_state_allocates_nothing),
         WITH_ROUTER(random_filters_match_as_the_naive_way_says),
         WITH_ROUTER(for_want_of_memory_a_message_goes_to_all_or_to_none),
