@@ -298,8 +298,8 @@ static bool compute_connections(struct config *config, char *error)
         (void)setrlimit(RLIMIT_NOFILE, &descriptors);
         (void)getrlimit(RLIMIT_NOFILE, &descriptors);
     }
-    if (reserved < config->workers * DESCRIPTORS_A_WORKER)
-        reserved = config->workers * DESCRIPTORS_A_WORKER;
+    if (reserved < (uint64_t)config->workers * DESCRIPTORS_A_WORKER)
+        reserved = (uint64_t)config->workers * DESCRIPTORS_A_WORKER;
     room = descriptors.rlim_cur;
     if (room < reserved + 64) {
         (void)snprintf(error, CONFIG_ERROR_MAX,

@@ -90,30 +90,25 @@ static bool try_again(struct stalled *stalled)
 /* In the list's order; some refusals tell that there is no more room, or not for most. */
 void stall_resume(struct gateway *gateway)
 {
-    struct ff_list refused;
+    struct ff_list *refused[MAX_REFUSALS];
     struct ff_list *node;
     unsigned count = 0;
 
-    ff_list_init(&refused);
     while (count < MAX_REFUSALS && (node = ff_list_pop(&gateway->stalled))) {
         struct stalled *stalled = FF_CONTAINER(node, struct stalled, node);
         struct conn *conn = &stalled->session->conn;
 
         /* It is in no list now: if its session ends, it is freed here. */
         if (!try_again(stalled) && conn_is_open(conn)) {
-            ff_list_append(&refused, node);
-            count++;
+            refused[count++] = node;
             continue;
         }
         ff_mem_free(stalled);
         if (conn_is_open(conn))
             conn_resume(conn, PAUSE_OWNER);
     }
-    while (!ff_list_is_empty(&refused)) { /* they keep their places: first come, first served */
-        node = refused.prev;
-        ff_list_remove(node);
-        ff_list_append(gateway->stalled.next, node);
-    }
+    while (count > 0) /* they keep their places: first come, first served */
+        ff_list_append(gateway->stalled.next, refused[--count]);
 }
 
 void stall_drop(struct session *session)
