@@ -194,7 +194,7 @@ bool server_init(struct server *server, struct config *config, char error[CONFIG
         config_free(config);
         return false;
     }
-    (void)snprintf(error, CONFIG_ERROR_MAX, "out of memory");
+    (void)snprintf(error, CONFIG_ERROR_MAX, "out of memory, or of descriptors (ulimit -n)");
     if (census_init(&server->census, config->workers)) {
         tls_context_free(server->tls);
         config_free(config);

@@ -2,71 +2,11 @@
 #include "broker/engine/crossing.h"
 
 #include "broker/topic/rate.h"
-#include "broker/worker/ring.h"
 #include "protocol/base/mem.h"
 
 enum {
-    ASKS_A_TURN = 4096, /* of one worker: then the others, and the sockets */
-    TELL_AT = 8,        /* an 8th of the ring full of requests does not wait for the turn's end */
-};
-
-enum ask_kind { ASK_PUBLISH, ASK_LINK, ASK_UNLINK };
-
-struct ask {
-    uint8_t kind;         /* enum ask_kind */
-    uint8_t payload_kind; /* enum ff_payload_kind */
-    uint8_t topic_len;
-    bool is_block;
-    bool has_id;
-    uint32_t tag;
-    uint32_t payload_len;
-    union {
-        uint64_t id;
-        struct waiter *waiter; /* of a link */
-    };
-    union {
-        struct far_link *far;
-        char *block; /* the payload, the owner's to free */
-    };
-    char bytes[]; /* topic, payload */
-};
-
-struct answer {
-    enum ask_kind kind; /* what was asked */
-    enum ff_err err;
-    union {
-        struct {
-            struct ticket ticket;
-            struct receipt receipt;
-        } publish;
-        struct {
-            struct far_link *far;
-            struct waiter *waiter;
-            struct cursor place;
-        } link;
-    };
-};
-
-/* From one worker, the asker, to another, the owner. */
-struct channel {
-    struct crossing *asker;
-    struct crossing *owner;
-    struct ring *asks; /* NULL until they are used first */
-    struct ring *answers;
-    struct mail asked;       /* in the owner's box: there are requests */
-    struct mail answered;    /* in the asker's: there are answers, or there is room */
-    _Atomic bool is_full;    /* the asker waits for room */
-    _Atomic bool is_starved; /* the owner waits for room */
-    struct ff_list leaving;  /* the asker's: far links whose owner is to be told */
-    size_t untold;           /* octets of requests since the owner was told */
-};
-
-struct exchange {
-    uint32_t count;
-    uint32_t asks_size; /* of the rings */
-    uint32_t answers_size;
-    struct crossing *crossings[WORKERS_MAX];
-    struct channel *channels; /* count x count, by asker, by owner */
+    ASKS_A_TURN = 4096,  /* of one worker: then the others, and the sockets */
+    INLINE_AT_MOST = 16, /* a payload over a 16th of the ring crosses as a block */
 };
 
 struct crossing {
@@ -100,7 +40,7 @@ static struct crossing *crossing_of(struct engine *engine)
 
 static struct channel *channel_to(const struct crossing *crossing, uint32_t owner)
 {
-    return &crossing->exchange->channels[crossing->index * crossing->exchange->count + owner];
+    return exchange_channel(crossing->exchange, crossing->index, owner);
 }
 
 uint32_t crossing_owner(const struct engine *engine, struct ff_slice name)
@@ -109,48 +49,6 @@ uint32_t crossing_owner(const struct engine *engine, struct ff_slice name)
 
     /* By the upper bits: the map takes the lower ones. */
     return (uint32_t)(hash * engine->owners >> 32);
-}
-
-/* The rings, at first use. */
-static bool open_channel(struct channel *channel)
-{
-    const struct exchange *exchange = channel->asker->exchange;
-
-    if (channel->asks)
-        return true;
-    channel->answers = ring_new(exchange->answers_size);
-    channel->asks = channel->answers ? ring_new(exchange->asks_size) : NULL;
-    if (!channel->asks) {
-        ring_free(channel->answers);
-        channel->answers = NULL;
-    }
-    return channel->asks != NULL;
-}
-
-static void tell(struct channel *channel)
-{
-    channel->untold = 0;
-    mailbox_post(channel->owner->box, &channel->asked);
-}
-
-/* Room for a request. NULL: it is full; the owner is told that we wait. */
-static struct ask *reserve_ask(struct channel *channel, size_t extra)
-{
-    struct ask *ask = ring_reserve(channel->asks, (uint32_t)(sizeof(*ask) + extra));
-
-    if (ask)
-        return ask;
-    atomic_store(&channel->is_full, true);
-    tell(channel); /* it looks at is_full after it opened this */
-    return NULL;
-}
-
-static void commit_ask(struct channel *channel, size_t extra)
-{
-    ring_commit(channel->asks);
-    channel->untold += sizeof(struct ask) + extra;
-    if (channel->untold >= channel->asker->exchange->asks_size / TELL_AT)
-        tell(channel);
 }
 
 /*
@@ -169,12 +67,12 @@ static bool ask_unlinks(struct channel *channel)
         node = node->next;
         if (mail_is_in(&far->risen))
             continue;
-        ask = reserve_ask(channel, 0);
+        ask = channel_reserve(channel, 0);
         if (!ask)
             return false;
         *ask = (struct ask){.kind = ASK_UNLINK, .far = far};
         ff_list_remove(&far->leaving);
-        commit_ask(channel, 0);
+        channel_commit(channel, 0);
     }
     return true;
 }
@@ -182,7 +80,7 @@ static bool ask_unlinks(struct channel *channel)
 /* Room for a new request. NULL: it must wait. */
 static struct ask *reserve_request(struct channel *channel, size_t extra)
 {
-    struct ask *ask = ask_unlinks(channel) ? reserve_ask(channel, extra) : NULL;
+    struct ask *ask = ask_unlinks(channel) ? channel_reserve(channel, extra) : NULL;
 
     if (!ask)
         channel->asker->is_refusing = true;
@@ -236,7 +134,7 @@ static bool crossing_publish(struct engine *engine, const struct publication *p,
     struct crossing *crossing = crossing_of(engine);
     uint32_t owner = crossing_owner(engine, p->topic);
     struct channel *channel = channel_to(crossing, owner);
-    bool is_block = p->payload.bytes.len > crossing->exchange->asks_size / CROSSING_INLINE;
+    bool is_block = p->payload.bytes.len > crossing->exchange->asks_size / INLINE_AT_MOST;
     size_t extra = p->topic.len + (is_block ? 0 : p->payload.bytes.len);
     struct engine_receipt receipt = {.err = FF_ENOMEM};
     struct ask *ask;
@@ -245,12 +143,12 @@ static bool crossing_publish(struct engine *engine, const struct publication *p,
         publish_here(engine, p, ticket);
         return true;
     }
-    if (open_channel(channel)) {
+    if (channel_open(channel)) {
         ask = reserve_request(channel, extra);
         if (!ask)
             return false;
         if (write_publish(ask, p, ticket, is_block)) {
-            commit_ask(channel, extra);
+            channel_commit(channel, extra);
             return true;
         }
     }
@@ -312,7 +210,7 @@ static void open_asked(struct mail *mail)
             break;
         }
         if (i == ASKS_A_TURN) {
-            mailbox_post(channel->owner->box, &channel->asked);
+            mailbox_post(channel->owner_box, &channel->asked);
             break;
         }
         if (take_ask(channel, ask, answer)) {
@@ -322,7 +220,7 @@ static void open_asked(struct mail *mail)
         ring_release(channel->asks);
     }
     if (atomic_exchange(&channel->is_full, false) || is_answered)
-        mailbox_post(channel->asker->box, &channel->answered);
+        mailbox_post(channel->asker_box, &channel->answered);
 }
 
 /* Subscribing. */
@@ -396,10 +294,10 @@ static enum ff_err subscribe_part(struct crossing *crossing, struct waiter *wait
         return err;
     far_ask(waiter->far, waiter->s, waiter);
     ff_list_append(&waiter->far->waiters, &waiter->node);
-    ask = reserve_ask(channel, 0);
+    ask = channel_reserve(channel, 0);
     FF_CHECK(ask);
     *ask = (struct ask){.kind = ASK_LINK, .far = waiter->far, .waiter = waiter};
-    commit_ask(channel, 0);
+    channel_commit(channel, 0);
     return FF_OK;
 }
 
@@ -411,7 +309,7 @@ static enum ff_err find_room(struct crossing *crossing, uint32_t first, uint32_t
 
         if (owner == crossing->index)
             continue;
-        if (!open_channel(channel))
+        if (!channel_open(channel))
             return FF_ENOMEM;
         if (!reserve_request(channel, 0))
             return FF_ELIMIT;
@@ -430,7 +328,7 @@ static void subscribe_all(struct crossing *crossing, struct request *request, ui
         struct subscription *s = &request->s[i];
 
         far_request.owner = first + i;
-        far_request.owner_box = crossing->exchange->crossings[first + i]->box;
+        far_request.owner_box = channel_to(crossing, first + i)->owner_box;
         request->waiters[i] = (struct waiter){.request = request, .s = s};
         err = subscribe_part(crossing, &request->waiters[i], &far_request);
         if (!err && subscription_is_asked(s))
@@ -527,7 +425,7 @@ static void open_answered(struct mail *mail)
         take_answer(crossing, &copy);
     }
     if (atomic_exchange(&channel->is_starved, false))
-        tell(channel);
+        channel_tell(channel);
     if (crossing->is_refusing) {
         crossing->is_refusing = false;
         crossing->engine.events->room(crossing->engine.arg);
@@ -543,7 +441,7 @@ static void crossing_tell(struct engine *engine)
     for (uint32_t i = 0; i < engine->owners; i++) {
         (void)ask_unlinks(channel_to(crossing, i));
         if (channel_to(crossing, i)->untold)
-            tell(channel_to(crossing, i));
+            channel_tell(channel_to(crossing, i));
     }
 }
 
@@ -553,7 +451,6 @@ static void crossing_free(struct engine *engine)
 
     for (uint32_t i = 0; i < engine->owners; i++)
         FF_CHECK(ff_list_is_empty(&channel_to(crossing, i)->leaving));
-    crossing->exchange->crossings[crossing->index] = NULL;
     ff_mem_free(crossing);
 }
 
@@ -576,45 +473,14 @@ struct engine *crossing_new(struct exchange *exchange, uint32_t index, struct ma
     crossing->exchange = exchange;
     crossing->box = box;
     crossing->index = index;
-    exchange->crossings[index] = crossing;
     for (uint32_t i = 0; i < exchange->count; i++) {
-        exchange->channels[index * exchange->count + i].asker = crossing;
-        exchange->channels[i * exchange->count + index].owner = crossing;
+        struct channel *to = exchange_channel(exchange, index, i);
+        struct channel *from = exchange_channel(exchange, i, index);
+
+        to->asker = from->owner = crossing;
+        to->asker_box = from->owner_box = box;
+        mail_init(&to->answered, open_answered);
+        mail_init(&from->asked, open_asked);
     }
     return &crossing->engine;
-}
-
-struct exchange *exchange_new(uint32_t count, uint32_t asks, uint32_t answers)
-{
-    struct exchange *exchange = ff_mem_zalloc(sizeof(*exchange));
-
-    FF_CHECK(count > 0 && count <= WORKERS_MAX);
-    if (!exchange)
-        return NULL;
-    exchange->count = count;
-    exchange->asks_size = asks;
-    exchange->answers_size = answers;
-    exchange->channels = ff_mem_zalloc((size_t)count * count * sizeof(struct channel));
-    if (!exchange->channels) {
-        ff_mem_free(exchange);
-        return NULL;
-    }
-    for (uint32_t i = 0; i < count * count; i++) {
-        mail_init(&exchange->channels[i].asked, open_asked);
-        mail_init(&exchange->channels[i].answered, open_answered);
-        ff_list_init(&exchange->channels[i].leaving);
-    }
-    return exchange;
-}
-
-void exchange_free(struct exchange *exchange)
-{
-    if (!exchange)
-        return;
-    for (uint32_t i = 0; i < exchange->count * exchange->count; i++) {
-        ring_free(exchange->channels[i].asks);
-        ring_free(exchange->channels[i].answers);
-    }
-    ff_mem_free(exchange->channels);
-    ff_mem_free(exchange);
 }

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * crossing.h - the engine of a worker among others: what it does not own it
- * asks the owner for.
+ * asks the owner for, by channels (channel.h).
  *
- * Between each two workers there is a channel each way: a ring of requests and
- * a ring of answers, made at first use. An owner takes a request only when there
- * is room for its answer, and answers are always taken: so no two workers ever
- * wait for each other, and nothing is dropped. A full ring is the publisher's to
- * wait for. Requests of one session to one owner keep their order.
+ * An owner takes a request only when there is room for
+ * its answer, and answers are always taken: so no two workers ever wait for each
+ * other, and nothing is dropped. A full ring is the session's to wait for.
+ * Requests of one session to one owner keep their order.
  *
  * The owner of a name is found by its hash. A filter is linked at all workers;
  * its subscription stands when all have answered.
@@ -15,21 +14,7 @@
 #ifndef ENGINE_CROSSING_H
 #define ENGINE_CROSSING_H
 
-#include "broker/engine/engine.h"
-
-enum {
-    CROSSING_ASKS = 256 * 1024,   /* octets of requests on their way */
-    CROSSING_ANSWERS = 64 * 1024, /* and of answers */
-    CROSSING_INLINE = 16,         /* a payload over a 16th of the ring crosses as a block */
-};
-
-struct exchange; /* the channels of all workers */
-
-/* For `count` workers, with rings of these sizes (see ring.h). NULL: out of memory. */
-FF_MUST_CHECK struct exchange *exchange_new(uint32_t count, uint32_t asks, uint32_t answers);
-
-/* All crossings are gone. NULL is allowed. */
-void exchange_free(struct exchange *exchange);
+#include "broker/engine/channel.h"
 
 /*
  * The engine of worker `index`, who is told of what came by `box`. All of them

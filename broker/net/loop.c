@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/net/loop.h"
 
+#include <errno.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "protocol/base/reserve.h"
 
@@ -19,22 +22,41 @@ static void on_check(struct ev_loop *ev, ev_check *watcher, int events)
 
     (void)ev;
     (void)events;
+    atomic_store(&loop->is_asleep, false);
+    atomic_store(&loop->is_woken, false);
     loop->now_ms = loop_clock_us() / 1000;
     loop->begin(loop->arg);
 }
 
-static void on_wake(struct ev_loop *ev, ev_async *watcher, int events)
+static void on_wake(struct ev_loop *ev, ev_io *watcher, int events)
 {
+    uint64_t count;
+    ssize_t got;
+
     (void)ev;
-    (void)watcher;
-    (void)events;
+    (void)events; /* EV_ERROR: the kernel could not watch it; on_prepare() tries again */
+    got = read(watcher->fd, &count, sizeof(count));
+    (void)got;
+}
+
+/* How long it may wait, now that it goes to sleep: not at all if it was woken meanwhile. */
+static uint64_t go_to_sleep(struct loop *loop, uint64_t wait_ms)
+{
+    enum { UNWATCHED_MS = 20 };
+
+    if (!ev_is_active(&loop->waker)) {
+        ev_io_start(loop->ev, &loop->waker);
+        wait_ms = wait_ms < UNWATCHED_MS ? wait_ms : UNWATCHED_MS;
+    }
+    atomic_store(&loop->is_asleep, true);
+    return atomic_load(&loop->is_woken) ? 0 : wait_ms;
 }
 
 /* libev calls this before it waits: the callbacks of this turn have all run. */
 static void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
 {
     struct loop *loop = watcher->data;
-    uint64_t wait_ms = loop->turn(loop->arg);
+    uint64_t wait_ms = go_to_sleep(loop, loop->turn(loop->arg));
 
     (void)events;
     if (wait_ms == 0) {
@@ -82,23 +104,30 @@ enum ff_err loop_init(struct loop *loop, loop_begin_fn *begin, loop_turn_fn *tur
     loop->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (!loop->ev)
         return FF_ENOMEM;
+    ev_io_init(&loop->waker, on_wake, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), EV_READ);
+    if (loop->waker.fd < 0) {
+        loop_deinit(loop);
+        return FF_ESYS;
+    }
     ev_prepare_init(&loop->prepare, on_prepare);
     ev_check_init(&loop->check, on_check);
     ev_set_priority(&loop->check, EV_MAXPRI); /* before all that it is the beginning of */
-    ev_async_init(&loop->waker, on_wake);
     ev_idle_init(&loop->idle, on_idle);
     ev_init(&loop->timer, on_timer);
     loop->prepare.data = loop->check.data = loop;
     ev_prepare_start(loop->ev, &loop->prepare);
     ev_check_start(loop->ev, &loop->check);
-    ev_async_start(loop->ev, &loop->waker);
+    ev_io_start(loop->ev, &loop->waker);
     return FF_OK;
 }
 
 void loop_deinit(struct loop *loop)
 {
-    if (loop->ev)
-        ev_loop_destroy(loop->ev);
+    if (!loop->ev)
+        return;
+    if (loop->waker.fd >= 0)
+        (void)close(loop->waker.fd);
+    ev_loop_destroy(loop->ev);
     loop->ev = NULL;
 }
 
@@ -109,7 +138,13 @@ void loop_run(struct loop *loop)
 
 void loop_wake(struct loop *loop)
 {
-    ev_async_send(loop->ev, &loop->waker);
+    uint64_t one = 1;
+
+    /* Either it is seen to be asleep, or it sees that it was woken before it sleeps. */
+    if (atomic_exchange(&loop->is_woken, true) || !atomic_load(&loop->is_asleep))
+        return;
+    while (write(loop->waker.fd, &one, sizeof(one)) < 0 && errno == EINTR)
+        continue;
 }
 
 void loop_stop(struct loop *loop)

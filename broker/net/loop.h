@@ -11,6 +11,7 @@
 #define NET_LOOP_H
 
 #include <ev.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -34,7 +35,9 @@ struct loop {
     ev_check check;
     ev_idle idle;
     ev_timer timer;
-    ev_async waker;
+    ev_io waker; /* an eventfd: libev's own one dies of a failing epoll_ctl() */
+    _Atomic bool is_asleep; /* or about to be */
+    _Atomic bool is_woken;  /* since the turn began */
     ev_signal signals[LOOP_SIGNALS];
     int signal_count;
     loop_signal_fn *on_signal;
@@ -45,7 +48,7 @@ struct loop {
     uint64_t now_ms; /* monotonic, read once when events came */
 };
 
-/* FF_OK, FF_ENOMEM. */
+/* FF_OK, FF_ENOMEM, FF_ESYS (no descriptor). */
 FF_MUST_CHECK enum ff_err loop_init(struct loop *loop, loop_begin_fn *begin, loop_turn_fn *turn,
                                     void *arg);
 void loop_deinit(struct loop *loop);

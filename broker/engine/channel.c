@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/engine/channel.h"
+
+#include "protocol/base/mem.h"
+
+enum { TELL_AT = 8 }; /* an 8th of the ring full of requests does not wait for the turn's end */
+
+struct exchange *exchange_new(uint32_t count, uint32_t asks, uint32_t answers)
+{
+    struct exchange *exchange = ff_mem_zalloc(sizeof(*exchange));
+
+    FF_CHECK(count > 0 && count <= WORKERS_MAX);
+    if (!exchange)
+        return NULL;
+    exchange->count = count;
+    exchange->asks_size = asks;
+    exchange->answers_size = answers;
+    exchange->channels = ff_mem_zalloc((size_t)count * count * sizeof(struct channel));
+    if (!exchange->channels) {
+        ff_mem_free(exchange);
+        return NULL;
+    }
+    for (uint32_t i = 0; i < count * count; i++) {
+        exchange->channels[i].exchange = exchange;
+        ff_list_init(&exchange->channels[i].leaving);
+    }
+    return exchange;
+}
+
+void exchange_free(struct exchange *exchange)
+{
+    if (!exchange)
+        return;
+    for (uint32_t i = 0; i < exchange->count * exchange->count; i++) {
+        ring_free(exchange->channels[i].asks);
+        ring_free(exchange->channels[i].answers);
+    }
+    ff_mem_free(exchange->channels);
+    ff_mem_free(exchange);
+}
+
+bool channel_open(struct channel *channel)
+{
+    if (channel->asks)
+        return true;
+    channel->answers = ring_new(channel->exchange->answers_size);
+    channel->asks = channel->answers ? ring_new(channel->exchange->asks_size) : NULL;
+    if (!channel->asks) {
+        ring_free(channel->answers);
+        channel->answers = NULL;
+    }
+    return channel->asks != NULL;
+}
+
+void channel_tell(struct channel *channel)
+{
+    channel->untold = 0;
+    mailbox_post(channel->owner_box, &channel->asked);
+}
+
+struct ask *channel_reserve(struct channel *channel, size_t extra)
+{
+    struct ask *ask = ring_reserve(channel->asks, (uint32_t)(sizeof(*ask) + extra));
+
+    if (ask)
+        return ask;
+    atomic_store(&channel->is_full, true);
+    channel_tell(channel);
+    return NULL;
+}
+
+void channel_commit(struct channel *channel, size_t extra)
+{
+    ring_commit(channel->asks);
+    channel->untold += sizeof(struct ask) + extra;
+    if (channel->untold >= channel->exchange->asks_size / TELL_AT)
+        channel_tell(channel);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * channel.h - requests from one worker to another, and the answers to them.
+ *
+ * Between each two workers there is a channel each way: a ring of requests and
+ * a ring of answers, made at first use. Who puts something into a ring tells the
+ * other by a mail; who finds it full says so in `is_full` or `is_starved` and is
+ * told when there is room. The flag is set before the mail is posted and looked
+ * at after it was opened, so nobody waits for what has happened already.
+ */
+#ifndef ENGINE_CHANNEL_H
+#define ENGINE_CHANNEL_H
+
+#include "broker/engine/engine.h"
+#include "broker/worker/ring.h"
+
+enum {
+    CHANNEL_ASKS = 256 * 1024,   /* octets of requests on their way */
+    CHANNEL_ANSWERS = 64 * 1024, /* and of answers */
+};
+
+enum ask_kind { ASK_PUBLISH, ASK_LINK, ASK_UNLINK };
+
+struct ask {
+    uint8_t kind;         /* enum ask_kind */
+    uint8_t payload_kind; /* enum ff_payload_kind */
+    uint8_t topic_len;
+    bool is_block;
+    bool has_id;
+    uint32_t tag;
+    uint32_t payload_len;
+    union {
+        uint64_t id;
+        struct waiter *waiter; /* of a link: the asker's, handed back with the answer */
+    };
+    union {
+        struct far_link *far;
+        char *block; /* the payload, the owner's to free */
+    };
+    char bytes[]; /* topic, payload */
+};
+
+struct answer {
+    enum ask_kind kind; /* what was asked */
+    enum ff_err err;
+    union {
+        struct {
+            struct ticket ticket;
+            struct receipt receipt;
+        } publish;
+        struct {
+            struct far_link *far;
+            struct waiter *waiter;
+            struct cursor place;
+        } link;
+    };
+};
+
+struct crossing;
+struct exchange;
+
+/* From one worker, the asker, to another, the owner. */
+struct channel {
+    struct exchange *exchange;
+    struct crossing *asker;
+    struct crossing *owner;
+    struct mailbox *asker_box;
+    struct mailbox *owner_box;
+    struct ring *asks; /* NULL until they are used first */
+    struct ring *answers;
+    struct mail asked;       /* in the owner's box: there are requests */
+    struct mail answered;    /* in the asker's: there are answers, or there is room */
+    _Atomic bool is_full;    /* the asker waits for room */
+    _Atomic bool is_starved; /* the owner waits for room */
+    struct ff_list leaving;  /* the asker's: far links whose owner is to be told */
+    size_t untold;           /* octets of requests since the owner was told */
+};
+
+/* The channels of all workers. */
+struct exchange {
+    uint32_t count;
+    uint32_t asks_size; /* of the rings */
+    uint32_t answers_size;
+    struct channel *channels; /* count x count, by asker, by owner */
+};
+
+/* For `count` workers, with rings of these sizes (see ring.h). NULL: out of memory. */
+FF_MUST_CHECK struct exchange *exchange_new(uint32_t count, uint32_t asks, uint32_t answers);
+
+/* Nobody uses it any more. NULL is allowed. */
+void exchange_free(struct exchange *exchange);
+
+static inline struct channel *exchange_channel(const struct exchange *exchange, uint32_t asker,
+                                               uint32_t owner)
+{
+    return &exchange->channels[asker * exchange->count + owner];
+}
+
+/* The asker: the rings are there from here on. False: out of memory. */
+FF_MUST_CHECK bool channel_open(struct channel *channel);
+
+/* The asker: room for a request with `extra` octets. NULL: it is full; it is told when not. */
+struct ask *channel_reserve(struct channel *channel, size_t extra);
+
+/* The asker: what was reserved is written. */
+void channel_commit(struct channel *channel, size_t extra);
+
+/* The asker: the owner is told of requests, at the latest when the turn ends. */
+void channel_tell(struct channel *channel);
+
+#endif
