@@ -35,7 +35,7 @@ struct loop {
     ev_check check;
     ev_idle idle;
     ev_timer timer;
-    ev_io waker; /* an eventfd: libev's own one dies of a failing epoll_ctl() */
+    ev_io waker;            /* an eventfd: libev's own one dies of a failing epoll_ctl() */
     _Atomic bool is_asleep; /* or about to be */
     _Atomic bool is_woken;  /* since the turn began */
     ev_signal signals[LOOP_SIGNALS];
