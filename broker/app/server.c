@@ -175,9 +175,9 @@ static void wind_up(struct server *server)
 
 static void free_all(struct server *server)
 {
+    join(server);
     for (uint32_t i = 0; i < server->station_count; i++)
         station_close(&server->stations[i]);
-    join(server);
     wind_up(server);
     while (server->station_count > 0)
         station_deinit(&server->stations[--server->station_count]);
@@ -251,6 +251,11 @@ bool server_reload(struct server *server, struct config *config, char error[CONF
     struct tls_context *tls;
     char restarts[RESTARTS_MAX];
 
+    if (server->is_draining) { /* a worker that has ended would follow no order */
+        (void)snprintf(error, CONFIG_ERROR_MAX, "the broker is ending");
+        config_free(config);
+        return false;
+    }
     if (!make_tls(config, &tls, error)) {
         config_free(config);
         return false;

@@ -58,9 +58,20 @@ void channel_tell(struct channel *channel)
     mailbox_post(channel->owner_box, &channel->asked);
 }
 
-struct ask *channel_reserve(struct channel *channel, size_t extra)
+/* Blocks have a maximum, too: the ring counts only their pointers. */
+static bool has_room_for(const struct channel *channel, size_t block)
 {
-    struct ask *ask = ring_reserve(channel->asks, (uint32_t)(sizeof(*ask) + extra));
+    size_t inside = atomic_load_explicit(&channel->block_bytes, memory_order_relaxed);
+
+    return !block || !inside ||
+           inside + block <= (size_t)channel->exchange->asks_size * CHANNEL_BLOCKS;
+}
+
+struct ask *channel_reserve(struct channel *channel, size_t extra, size_t block)
+{
+    struct ask *ask = has_room_for(channel, block)
+                          ? ring_reserve(channel->asks, (uint32_t)(sizeof(*ask) + extra))
+                          : NULL;
 
     if (ask)
         return ask;
@@ -69,10 +80,17 @@ struct ask *channel_reserve(struct channel *channel, size_t extra)
     return NULL;
 }
 
-void channel_commit(struct channel *channel, size_t extra)
+void channel_release_block(struct channel *channel, size_t block)
 {
+    atomic_fetch_sub_explicit(&channel->block_bytes, block, memory_order_relaxed);
+}
+
+void channel_commit(struct channel *channel, size_t extra, size_t block)
+{
+    if (block)
+        atomic_fetch_add_explicit(&channel->block_bytes, block, memory_order_relaxed);
     ring_commit(channel->asks);
-    channel->untold += sizeof(struct ask) + extra;
+    channel->untold += sizeof(struct ask) + extra + block;
     if (channel->untold >= channel->exchange->asks_size / TELL_AT)
         channel_tell(channel);
 }

@@ -17,6 +17,7 @@
 enum {
     CHANNEL_ASKS = 256 * 1024,   /* octets of requests on their way */
     CHANNEL_ANSWERS = 64 * 1024, /* and of answers */
+    CHANNEL_BLOCKS = 16,         /* so many times the ring of requests may be in blocks */
 };
 
 enum ask_kind { ASK_PUBLISH, ASK_LINK, ASK_UNLINK };
@@ -68,12 +69,13 @@ struct channel {
     struct mailbox *owner_box;
     struct ring *asks; /* NULL until they are used first */
     struct ring *answers;
-    struct mail asked;       /* in the owner's box: there are requests */
-    struct mail answered;    /* in the asker's: there are answers, or there is room */
-    _Atomic bool is_full;    /* the asker waits for room */
-    _Atomic bool is_starved; /* the owner waits for room */
-    struct ff_list leaving;  /* the asker's: far links whose owner is to be told */
-    size_t untold;           /* octets of requests since the owner was told */
+    struct mail asked;          /* in the owner's box: there are requests */
+    struct mail answered;       /* in the asker's: there are answers, or there is room */
+    _Atomic size_t block_bytes; /* payloads on their way that are blocks of their own */
+    _Atomic bool is_full;       /* the asker waits for room */
+    _Atomic bool is_starved;    /* the owner waits for room */
+    struct ff_list leaving;     /* the asker's: far links whose owner is to be told */
+    size_t untold;              /* octets of requests since the owner was told */
 };
 
 /* The channels of all workers. */
@@ -99,11 +101,17 @@ static inline struct channel *exchange_channel(const struct exchange *exchange, 
 /* The asker: the rings are there from here on. False: out of memory. */
 FF_MUST_CHECK bool channel_open(struct channel *channel);
 
-/* The asker: room for a request with `extra` octets. NULL: it is full; it is told when not. */
-struct ask *channel_reserve(struct channel *channel, size_t extra);
+/*
+ * The asker: room for a request with `extra` octets in the ring and `block` in a
+ * block. NULL: it is full; it is told when not. One block has always room.
+ */
+struct ask *channel_reserve(struct channel *channel, size_t extra, size_t block);
 
 /* The asker: what was reserved is written. */
-void channel_commit(struct channel *channel, size_t extra);
+void channel_commit(struct channel *channel, size_t extra, size_t block);
+
+/* The owner: a block was freed. */
+void channel_release_block(struct channel *channel, size_t block);
 
 /* The asker: the owner is told of requests, at the latest when the turn ends. */
 void channel_tell(struct channel *channel);

@@ -67,20 +67,20 @@ static bool ask_unlinks(struct channel *channel)
         node = node->next;
         if (mail_is_in(&far->risen))
             continue;
-        ask = channel_reserve(channel, 0);
+        ask = channel_reserve(channel, 0, 0);
         if (!ask)
             return false;
         *ask = (struct ask){.kind = ASK_UNLINK, .far = far};
         ff_list_remove(&far->leaving);
-        channel_commit(channel, 0);
+        channel_commit(channel, 0, 0);
     }
     return true;
 }
 
 /* Room for a new request. NULL: it must wait. */
-static struct ask *reserve_request(struct channel *channel, size_t extra)
+static struct ask *reserve_request(struct channel *channel, size_t extra, size_t block)
 {
-    struct ask *ask = ask_unlinks(channel) ? channel_reserve(channel, extra) : NULL;
+    struct ask *ask = ask_unlinks(channel) ? channel_reserve(channel, extra, block) : NULL;
 
     if (!ask)
         channel->asker->is_refusing = true;
@@ -134,8 +134,9 @@ static bool crossing_publish(struct engine *engine, const struct publication *p,
     struct crossing *crossing = crossing_of(engine);
     uint32_t owner = crossing_owner(engine, p->topic);
     struct channel *channel = channel_to(crossing, owner);
-    bool is_block = p->payload.bytes.len > crossing->exchange->asks_size / INLINE_AT_MOST;
-    size_t extra = p->topic.len + (is_block ? 0 : p->payload.bytes.len);
+    size_t len = p->payload.bytes.len;
+    size_t block = len > crossing->exchange->asks_size / INLINE_AT_MOST ? len : 0;
+    size_t extra = p->topic.len + (block ? 0 : len);
     struct engine_receipt receipt = {.err = FF_ENOMEM};
     struct ask *ask;
 
@@ -144,11 +145,11 @@ static bool crossing_publish(struct engine *engine, const struct publication *p,
         return true;
     }
     if (channel_open(channel)) {
-        ask = reserve_request(channel, extra);
+        ask = reserve_request(channel, extra, block);
         if (!ask)
             return false;
-        if (write_publish(ask, p, ticket, is_block)) {
-            channel_commit(channel, extra);
+        if (write_publish(ask, p, ticket, block > 0)) {
+            channel_commit(channel, extra, block);
             return true;
         }
     }
@@ -157,7 +158,7 @@ static bool crossing_publish(struct engine *engine, const struct publication *p,
 }
 
 /* The owner's part. True if there is an answer. */
-static bool take_publish(struct crossing *owner, const struct ask *ask, struct answer *answer)
+static bool take_publish(struct channel *channel, const struct ask *ask, struct answer *answer)
 {
     struct ff_slice topic = {ask->bytes, ask->topic_len};
     struct publication p = {
@@ -166,11 +167,13 @@ static bool take_publish(struct crossing *owner, const struct ask *ask, struct a
                     {ask->is_block ? ask->block : ask->bytes + ask->topic_len, ask->payload_len}},
         .tag = ask->tag};
 
-    answer->err = router_publish(owner->engine.router, &p, &answer->publish.receipt);
+    answer->err = router_publish(channel->owner->engine.router, &p, &answer->publish.receipt);
     answer->publish.ticket =
         (struct ticket){.id = ask->id, .session_tag = ask->tag, .has_id = ask->has_id};
-    if (ask->is_block)
+    if (ask->is_block) {
         ff_mem_free(ask->block);
+        channel_release_block(channel, ask->payload_len);
+    }
     return ask->has_id || answer->err;
 }
 
@@ -179,7 +182,7 @@ static bool take_ask(struct channel *channel, const struct ask *ask, struct answ
     answer->kind = (enum ask_kind)ask->kind;
     switch ((enum ask_kind)ask->kind) {
     case ASK_PUBLISH:
-        return take_publish(channel->owner, ask, answer);
+        return take_publish(channel, ask, answer);
     case ASK_LINK:
         answer->link.far = ask->far;
         answer->link.waiter = ask->waiter;
@@ -294,10 +297,10 @@ static enum ff_err subscribe_part(struct crossing *crossing, struct waiter *wait
         return err;
     far_ask(waiter->far, waiter->s, waiter);
     ff_list_append(&waiter->far->waiters, &waiter->node);
-    ask = channel_reserve(channel, 0);
+    ask = channel_reserve(channel, 0, 0);
     FF_CHECK(ask);
     *ask = (struct ask){.kind = ASK_LINK, .far = waiter->far, .waiter = waiter};
-    channel_commit(channel, 0);
+    channel_commit(channel, 0, 0);
     return FF_OK;
 }
 
@@ -311,7 +314,7 @@ static enum ff_err find_room(struct crossing *crossing, uint32_t first, uint32_t
             continue;
         if (!channel_open(channel))
             return FF_ENOMEM;
-        if (!reserve_request(channel, 0))
+        if (!reserve_request(channel, 0, 0))
             return FF_ELIMIT;
     }
     return FF_OK;

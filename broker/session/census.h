@@ -38,7 +38,8 @@ struct sys_share {
 
 /* One worker's figures: for $SYS a second old at most, */
 struct sys_figures {
-    _Atomic uint32_t closing; /* of this turn: connections without a session */
+    _Atomic uint32_t closing; /* of this turn: connections without a session, */
+    _Atomic bool is_crowded;  /* and whether it has its share of handshakes */
     _Atomic uint64_t published;
     _Atomic uint64_t sent_bytes;
 };

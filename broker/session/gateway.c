@@ -66,6 +66,21 @@ static void route(void *arg)
     router_walk(&gateway->router);
 }
 
+/* Is there no room for one more handshake? */
+static bool is_crowded(const struct gateway *gateway, bool in_tls)
+{
+    uint32_t workers = gateway->census->workers; /* each has its share */
+    uint32_t limit = in_tls ? (uint32_t)NET_MAX_HANDSHAKES : gateway->settings->max_half_open;
+    uint32_t count = in_tls ? gateway->worker->net.handshakes : gateway->half_open_count;
+
+    return count >= (limit + workers - 1) / workers;
+}
+
+static uint32_t load_of(const struct gateway *gateway)
+{
+    return atomic_load_explicit(&gateway->worker->load, memory_order_relaxed);
+}
+
 static bool settle(void *arg)
 {
     struct gateway *gateway = arg;
@@ -73,6 +88,10 @@ static bool settle(void *arg)
 
     atomic_store_explicit(&gateway->census->figures[gateway->worker->index].closing, closing,
                           memory_order_relaxed);
+    atomic_store_explicit(&gateway->census->figures[gateway->worker->index].is_crowded,
+                          is_crowded(gateway, false) || is_crowded(gateway, true),
+                          memory_order_relaxed);
+    engine_tell(gateway->engine); /* who was held back may have asked in the flush */
     return router_settle(&gateway->router);
 }
 
@@ -340,19 +359,12 @@ static struct session *find_droppable(const struct gateway *gateway, bool in_tls
     return NULL;
 }
 
-/* Is there no room for one more handshake? */
-static bool is_crowded(const struct gateway *gateway, bool in_tls)
+/* May one more handshake begin, if need be in the place of another? */
+static bool has_place(const struct gateway *gateway, bool is_tls)
 {
-    uint32_t workers = gateway->census->workers; /* each has its share */
-    uint32_t limit = in_tls ? (uint32_t)NET_MAX_HANDSHAKES : gateway->settings->max_half_open;
-    uint32_t count = in_tls ? gateway->worker->net.handshakes : gateway->half_open_count;
-
-    return count >= (limit + workers - 1) / workers;
-}
-
-static uint32_t load_of(const struct gateway *gateway)
-{
-    return atomic_load_explicit(&gateway->worker->load, memory_order_relaxed);
+    if (is_tls && is_crowded(gateway, true) && !find_droppable(gateway, true))
+        return false;
+    return !is_crowded(gateway, false) || find_droppable(gateway, false);
 }
 
 /* Of all workers, with those on their way to another one and those that only close. */
@@ -371,13 +383,9 @@ static bool can_accept(void *arg, const struct listener *listener)
 {
     const struct gateway *gateway = arg;
 
-    if (count_connections(gateway->census) >=
-            gateway->settings->max_connections + SPARE_CONNECTIONS ||
-        ff_reserve_is_low())
-        return false;
-    if (listener->is_tls && is_crowded(gateway, true) && !find_droppable(gateway, true))
-        return false;
-    return !is_crowded(gateway, false) || find_droppable(gateway, false);
+    return count_connections(gateway->census) <
+               gateway->settings->max_connections + SPARE_CONNECTIONS &&
+           !ff_reserve_is_low() && has_place(gateway, listener->is_tls);
 }
 
 /* Begins a conversation; a crowd's oldest make room for it. */
@@ -406,7 +414,10 @@ static void open_handover(struct mail *mail)
 {
     struct handover *handover = FF_CONTAINER(mail, struct handover, mail);
 
-    admit_socket(handover->to, handover->is_tls, handover->fd, &handover->peer);
+    if (has_place(handover->to, handover->is_tls))
+        admit_socket(handover->to, handover->is_tls, handover->fd, &handover->peer);
+    else /* it has got crowded meanwhile */
+        socket_reset(handover->fd);
     atomic_fetch_sub_explicit(&handover->to->worker->load, 1, memory_order_relaxed);
     ff_mem_free(handover);
 }
@@ -416,9 +427,13 @@ static struct gateway *find_least(struct gateway *gateway)
 {
     struct gateway *least = gateway;
 
-    for (uint32_t i = 0; i < gateway->census->workers; i++)
-        if (load_of(gateway->census->gateways[i]) < load_of(least))
-            least = gateway->census->gateways[i];
+    for (uint32_t i = 0; i < gateway->census->workers; i++) {
+        struct gateway *other = gateway->census->gateways[i];
+
+        if (load_of(other) < load_of(least) &&
+            !atomic_load_explicit(&gateway->census->figures[i].is_crowded, memory_order_relaxed))
+            least = other;
+    }
     return load_of(gateway) > load_of(least) + load_of(least) / 16 ? least : gateway;
 }
 

@@ -51,9 +51,10 @@ struct gateway {
     struct ff_buf spare;        /* a payload being unescaped or quoted */
     struct ff_message *message; /* a message being read */
     struct delivery_scratch *delivery;
-    struct wheel_timer second; /* $SYS */
-    uint64_t last_published;   /* when $SYS last looked */
-    uint64_t random_state[2];  /* for session ids */
+    struct wheel_timer second;   /* $SYS */
+    uint64_t last_published;     /* when $SYS last looked */
+    bool is_counting[SYS_LISTS]; /* it did a second ago */
+    uint64_t random_state[2];    /* for session ids */
 };
 
 /*

@@ -278,8 +278,13 @@ static void report_list(struct gateway *gateway, enum sys_list list)
     if (is_speaker(gateway, name))
         atomic_store_explicit(&census->is_wanted[list], is_wanted(gateway, name),
                               memory_order_relaxed);
-    if (!atomic_load_explicit(&census->is_wanted[list], memory_order_relaxed))
+    if (!atomic_load_explicit(&census->is_wanted[list], memory_order_relaxed)) {
+        gateway->is_counting[list] = false;
         return;
+    }
+    if (!gateway->is_counting[list]) /* rates begin now, and not when somebody last listened */
+        lists[list].rank(gateway, &(struct top){.count = 0});
+    gateway->is_counting[list] = true;
     share(gateway, list);
     if (!is_speaker(gateway, name))
         return;

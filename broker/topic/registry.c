@@ -235,7 +235,7 @@ static bool tie(struct topic *topic, enum ff_encoding encoding, struct subscript
 {
     struct topic_log *log;
 
-    topic->number = s->cursor.number;
+    topic->number = topic->reported = s->cursor.number;
     log = registry_get_log(topic, encoding);
     if (!log)
         return false;

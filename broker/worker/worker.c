@@ -1,13 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/worker/worker.h"
 
-/* Events came: what others have shared may be read until the turn is over. */
+/* What others have shared may be read until the turn is over. */
+static void enter(struct worker *worker)
+{
+    if (worker->epochs)
+        epoch_enter(worker->epochs, worker->index);
+}
+
+/*
+ * Events came. Mail is opened before them: a subscription that another worker
+ * asked for before it answered its client comes before the publishes of whoever
+ * heard of that answer.
+ */
 static void begin_turn(void *arg)
 {
     struct worker *worker = arg;
 
-    if (worker->epochs)
-        epoch_enter(worker->epochs, worker->index);
+    enter(worker);
+    mailbox_open(&worker->mailbox);
 }
 
 static void wake(void *arg)
@@ -44,7 +55,7 @@ uint64_t worker_turn(void *arg)
     struct net *net = &worker->net;
     bool is_more;
 
-    begin_turn(worker); /* the very first turn has had no events */
+    enter(worker); /* the very first turn has had no events */
     /* After the sockets were read: clocks judge what has come, not what is about to. */
     wheel_advance(&net->wheel);
     mailbox_open(&worker->mailbox);

@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
 from peer import BIN, TEXT, Broker, Peer, frame, typed  # noqa: E402
@@ -225,6 +227,31 @@ def who_goes_in_the_middle_leaves_nothing_behind():
             m = watcher.read_json()["message"]
             if (m["connections"], m["topics"], m["filters"]) == (1, 1, 0):
                 break
+
+
+@test
+def a_plain_client_hears_all_that_is_sent_after_its_handshake():
+    with start() as broker:
+        senders = [typed(broker.port) for _ in range(WORKERS)]
+        for i in range(60):
+            topic = "plain/%d" % i
+            watcher = Peer(broker.port, path="/ws?topic=" + topic)  # returns when the handshake is over
+            senders[i % WORKERS].send_json({"type": 7, "topic": topic, "message": i})
+            got = watcher.read(timeout=20)
+            assert got and json.loads(got[1])["message"] == i, (i, got)
+            watcher.close()
+
+
+@test
+def a_reload_while_it_ends_does_not_hold_it_up():
+    for _ in range(8):
+        with start() as broker:
+            peers = [typed(broker.port) for _ in range(30)]
+            broker.process.send_signal(signal.SIGTERM)
+            while broker.process.poll() is None:
+                broker.process.send_signal(signal.SIGHUP)
+                time.sleep(0.001)
+            del peers
 
 
 for function in tests:

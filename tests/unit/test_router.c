@@ -356,6 +356,7 @@ static void a_quiet_topic_sleeps_and_loses_nothing(void **state)
         for (int i = 0; i < 3; i++)
             assert_int_equal(publish("a", &receipt), FF_OK);
         assert_int_equal(receipt.receivers, 1);
+        assert_int_equal(router_topic_of(&s)->number - router_topic_of(&s)->reported, 3);
         end_turn();
         pass_quiet_time();
         assert_false(subscription_is_asleep(&s)); /* it has not read what it is owed */
