@@ -195,5 +195,7 @@ bool subscription_taken(struct part *part, uint32_t own_tag, size_t *len, struct
     if (s->rate)
         note_rate(part, number);
     link_note_progress(s, position);
-    return link_is_at_head(s);
+    /* Of this view: what another worker appended since is told of, and asked its rate, for itself.
+     */
+    return s->cursor.position == part->view.head;
 }

@@ -92,7 +92,7 @@ struct part_rest {
 
 /*
  * `*len` octets from this part on were taken; what belongs to the part is
- * subtracted. True if the subscription is now at the head.
+ * subtracted. True if the subscription is now at the head of the part's view.
  */
 bool subscription_taken(struct part *part, uint32_t own_tag, size_t *len, struct part_rest *rest);
 
