@@ -108,7 +108,7 @@ void stall_resume(struct gateway *gateway)
             conn_resume(conn, PAUSE_OWNER);
     }
     while (count > 0) /* they keep their places: first come, first served */
-        ff_list_append(gateway->stalled.next, refused[--count]);
+        ff_list_prepend(&gateway->stalled, refused[--count]);
 }
 
 void stall_drop(struct session *session)

@@ -3,9 +3,10 @@
  * worker.h - one thread's share of the broker, and the order of its turn.
  *
  * A turn: mail of other workers is opened, once before the events and once
- * behind them; events are handled; timers that are due fire; what became dirty is routed (each dirty link's subscriptions are walked
- * once); the flush list is worked for a slice of 4 ms; what nobody needs any more
- * is trimmed; the dead are buried. If work is left the next wait does not block.
+ * behind them; events are handled; timers that are due fire; what became dirty is routed (each
+ * dirty link's subscriptions are walked once); the flush list is worked for a slice of 4 ms; what
+ * nobody needs any more is trimmed; the dead are buried. If work is left the next wait does not
+ * block.
  *
  * Workers share nothing but what epoch.h, mailbox.h and ring.h are for. Floors
  * above hold a pointer to theirs and never reach another one's.

@@ -39,6 +39,14 @@ static inline void ff_list_append(struct ff_list *head, struct ff_list *node)
     head->prev = node;
 }
 
+static inline void ff_list_prepend(struct ff_list *head, struct ff_list *node)
+{
+    node->next = head->next;
+    node->prev = head;
+    head->next->prev = node;
+    head->next = node;
+}
+
 /* A node that is in no list may be removed, too. */
 static inline void ff_list_remove(struct ff_list *node)
 {
