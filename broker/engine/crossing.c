@@ -97,14 +97,6 @@ static void leave_if_idle(struct crossing *crossing, struct far_link *far)
 
 /* Publishing. */
 
-static void publish_here(struct engine *engine, const struct publication *p, struct ticket ticket)
-{
-    struct engine_receipt receipt;
-
-    receipt.err = router_publish(engine->router, p, &receipt.receipt);
-    engine->events->published(engine->arg, ticket, &receipt);
-}
-
 static bool write_publish(struct ask *ask, const struct publication *p, struct ticket ticket,
                           bool is_block)
 {
@@ -141,7 +133,7 @@ static bool crossing_publish(struct engine *engine, const struct publication *p,
     struct ask *ask;
 
     if (owner == crossing->index) {
-        publish_here(engine, p, ticket);
+        engine_publish_own(engine, p, ticket);
         return true;
     }
     if (channel_open(channel)) {

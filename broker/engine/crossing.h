@@ -3,10 +3,10 @@
  * crossing.h - the engine of a worker among others: what it does not own it
  * asks the owner for, by channels (channel.h).
  *
- * An owner takes a request only when there is room for
- * its answer, and answers are always taken: so no two workers ever wait for each
- * other, and nothing is dropped. A full ring is the session's to wait for.
- * Requests of one session to one owner keep their order.
+ * An owner takes a request only when there is room for its answer, and answers
+ * are always taken: so no two workers ever wait for each other, and nothing is
+ * dropped. A full ring is the session's to wait for. Requests of one session to
+ * one owner keep their order.
  *
  * The owner of a name is found by its hash. A filter is linked at all workers;
  * its subscription stands when all have answered.

@@ -102,6 +102,9 @@ static inline void engine_free(struct engine *engine)
         engine->ops->free(engine);
 }
 
+/* For engines: a publish that this worker's own router orders, and its answer. */
+void engine_publish_own(struct engine *engine, const struct publication *p, struct ticket ticket);
+
 /* The embedded engine: the router's own order, nothing stored. NULL: out of memory. */
 FF_MUST_CHECK struct engine *engine_memory_new(struct router *router,
                                                const struct engine_events *events, void *arg);

@@ -2,12 +2,17 @@
 #include "broker/engine/engine.h"
 #include "protocol/base/mem.h"
 
-static bool memory_publish(struct engine *engine, const struct publication *p, struct ticket ticket)
+void engine_publish_own(struct engine *engine, const struct publication *p, struct ticket ticket)
 {
     struct engine_receipt receipt;
 
     receipt.err = router_publish(engine->router, p, &receipt.receipt);
     engine->events->published(engine->arg, ticket, &receipt);
+}
+
+static bool memory_publish(struct engine *engine, const struct publication *p, struct ticket ticket)
+{
+    engine_publish_own(engine, p, ticket);
     return true;
 }
 

@@ -160,17 +160,23 @@ static enum ff_err make_name(struct registry *registry, struct ff_slice name, bo
     return is_within ? FF_ENOMEM : FF_ELIMIT;
 }
 
-enum ff_err registry_get(struct registry *registry, struct ff_slice name, bool is_foreign,
-                         struct topic **topic)
+enum ff_err registry_find_awake(struct registry *registry, struct ff_slice name,
+                                struct topic **topic)
 {
     struct sleeper *sleeper;
 
     *topic = registry_find(registry, name);
-    if (*topic)
-        return FF_OK;
-    sleeper = registry_find_sleeper(registry, name);
-    if (sleeper)
-        return registry_wake(registry, sleeper, topic);
+    sleeper = *topic ? NULL : registry_find_sleeper(registry, name);
+    return sleeper ? registry_wake(registry, sleeper, topic) : FF_OK;
+}
+
+enum ff_err registry_get(struct registry *registry, struct ff_slice name, bool is_foreign,
+                         struct topic **topic)
+{
+    enum ff_err err = registry_find_awake(registry, name, topic);
+
+    if (err || *topic)
+        return err;
     return ff_topic_kind(name) == FF_TOPIC_FILTER ? make_filter(registry, name, topic)
                                                   : make_name(registry, name, is_foreign, topic);
 }

@@ -78,6 +78,10 @@ void registry_lull(struct registry *registry, struct topic *topic);
 /* Its subscription ends. */
 void registry_drop_sleeper(struct registry *registry, struct sleeper *sleeper);
 
+/* The topic of a name, woken if it slept; NULL: it is not there. FF_OK, FF_ENOMEM. */
+FF_MUST_CHECK enum ff_err registry_find_awake(struct registry *registry, struct ff_slice name,
+                                              struct topic **topic);
+
 /*
  * Finds, wakes or makes a topic; `is_foreign`: a name that another worker owns. FF_OK,
  * FF_ENOMEM, FF_ELIMIT (max_topics or max_filters is reached).

@@ -215,16 +215,6 @@ static size_t payload_size(const struct ff_payload *payload)
     return payload->kind == FF_PAYLOAD_BASE64 ? payload->bytes.len / 4 * 3 : payload->bytes.len;
 }
 
-/* The topic of a name, awake, or NULL if nobody is subscribed to it. FF_OK, FF_ENOMEM. */
-static enum ff_err find_awake(struct registry *registry, struct ff_slice name, struct topic **topic)
-{
-    struct sleeper *sleeper;
-
-    *topic = registry_find(registry, name);
-    sleeper = *topic ? NULL : registry_find_sleeper(registry, name);
-    return sleeper ? registry_wake(registry, sleeper, topic) : FF_OK;
-}
-
 /* To a topic, if there is one, and to the filters that match: to all of them or to none. */
 static enum ff_err append(struct router *router, const struct publication *p, struct topic *topic,
                           struct receipt *receipt)
@@ -256,7 +246,7 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
     const struct topic_rule *rule;
     struct publication named = *p;
     struct topic *topic;
-    enum ff_err err = find_awake(&router->registry, p->topic, &topic);
+    enum ff_err err = registry_find_awake(&router->registry, p->topic, &topic);
 
     *receipt = (struct receipt){.receivers = 0};
     if (err)

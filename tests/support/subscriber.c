@@ -24,10 +24,11 @@ void subscriber_deinit(struct subscriber *who)
     ff_reader_deinit(&who->reader);
 }
 
-bool subscriber_ready(struct subscription *s)
+bool subscriber_ready(void *arg, struct subscription *s)
 {
     struct subscriber *who = s->owner;
 
+    (void)arg;
     link_set_pending(s, &who->pending);
     return !who->is_blocked;
 }

@@ -46,8 +46,8 @@ static inline bool subscriber_has_rest(const struct subscriber *who)
 /* Sends what its subscriptions are owed, as far as there is room. */
 void subscriber_flush(struct subscriber *who, struct router *router);
 
-/* For the router: there is something for one of its subscriptions, whose owner it is. */
-bool subscriber_ready(struct subscription *s);
+/* The router's `ready`: there is something for one of its subscriptions, whose owner it is. */
+bool subscriber_ready(void *arg, struct subscription *s);
 
 /* The number that a payload [NUMBER,"padding"] begins with. */
 uint64_t subscriber_number(const struct ff_payload *payload);

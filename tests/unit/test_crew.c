@@ -304,12 +304,6 @@ static void drop(struct peer *peer, struct follower *f)
     forget(f);
 }
 
-static bool on_ready(void *arg, struct subscription *s)
-{
-    (void)arg;
-    return subscriber_ready(s);
-}
-
 static void on_overrun(void *arg, struct subscription *s)
 {
     struct worker_model *at = arg;
@@ -623,7 +617,7 @@ static void check_end(struct worker_model *at)
 static void set_up_worker(uint32_t i)
 {
     static const struct router_ops ops = {
-        .ready = on_ready, .overrun = on_overrun, .skipped = on_skipped};
+        .ready = subscriber_ready, .overrun = on_overrun, .skipped = on_skipped};
     static const struct engine_events events = {
         .published = on_published, .subscribed = on_subscribed, .room = on_room};
     static const struct router_limits limits = {.max_message = MAX_PAYLOAD + 64,

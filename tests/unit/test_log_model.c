@@ -71,12 +71,6 @@ static struct follower *follower_of(struct subscription *s)
     return FF_CONTAINER(s, struct follower, s);
 }
 
-static bool on_ready(void *arg, struct subscription *s)
-{
-    (void)arg;
-    return subscriber_ready(s);
-}
-
 static void drop(struct follower *f)
 {
     router_unsubscribe(&world.router, &f->s);
@@ -112,7 +106,7 @@ static void on_skipped(void *arg, struct subscription *s, uint64_t count)
 }
 
 static const struct router_ops ops = {
-    .ready = on_ready, .overrun = on_overrun, .skipped = on_skipped};
+    .ready = subscriber_ready, .overrun = on_overrun, .skipped = on_skipped};
 
 /*
  * The message numbered `number` arrived. Between it and the last one that is

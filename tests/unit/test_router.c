@@ -11,8 +11,7 @@ static uint64_t now_ms = 1000;
 
 static bool on_ready(void *arg, struct subscription *s)
 {
-    (void)arg;
-    return s->owner ? subscriber_ready(s) : true;
+    return s->owner ? subscriber_ready(arg, s) : true;
 }
 
 static void on_overrun(void *arg, struct subscription *s)
