@@ -142,7 +142,8 @@ void micro_publish_nobody(uint64_t times)
 static void send_all(struct subscription *s)
 {
     char gap[GAP_MAX];
-    struct plan plan = {.count = 0, .bytes = 0, .max_bytes = 1 << 18};
+    struct iovec ranges[PLAN_IOVECS];
+    struct plan plan = {.iov = ranges, .max_bytes = 1 << 18};
     struct part part = {.gap = gap, .view = log_look(s->link->log)};
     struct part_rest rest = {.cut = {.len = 0}};
     size_t len;

@@ -24,12 +24,15 @@ const size_t option_rule_count = FF_COUNT(option_rule_table);
 
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
+static const char *const flushes[] = {"send", "uring", NULL};
 static const char *const overflows[] = {"skip", "latest", "close", NULL};
 
 static const char *const *choices(const struct option *option)
 {
     if (strcmp(option->name, "log_level") == 0)
         return log_levels;
+    if (strcmp(option->name, "flush") == 0)
+        return flushes;
     return strcmp(option->name, "log_format") == 0 ? log_formats : overflows;
 }
 

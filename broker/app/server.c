@@ -234,7 +234,7 @@ void server_on_signals(struct server *server, const int *numbers, int count, loo
 
 void server_run(struct server *server)
 {
-    loop_run(&server->stations[0].worker.net.loop);
+    station_run(&server->stations[0]);
 }
 
 /* Returns when all workers have done it, each in its own turn. */

@@ -58,11 +58,16 @@ void station_configure(struct station *station, const struct config *config,
     gateway_configure(&station->gateway, &config->settings, config->rules, config->rule_count);
 }
 
+void station_run(struct station *station)
+{
+    if (station->gateway.settings->flush == FLUSH_URING)
+        net_use_uring(&station->worker.net);
+    loop_run(&station->worker.net.loop);
+}
+
 static void *run(void *arg)
 {
-    struct station *station = arg;
-
-    loop_run(&station->worker.net.loop);
+    station_run(arg);
     return NULL;
 }
 

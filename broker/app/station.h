@@ -47,7 +47,10 @@ void station_deinit(struct station *station);
 void station_configure(struct station *station, const struct config *config,
                        struct tls_context *tls);
 
-/* Runs its loop in a thread of its own. False: errno says why there is none. */
+/* Runs its loop until it is stopped, in this thread. */
+void station_run(struct station *station);
+
+/* The same in a thread of its own. False: errno says why there is none. */
 FF_MUST_CHECK bool station_start(struct station *station);
 
 /*

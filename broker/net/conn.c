@@ -80,6 +80,7 @@ static void die(struct conn *conn)
 {
     if (conn->state == CONN_DEAD)
         return;
+    FF_CHECK(!conn->is_offered);
     end(conn);
     conn->state = CONN_DEAD;
     ev_io_stop(conn->net->loop.ev, &conn->io);
@@ -147,13 +148,13 @@ static void feed(struct conn *conn, uint8_t *bytes, size_t len)
         keep_stash(conn, bytes + used, len - used);
 }
 
-/* Input that was kept, without waiting for more. */
-static void feed_stash(struct conn *conn)
+void conn_feed_again(struct conn *conn)
 {
     struct stash *stash = conn->stash;
+    bool is_due = conn->is_fed_again;
 
     conn->is_fed_again = false;
-    if (!stash || conn->pauses || conn->state != CONN_OPEN)
+    if (!is_due || !stash || conn->pauses || conn->state != CONN_OPEN)
         return;
     memcpy(conn->net->receive, stash->bytes, stash->len);
     feed(conn, conn->net->receive, stash->len);
@@ -250,6 +251,7 @@ enum ff_err conn_send_over(struct conn *conn, const void *head, size_t head_len,
 {
     if (conn->state != CONN_OPEN)
         return FF_OK;
+    FF_CHECK(!conn->is_offered);
     if (outbox_reserve(&conn->outbox, &conn->net->pool, head_len + len))
         return FF_ENOMEM;
     outbox_append(conn->outbox, head, head_len);
@@ -273,6 +275,7 @@ enum ff_err conn_send_pong(struct conn *conn, const void *bytes, size_t len)
         return FF_OK;
     if (conn_owed(conn) + len > conn->net->outbox_max)
         return FF_ELIMIT;
+    FF_CHECK(!conn->is_offered);
     if (outbox_reserve(&conn->outbox, &conn->net->pool, len))
         return FF_ENOMEM;
     outbox_append_pong(conn->outbox, bytes, len);
@@ -365,12 +368,15 @@ static void plan_own(const struct conn *conn, struct plan *plan)
     plan->count = 0;
     plan->bytes = 0;
     plan->max_bytes = conn_transport(conn)->max_send;
+    plan->note_count = 0;
+    plan->is_last = false;
     if (rest && rest->len)
         plan_add(plan, rest->bytes + rest->start, rest->len);
     if (rest && rest->pinned.len)
         plan_add(plan, rest->pinned.bytes, rest->pinned.len);
     if (outbox)
         plan_add(plan, outbox->bytes + outbox->start, outbox->len);
+    plan->own = plan->bytes;
 }
 
 /* Takes what was sent off the rest and the outbox; returns what is left of `sent`. */
@@ -441,30 +447,31 @@ static void finish_flush(struct conn *conn)
     conn->state = CONN_LINGERING;
 }
 
-/* One sendmsg. True if there may be more to send at once. */
-static bool flush_once(struct conn *conn, size_t *total)
+bool conn_offer(struct conn *conn, struct plan *plan)
 {
-    struct plan plan;
-    size_t own;
-    long sent;
-
-    plan_own(conn, &plan);
-    own = plan.bytes;
+    plan_own(conn, plan);
     if (conn->is_drying)
         (void)conn_is_dry(conn);
-    if (conn->state == CONN_OPEN && !plan_is_full(&plan)) {
-        conn->ops->collect(conn, &plan);
-        if (conn->state != CONN_OPEN) /* it was closed: the outbox may have moved */
-            return conn->state == CONN_CLOSING;
+    if (conn->state == CONN_OPEN && !plan_is_full(plan)) {
+        conn->ops->collect(conn, plan);
+        if (conn->state == CONN_CLOSING) /* the outbox may have moved */
+            plan_own(conn, plan);
+        else if (conn->state == CONN_DEAD)
+            return false;
     }
-    if (plan.bytes == 0) {
-        if (conn->is_drying && conn->state == CONN_OPEN)
-            set_blocked(conn, true);
-        else
-            finish_flush(conn);
-        return false;
-    }
-    sent = conn_transport(conn)->send(conn, plan.iov, plan.count);
+    conn->is_offered = plan->bytes > 0;
+    if (conn->is_offered)
+        return true;
+    if (conn->is_drying && conn->state == CONN_OPEN)
+        set_blocked(conn, true);
+    else
+        finish_flush(conn);
+    return false;
+}
+
+bool conn_settle(struct conn *conn, const struct plan *plan, long sent)
+{
+    conn->is_offered = false;
     if (sent == TRANSPORT_GONE) {
         lose(conn);
         return false;
@@ -472,19 +479,32 @@ static bool flush_once(struct conn *conn, size_t *total)
     if (sent > 0) {
         conn->sent_at = conn->took_at = net_tick(conn->net);
         conn->net->sent_bytes += (size_t)sent;
-        *total += (size_t)sent;
     }
     sent = sent < 0 ? 0 : sent;
     /* Before `taken`, which marks the connection again if more is owed. */
-    set_blocked(conn, ((size_t)sent < plan.bytes && (size_t)sent < plan.max_bytes) ||
+    set_blocked(conn, ((size_t)sent < plan->bytes && (size_t)sent < plan->max_bytes) ||
                           conn_transport(conn)->is_holding(conn) || conn->is_drying);
-    if (plan.bytes > own)
-        conn->ops->taken(conn, take_own(conn, (size_t)sent));
+    if (plan->bytes > plan->own)
+        conn->ops->taken(conn, plan, take_own(conn, (size_t)sent));
     else
         (void)take_own(conn, (size_t)sent);
     if (conn->state == CONN_DEAD || conn->is_blocked)
         return false;
-    return conn->state == CONN_CLOSING || plan_is_full(&plan);
+    return conn->state == CONN_CLOSING || plan_is_full(plan);
+}
+
+/* One sendmsg. True if there may be more to send at once. */
+static bool flush_once(struct conn *conn, size_t *total)
+{
+    struct iovec ranges[PLAN_IOVECS];
+    struct plan plan = {.iov = ranges, .is_first = true};
+    long sent;
+
+    if (!conn_offer(conn, &plan))
+        return false;
+    sent = conn_transport(conn)->send(conn, plan.iov, plan.count);
+    *total += sent > 0 ? (size_t)sent : 0;
+    return conn_settle(conn, &plan, sent);
 }
 
 static void flush(struct conn *conn)
@@ -520,7 +540,6 @@ void conn_flush_now(struct conn *conn)
 
 void conn_flush(struct conn *conn)
 {
-    if (conn->is_fed_again)
-        feed_stash(conn);
+    conn_feed_again(conn);
     conn_flush_now(conn);
 }

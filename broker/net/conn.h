@@ -34,8 +34,8 @@ struct conn_ops {
     size_t (*input)(struct conn *conn, uint8_t *bytes, size_t len);
     /* Adds ranges to the plan, behind what the connection itself has to send. */
     void (*collect)(struct conn *conn, struct plan *plan);
-    /* Of what collect added `len` octets were taken. */
-    void (*taken)(struct conn *conn, size_t len);
+    /* Of what collect added to this plan `len` octets were taken. */
+    void (*taken)(struct conn *conn, const struct plan *plan, size_t len);
     /* The socket is full: what is collected next waits for it. */
     void (*blocked)(struct conn *conn);
     /* The timer that conn_set_timer() set is due. */
@@ -74,6 +74,7 @@ struct conn {
     bool is_fed_again : 1;    /* a pause is over: the stash is offered in the flush */
     bool is_drying : 1;       /* waits until the socket has sent all it took */
     bool is_peer_done : 1;    /* the peer ended its side */
+    bool is_offered : 1;      /* a plan of its bytes waits to be settled: they do not move */
 };
 
 static inline int conn_fd(const struct conn *conn)
@@ -151,6 +152,19 @@ void conn_end_handshake(struct conn *conn);
 /* Offers kept input again if a pause is over, then sends what can be sent: the flush list's part.
  */
 void conn_flush(struct conn *conn);
+
+/*
+ * The same in steps, for those who send what many connections offer at once:
+ * conn_feed_again() of all of them, then conn_offer() of each, then what they
+ * offered is sent, then conn_settle() of each, before anything else happens.
+ */
+void conn_feed_again(struct conn *conn);
+
+/* Makes a plan of all that can be sent now; `iov` and `is_first` are set. False: nothing. */
+bool conn_offer(struct conn *conn, struct plan *plan);
+
+/* `sent` octets of the plan were taken, or AGAIN or GONE. True: there may be more at once. */
+bool conn_settle(struct conn *conn, const struct plan *plan, long sent);
 
 static inline const struct transport *conn_transport(const struct conn *conn)
 {

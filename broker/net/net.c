@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/net/net.h"
 
+#include <errno.h>
+#include <string.h>
+
 #include "broker/net/conn.h"
+#include "broker/net/logger.h"
 #include "protocol/base/mem.h"
 
 enum { POOL_KEEPS = 2 * 1024 * 1024, CLOSE_MS = 5000, OUTBOX_MAX = 256 * 1024 };
@@ -23,6 +27,7 @@ enum ff_err net_init(struct net *net, loop_begin_fn *begin, loop_turn_fn *turn, 
     net->handshakes = 0;
     net->handshake_us = 0;
     net->sent_bytes = 0;
+    net->uring = NULL;
     net->receive = ff_mem_alloc(NET_RECEIVE_SIZE);
     net->record = ff_mem_alloc(NET_TLS_RECORD);
     if (net->receive && net->record)
@@ -36,20 +41,39 @@ void net_deinit(struct net *net)
     ff_mem_free(net->receive);
     ff_mem_free(net->record);
     net->receive = net->record = NULL;
+    uring_free(net->uring);
+    net->uring = NULL;
     pool_deinit(&net->pool);
     loop_deinit(&net->loop);
+}
+
+static void fall_back(struct net *net, const char *why)
+{
+    LOG_EVENT(LOG_WARN, "no_uring", LOG_TEXT("why", why),
+              LOG_TEXT("instead", "one send for each connection"));
+    uring_free(net->uring);
+    net->uring = NULL;
+}
+
+void net_use_uring(struct net *net)
+{
+    net->uring = uring_new();
+    if (!net->uring)
+        fall_back(net, strerror(errno));
 }
 
 bool net_flush(struct net *net, uint64_t slice_us)
 {
     enum { LOOK_EVERY = 64 }; /* the clock costs 25 ns, a send 2,500 */
     uint64_t until = loop_clock_us() + slice_us;
-    struct ff_list *node;
     unsigned done = 0;
 
-    while ((node = ff_list_pop(&net->flush))) {
-        conn_flush(FF_CONTAINER(node, struct conn, link));
-        if (++done % LOOK_EVERY == 0 && loop_clock_us() > until)
+    while (!ff_list_is_empty(&net->flush)) {
+        if (!net->uring)
+            conn_flush(FF_CONTAINER(ff_list_pop(&net->flush), struct conn, link));
+        else if (!uring_flush(net->uring, &net->flush))
+            fall_back(net, "the kernel takes no more requests");
+        if ((net->uring || ++done % LOOK_EVERY == 0) && loop_clock_us() > until)
             break;
     }
     return ff_list_is_empty(&net->flush);

@@ -10,6 +10,7 @@
 
 #include "broker/net/loop.h"
 #include "broker/net/pool.h"
+#include "broker/net/uring.h"
 #include "broker/net/wheel.h"
 #include "protocol/base/list.h"
 
@@ -35,12 +36,17 @@ struct net {
     uint32_t handshakes;   /* TLS handshakes under way */
     uint64_t handshake_us; /* spent on them in this turn */
     uint64_t sent_bytes;
+    struct uring *uring; /* the flush's sends go out together; NULL: one by one */
 };
 
 /* `begin` is called at the beginning of each turn, `turn` at its end. FF_OK, FF_ENOMEM. */
 FF_MUST_CHECK enum ff_err net_init(struct net *net, loop_begin_fn *begin, loop_turn_fn *turn,
                                    void *arg);
 void net_deinit(struct net *net);
+
+/* In its own thread: from here on the flush's sends go out together. Where the kernel does not let
+ * us a line says so. */
+void net_use_uring(struct net *net);
 
 /*
  * Works on the flush list for at most `slice_us`; then what is left waits for

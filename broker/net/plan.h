@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/uio.h>
 
@@ -14,10 +15,17 @@ enum { PLAN_IOVECS = 64 };
 
 /* What one sendmsg takes. `bytes` and `count` grow as ranges are added. */
 struct plan {
-    struct iovec iov[PLAN_IOVECS];
+    struct iovec *iov; /* room for PLAN_IOVECS */
     int count;
     size_t bytes;
     size_t max_bytes;
+    size_t own; /* of `bytes`: the connection's, in front of what its owner added */
+
+    /* Several plans may be made before the first is settled: the owner's notes of each. */
+    bool is_first; /* none before this one waits to be settled */
+    bool is_last;  /* the owner has no room for the notes of another one */
+    uint32_t notes;
+    uint32_t note_count;
 };
 
 static inline bool plan_is_full(const struct plan *plan)

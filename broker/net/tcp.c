@@ -5,9 +5,9 @@
 #include "broker/net/conn.h"
 #include "broker/net/transport.h"
 
-static long failure(void)
+long transport_failure(int error)
 {
-    return errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM
+    return error == EAGAIN || error == EINTR || error == ENOBUFS || error == ENOMEM
                ? TRANSPORT_AGAIN
                : TRANSPORT_GONE;
 }
@@ -16,7 +16,7 @@ static long tcp_recv(struct conn *conn, uint8_t *out, size_t size)
 {
     ssize_t got = recv(conn_fd(conn), out, size, 0);
 
-    return got >= 0 ? got : failure();
+    return got >= 0 ? got : transport_failure(errno);
 }
 
 static long tcp_send(struct conn *conn, const struct iovec *iov, int count)
@@ -34,7 +34,7 @@ static long tcp_send(struct conn *conn, const struct iovec *iov, int count)
         message.msg_iov = either.writable;
         sent = sendmsg(conn_fd(conn), &message, MSG_NOSIGNAL);
     }
-    return sent >= 0 ? sent : failure();
+    return sent >= 0 ? sent : transport_failure(errno);
 }
 
 static long tcp_push(struct conn *conn)

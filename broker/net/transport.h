@@ -37,6 +37,9 @@ struct transport {
     size_t max_send; /* the most that one send takes well */
 };
 
+/* What an error number of a socket means: AGAIN or GONE. */
+long transport_failure(int error);
+
 extern const struct transport transport_tcp;
 extern const struct transport transport_tls;
 

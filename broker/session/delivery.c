@@ -2,9 +2,9 @@
 /*
  * delivery.c - what logs owe a session, on its way into one sendmsg.
  *
- * `pending` is the list of the session's subscriptions that are behind. A plan
- * is made, sent and settled without anything between, so what belongs to it is
- * kept once for the worker.
+ * `pending` is the list of the session's subscriptions that are behind. Plans
+ * are made, sent and settled without anything between, so what belongs to them
+ * is noted once for the worker: a part for each subscription in a plan.
  */
 #include <stdio.h>
 
@@ -15,19 +15,35 @@
 
 enum {
     MAX_PARTS = 24,               /* subscriptions in one sendmsg */
+    MORE_PARTS = 1024,            /* room for those of further plans, */
+    MORE_GAPS = 64,               /* and for their GAPs */
     PART_MAX = 64 * 1024,         /* of one of them, so that it is fair between topics */
     COPY_MAX = FRAME_OWN_SEGMENT, /* a longer rest is pinned where it is */
 };
 
-struct delivery_scratch {
-    struct part parts[MAX_PARTS];
-    int count;
-    char gaps[MAX_PARTS][GAP_MAX];
+struct delivery_notes {
+    uint32_t max_parts;
+    uint32_t max_gaps;
+    uint32_t part_count;
+    uint32_t gap_count;
+    struct part *parts;
+    char (*gaps)[GAP_MAX];
 };
 
-struct delivery_scratch *delivery_scratch_new(void)
+struct delivery_notes *delivery_notes_new(bool of_many_plans)
 {
-    return ff_mem_zalloc(sizeof(struct delivery_scratch));
+    uint32_t max_parts = of_many_plans ? MAX_PARTS + MORE_PARTS : MAX_PARTS;
+    uint32_t max_gaps = of_many_plans ? MAX_PARTS + MORE_GAPS : MAX_PARTS;
+    struct delivery_notes *notes = ff_mem_zalloc(
+        sizeof(*notes) + max_parts * sizeof(*notes->parts) + max_gaps * sizeof(*notes->gaps));
+
+    if (!notes)
+        return NULL;
+    notes->max_parts = max_parts;
+    notes->max_gaps = max_gaps;
+    notes->parts = (struct part *)(notes + 1);
+    notes->gaps = (char(*)[GAP_MAX])(notes->parts + max_parts);
+    return notes;
 }
 
 /* At the head: nothing is owed until the next message. */
@@ -62,37 +78,55 @@ void delivery_blocked(struct conn *conn)
     }
 }
 
+/* Adds what this subscription is owed. False: the session was closed. */
+static bool collect_part(struct session *session, struct subscription *s, struct plan *plan)
+{
+    struct delivery_notes *notes = session->gateway->delivery;
+    struct part *part = &notes->parts[notes->part_count];
+    size_t room = plan->max_bytes - plan->bytes;
+
+    part->view = log_look(s->link->log);
+    if (!s->rate && cursor_is_behind_tail(&s->cursor, &part->view)) {
+        if (s->overflow == OVERFLOW_CLOSE) {
+            on_overrun(session->gateway, s);
+            return false;
+        }
+        if (!conn_is_dry(&session->conn))
+            return true;
+    }
+    part->gap = notes->gaps[notes->gap_count];
+    if (subscription_collect(s, session->tag, plan, room < PART_MAX ? room : PART_MAX, part)) {
+        notes->part_count++;
+        notes->gap_count += part->gap_len > 0;
+    } else {
+        rest_at_head(s);
+    }
+    router_touch(&session->gateway->router, s);
+    return true;
+}
+
 void delivery_collect(struct conn *conn, struct plan *plan)
 {
     struct session *session = session_of(conn);
-    struct delivery_scratch *scratch = session->gateway->delivery;
+    struct delivery_notes *notes = session->gateway->delivery;
     struct ff_list *node = session->pending.next;
 
-    scratch->count = 0;
-    while (node != &session->pending && scratch->count < MAX_PARTS &&
+    if (plan->is_first)
+        notes->part_count = notes->gap_count = 0;
+    plan->notes = notes->part_count;
+    while (node != &session->pending && notes->part_count - plan->notes < MAX_PARTS &&
            plan->count <= PLAN_IOVECS - 2 && plan->bytes < plan->max_bytes) {
         struct subscription *s = FF_CONTAINER(node, struct subscription, pending);
-        struct part *part = &scratch->parts[scratch->count];
-        size_t room = plan->max_bytes - plan->bytes;
 
         node = node->next;
-        part->view = log_look(s->link->log);
-        if (!s->rate && cursor_is_behind_tail(&s->cursor, &part->view)) {
-            if (s->overflow == OVERFLOW_CLOSE) {
-                scratch->count = 0;
-                on_overrun(session->gateway, s);
-                return;
-            }
-            if (!conn_is_dry(conn))
-                continue;
+        if (!collect_part(session, s, plan)) {
+            notes->part_count = plan->notes;
+            return;
         }
-        part->gap = scratch->gaps[scratch->count];
-        if (subscription_collect(s, session->tag, plan, room < PART_MAX ? room : PART_MAX, part))
-            scratch->count++;
-        else
-            rest_at_head(s);
-        router_touch(&session->gateway->router, s);
     }
+    plan->note_count = notes->part_count - plan->notes;
+    plan->is_last = notes->max_parts - notes->part_count < MAX_PARTS ||
+                    notes->max_gaps - notes->gap_count < MAX_PARTS;
 }
 
 /* Keeps what a full socket left of a frame; the connection is lost where that is impossible. */
@@ -122,15 +156,15 @@ static void keep_rest(struct session *session, struct subscription *s, const str
     }
 }
 
-void delivery_taken(struct conn *conn, size_t len)
+void delivery_taken(struct conn *conn, const struct plan *plan, size_t len)
 {
     struct session *session = session_of(conn);
-    struct delivery_scratch *scratch = session->gateway->delivery;
+    struct part *parts = session->gateway->delivery->parts + plan->notes;
 
-    for (int i = 0; i < scratch->count && len; i++) {
-        struct subscription *s = scratch->parts[i].subscription;
+    for (uint32_t i = 0; i < plan->note_count && len; i++) {
+        struct subscription *s = parts[i].subscription;
         struct part_rest rest = {.gap = {NULL, 0}};
-        bool is_at_head = subscription_taken(&scratch->parts[i], session->tag, &len, &rest);
+        bool is_at_head = subscription_taken(&parts[i], session->tag, &len, &rest);
 
         if (rest.gap.len || rest.cut.len) {
             keep_rest(session, s, &rest);

@@ -50,7 +50,7 @@ struct gateway {
     struct ff_buf scratch;      /* a message being written */
     struct ff_buf spare;        /* a payload being unescaped or quoted */
     struct ff_message *message; /* a message being read */
-    struct delivery_scratch *delivery;
+    struct delivery_notes *delivery;
     struct wheel_timer second;   /* $SYS */
     uint64_t last_published;     /* when $SYS last looked */
     bool is_counting[SYS_LISTS]; /* it did a second ago */

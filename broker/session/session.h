@@ -149,9 +149,10 @@ void heartbeat_timer(struct session *session);
 
 /* delivery.c */
 void delivery_collect(struct conn *conn, struct plan *plan);
-void delivery_taken(struct conn *conn, size_t len);
+void delivery_taken(struct conn *conn, const struct plan *plan, size_t len);
 void delivery_blocked(struct conn *conn);
 extern const struct router_ops delivery_router_ops;
-struct delivery_scratch *delivery_scratch_new(void);
+/* To be freed with ff_mem_free(). NULL: out of memory. */
+FF_MUST_CHECK struct delivery_notes *delivery_notes_new(bool of_many_plans);
 
 #endif

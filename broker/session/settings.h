@@ -15,7 +15,10 @@ struct text_list {
     uint32_t count;
 };
 
+enum flush_kind { FLUSH_SEND, FLUSH_URING };
+
 struct settings {
+    uint32_t flush; /* enum flush_kind; read at the start only */
     uint32_t max_message;
     uint32_t max_buffered;
     uint32_t max_topics;

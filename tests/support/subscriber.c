@@ -135,7 +135,8 @@ static bool flush_once(struct subscriber *who, struct router *router)
 {
     static _Thread_local struct part parts[PARTS];
     static _Thread_local char gaps[PARTS][GAP_MAX];
-    struct plan plan = {.max_bytes = ROOM};
+    struct iovec ranges[PLAN_IOVECS];
+    struct plan plan = {.iov = ranges, .max_bytes = ROOM};
     struct ff_list *node = who->pending.next;
     size_t taken;
     size_t left;

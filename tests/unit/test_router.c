@@ -122,7 +122,8 @@ static void a_steady_state_allocates_nothing(void **state)
             assert_int_equal(publish("a", &receipt), FF_OK);
         router_walk(&router);
         for (int i = 0; i < COUNT; i++) {
-            struct plan plan = {.max_bytes = 1 << 20};
+            struct iovec ranges[PLAN_IOVECS];
+            struct plan plan = {.iov = ranges, .max_bytes = 1 << 20};
             char gap[GAP_MAX];
             struct part part = {.gap = gap};
             struct part_rest rest = {.gap = {NULL, 0}};

@@ -100,7 +100,8 @@ static void check_cut(struct follower *f, const struct cursor_cut *cut)
 static void follow(struct follower *f)
 {
     struct log_view view = log_look(&topic);
-    struct plan plan = {.max_bytes = 32768};
+    struct iovec ranges[PLAN_IOVECS];
+    struct plan plan = {.iov = ranges, .max_bytes = 32768};
     struct cursor_cut cut;
     uint64_t number;
     size_t taken;
