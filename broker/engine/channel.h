@@ -74,6 +74,7 @@ struct channel {
     _Atomic size_t block_bytes; /* payloads on their way that are blocks of their own */
     _Atomic bool is_full;       /* the asker waits for room */
     _Atomic bool is_starved;    /* the owner waits for room */
+    bool was_asked;             /* the owner's: it knows the rings */
     struct ff_list leaving;     /* the asker's: far links whose owner is to be told */
     size_t untold;              /* octets of requests since the owner was told */
 };

@@ -196,6 +196,7 @@ static void open_asked(struct mail *mail)
     bool is_answered = false;
     uint32_t size;
 
+    channel->was_asked = true;
     for (int i = 0; (ask = ring_peek(channel->asks, &size)); i++) {
         struct answer *answer = ring_reserve(channel->answers, sizeof(*answer));
 
@@ -440,6 +441,21 @@ static void crossing_tell(struct engine *engine)
     }
 }
 
+/* Each ring by the worker that writes into it. */
+static void crossing_rest(struct engine *engine)
+{
+    struct crossing *crossing = crossing_of(engine);
+
+    for (uint32_t i = 0; i < engine->owners; i++) {
+        struct channel *from = exchange_channel(crossing->exchange, i, crossing->index);
+
+        if (channel_to(crossing, i)->asks)
+            ring_rest(channel_to(crossing, i)->asks);
+        if (from->was_asked)
+            ring_rest(from->answers);
+    }
+}
+
 static void crossing_free(struct engine *engine)
 {
     struct crossing *crossing = crossing_of(engine);
@@ -457,6 +473,7 @@ struct engine *crossing_new(struct exchange *exchange, uint32_t index, struct ma
         .subscribe = crossing_subscribe,
         .unsubscribe = crossing_unsubscribe,
         .tell = crossing_tell,
+        .rest = crossing_rest,
         .free = crossing_free,
     };
     struct crossing *crossing = ff_mem_zalloc(sizeof(*crossing));

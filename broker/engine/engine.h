@@ -48,6 +48,7 @@ struct engine_ops {
                       enum ff_encoding encoding, struct ticket ticket);
     void (*unsubscribe)(struct engine *engine, struct subscription *s);
     void (*tell)(struct engine *engine);
+    void (*rest)(struct engine *engine);
     void (*free)(struct engine *engine);
 };
 
@@ -93,6 +94,12 @@ static inline void engine_unsubscribe(struct engine *engine, struct subscription
 static inline void engine_tell(struct engine *engine)
 {
     engine->ops->tell(engine);
+}
+
+/* Once a second: memory that is not needed goes back. */
+static inline void engine_rest(struct engine *engine)
+{
+    engine->ops->rest(engine);
 }
 
 /* NULL is allowed. */

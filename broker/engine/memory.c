@@ -35,6 +35,11 @@ static void memory_tell(struct engine *engine)
     (void)engine;
 }
 
+static void memory_rest(struct engine *engine)
+{
+    (void)engine;
+}
+
 static void memory_free(struct engine *engine)
 {
     ff_mem_free(engine);
@@ -48,6 +53,7 @@ struct engine *engine_memory_new(struct router *router, const struct engine_even
         .subscribe = memory_subscribe,
         .unsubscribe = memory_unsubscribe,
         .tell = memory_tell,
+        .rest = memory_rest,
         .free = memory_free,
     };
     struct engine *engine = ff_mem_alloc(sizeof(*engine));

@@ -148,6 +148,7 @@ static void on_second(struct wheel_timer *timer)
     sys_report(gateway);
     log_tell_suppressed();
     router_rest(&gateway->router);
+    engine_rest(gateway->engine);
     give_back(gateway);
     wheel_set(&gateway->worker->net.wheel, &gateway->second, 1000);
 }

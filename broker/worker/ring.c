@@ -3,6 +3,9 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
+
+enum { PAGE = 4096 };
 
 /* Before each entry: its size, or that what follows is unused up to the end. */
 struct head {
@@ -22,6 +25,8 @@ struct ring *ring_new(uint64_t size)
     atomic_init(&ring->head, 0);
     atomic_init(&ring->tail, 0);
     ring->reserved = ring->known_tail = ring->known_head = ring->peeked = 0;
+    ring->rested_at = 0;
+    ring->is_given_back = true;
     return ring;
 }
 
@@ -69,6 +74,24 @@ void *ring_reserve(struct ring *ring, uint32_t size)
 void ring_commit(struct ring *ring)
 {
     atomic_store_explicit(&ring->head, ring->reserved, memory_order_release);
+}
+
+void ring_rest(struct ring *ring)
+{
+    uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+    uintptr_t from = ((uintptr_t)ring->bytes + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+    uintptr_t end = ((uintptr_t)ring->bytes + ring->size) & ~(uintptr_t)(PAGE - 1);
+    bool is_quiet = head == ring->rested_at;
+
+    ring->rested_at = head;
+    if (!is_quiet)
+        ring->is_given_back = false;
+    if (!is_quiet || ring->is_given_back || from >= end ||
+        atomic_load_explicit(&ring->tail, memory_order_acquire) != head)
+        return;
+    /* Empty, and only this thread writes into it: nobody reads what goes. */
+    (void)madvise(ring->bytes + (from - (uintptr_t)ring->bytes), end - from, MADV_DONTNEED);
+    ring->is_given_back = true;
 }
 
 const void *ring_peek(struct ring *ring, uint32_t *size)

@@ -567,6 +567,7 @@ static void run_phase(struct worker_model *at)
     case 4:
         (void)router_settle(&at->router);
         router_rest(&at->router);
+        engine_rest(at->engine);
         break;
     default:
         epoch_leave(&epochs, at->index);
