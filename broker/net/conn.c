@@ -53,7 +53,7 @@ static void end(struct conn *conn)
     if (conn->has_ended)
         return;
     conn->has_ended = true;
-    conn->ops->end(conn);
+    conn->net->ops->end(conn);
 }
 
 static void drop_rest(struct conn *conn)
@@ -118,7 +118,7 @@ static void on_timer(struct wheel_timer *timer)
     struct conn *conn = FF_CONTAINER(timer, struct conn, timer);
 
     if (conn->state == CONN_OPEN)
-        conn->ops->timer(conn);
+        conn->net->ops->timer(conn);
     else
         conn_abort(conn); /* closing took its time */
 }
@@ -141,7 +141,7 @@ static void keep_stash(struct conn *conn, const uint8_t *bytes, size_t len)
 
 static void feed(struct conn *conn, uint8_t *bytes, size_t len)
 {
-    size_t used = conn->ops->input(conn, bytes, len);
+    size_t used = conn->net->ops->input(conn, bytes, len);
 
     FF_CHECK(used <= len);
     if (conn->state == CONN_OPEN)
@@ -220,9 +220,9 @@ static void on_io(struct ev_loop *ev, ev_io *watcher, int events)
         read_input(conn);
 }
 
-void conn_init(struct conn *conn, struct net *net, const struct conn_ops *ops, int fd, void *tls)
+void conn_init(struct conn *conn, struct net *net, int fd, void *tls)
 {
-    *conn = (struct conn){.ops = ops, .net = net, .tls = tls};
+    *conn = (struct conn){.net = net, .tls = tls};
     conn->is_in_handshake = tls != NULL;
     net->handshakes += tls != NULL;
     net->connections++;
@@ -419,7 +419,7 @@ static void set_blocked(struct conn *conn, bool is_blocked)
         return;
     conn->took_at = net_tick(conn->net);
     if (conn->state == CONN_OPEN)
-        conn->ops->blocked(conn);
+        conn->net->ops->blocked(conn);
 }
 
 bool conn_is_dry(struct conn *conn)
@@ -453,7 +453,7 @@ bool conn_offer(struct conn *conn, struct plan *plan)
     if (conn->is_drying)
         (void)conn_is_dry(conn);
     if (conn->state == CONN_OPEN && !plan_is_full(plan)) {
-        conn->ops->collect(conn, plan);
+        conn->net->ops->collect(conn, plan);
         if (conn->state == CONN_CLOSING) /* the outbox may have moved */
             plan_own(conn, plan);
         else if (conn->state == CONN_DEAD)
@@ -485,7 +485,7 @@ bool conn_settle(struct conn *conn, const struct plan *plan, long sent)
     set_blocked(conn, ((size_t)sent < plan->bytes && (size_t)sent < plan->max_bytes) ||
                           conn_transport(conn)->is_holding(conn) || conn->is_drying);
     if (plan->bytes > plan->own)
-        conn->ops->taken(conn, plan, take_own(conn, (size_t)sent));
+        conn->net->ops->taken(conn, plan, take_own(conn, (size_t)sent));
     else
         (void)take_own(conn, (size_t)sent);
     if (conn->state == CONN_DEAD || conn->is_blocked)

@@ -8,7 +8,7 @@
  * them. It never holds a message: what the socket does not take stays where it
  * is, and the owner is asked again when there is room.
  *
- * The owner embeds the connection and is called through `conn_ops`. Life:
+ * The owner embeds the connection and is called through the `conn_ops` of the net. Life:
  * open -> closing (the rest, the outbox and the close frame go out, at most
  * `close_ms`) -> lingering (our side is shut, the peer's end is awaited) ->
  * dead, freed when the turn ends. `end` is called once, when the conversation
@@ -53,7 +53,6 @@ enum { PAUSE_OUTBOX = 1, PAUSE_RATE = 2, PAUSE_OWNER = 4 };
 
 struct conn {
     ev_io io;
-    const struct conn_ops *ops;
     struct net *net;
     void *tls;             /* the TLS transport's own */
     struct outbox *outbox; /* NULL while nothing is owed */
@@ -86,7 +85,7 @@ static inline int conn_fd(const struct conn *conn)
  * Begins with an accepted, non-blocking socket, which becomes the connection's
  * own. `tls` is NULL, or what tls_accept() answered. Cannot fail.
  */
-void conn_init(struct conn *conn, struct net *net, const struct conn_ops *ops, int fd, void *tls);
+void conn_init(struct conn *conn, struct net *net, int fd, void *tls);
 
 /* Appends to the outbox. FF_OK, FF_ENOMEM, FF_ELIMIT (over `outbox_max`, nothing appended). */
 FF_MUST_CHECK enum ff_err conn_send(struct conn *conn, const void *bytes, size_t len);

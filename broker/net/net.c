@@ -10,12 +10,19 @@
 
 enum { POOL_KEEPS = 2 * 1024 * 1024, CLOSE_MS = 5000, OUTBOX_MAX = 256 * 1024 };
 
+void net_serve(struct net *net, const struct conn_ops *ops, void *owner)
+{
+    net->ops = ops;
+    net->owner = owner;
+}
+
 enum ff_err net_init(struct net *net, loop_begin_fn *begin, loop_turn_fn *turn, void *arg)
 {
     enum ff_err err = loop_init(&net->loop, begin, turn, arg);
 
     if (err)
         return err;
+    net_serve(net, NULL, NULL);
     wheel_init(&net->wheel, &net->loop.now_ms);
     pool_init(&net->pool, POOL_KEEPS);
     ff_list_init(&net->flush);
@@ -101,6 +108,6 @@ void net_bury(struct net *net)
         struct conn *conn = FF_CONTAINER(node, struct conn, link);
 
         net->connections--;
-        conn->ops->free(conn);
+        net->ops->free(conn);
     }
 }

@@ -21,10 +21,14 @@ enum {
     NET_MAX_HANDSHAKES = 200, /* TLS: a thousand at once leave the heap at 20 KB a connection */
 };
 
+struct conn_ops;
+
 struct net {
     struct loop loop;
     struct wheel wheel;
     struct pool pool;
+    const struct conn_ops *ops; /* of all connections, kept here and not in each of them */
+    void *owner;
     uint8_t *receive;       /* NET_RECEIVE_SIZE octets */
     uint8_t *record;        /* NET_TLS_RECORD octets: a TLS record is gathered here */
     struct ff_list flush;   /* connections with something to send */
@@ -43,6 +47,9 @@ struct net {
 FF_MUST_CHECK enum ff_err net_init(struct net *net, loop_begin_fn *begin, loop_turn_fn *turn,
                                    void *arg);
 void net_deinit(struct net *net);
+
+/* Before the first connection: how the floor above is called, and what it finds as `owner`. */
+void net_serve(struct net *net, const struct conn_ops *ops, void *owner);
 
 /* In its own thread: from here on the flush's sends go out together. Where the kernel does not let
  * us a line says so. */

@@ -11,7 +11,7 @@ static double least(double a, double b)
 
 static void fill(struct bucket *bucket)
 {
-    const struct settings *settings = bucket->session->gateway->settings;
+    const struct settings *settings = gateway_of(bucket->session)->settings;
     uint64_t now_ms = bucket->session->conn.net->loop.now_ms;
     double seconds = (double)(now_ms - bucket->filled_ms) / 1000.0;
 
@@ -25,7 +25,7 @@ static void fill(struct bucket *bucket)
 /* Seconds until the debt is paid, 0: there is none. */
 static double debt_seconds(const struct bucket *bucket)
 {
-    const struct settings *settings = bucket->session->gateway->settings;
+    const struct settings *settings = gateway_of(bucket->session)->settings;
     double wait = 0;
 
     if (settings->messages_per_second && bucket->messages < 0)
@@ -46,7 +46,7 @@ static void on_timer(struct wheel_timer *timer)
 
 struct bucket *bucket_new(struct session *session)
 {
-    const struct settings *settings = session->gateway->settings;
+    const struct settings *settings = gateway_of(session)->settings;
     struct bucket *bucket = ff_mem_zalloc(sizeof(*bucket));
 
     if (!bucket)

@@ -62,7 +62,7 @@ static void on_overrun(void *arg, struct subscription *s)
     LOG_EVENT(LOG_WARN, "slow_consumer_closed", LOG_NUM("connection", session->tag),
               LOG_SLICE("topic", name));
     session_close(session, FF_CLOSE_SLOW_CONSUMER, "over max_buffered, %u bytes, of topic %.*s",
-                  registry_max_buffered(&session->gateway->router.registry, s->link->topic),
+                  registry_max_buffered(&gateway_of(session)->router.registry, s->link->topic),
                   (int)name.len, name.at);
 }
 
@@ -81,14 +81,14 @@ void delivery_blocked(struct conn *conn)
 /* Adds what this subscription is owed. False: the session was closed. */
 static bool collect_part(struct session *session, struct subscription *s, struct plan *plan)
 {
-    struct delivery_notes *notes = session->gateway->delivery;
+    struct delivery_notes *notes = gateway_of(session)->delivery;
     struct part *part = &notes->parts[notes->part_count];
     size_t room = plan->max_bytes - plan->bytes;
 
     part->view = log_look(s->link->log);
     if (!s->rate && cursor_is_behind_tail(&s->cursor, &part->view)) {
         if (s->overflow == OVERFLOW_CLOSE) {
-            on_overrun(session->gateway, s);
+            on_overrun(gateway_of(session), s);
             return false;
         }
         if (!conn_is_dry(&session->conn))
@@ -101,14 +101,14 @@ static bool collect_part(struct session *session, struct subscription *s, struct
     } else {
         rest_at_head(s);
     }
-    router_touch(&session->gateway->router, s);
+    router_touch(&gateway_of(session)->router, s);
     return true;
 }
 
 void delivery_collect(struct conn *conn, struct plan *plan)
 {
     struct session *session = session_of(conn);
-    struct delivery_notes *notes = session->gateway->delivery;
+    struct delivery_notes *notes = gateway_of(session)->delivery;
     struct ff_list *node = session->pending.next;
 
     if (plan->is_first)
@@ -141,7 +141,7 @@ static void keep_rest(struct session *session, struct subscription *s, const str
 
         copies[1].len = 0;
         if (pin_take(&s->link->pins, rest->cut.segment,
-                     registry_max_pinned(&session->gateway->router.registry), &pin)) {
+                     registry_max_pinned(&gateway_of(session)->router.registry), &pin)) {
             LOG_EVENT(LOG_WARN, "pins_used_up", LOG_NUM("connection", session->tag),
                       LOG_NUM("code", FF_CLOSE_SLOW_CONSUMER));
             conn_abort(&session->conn);
@@ -159,7 +159,7 @@ static void keep_rest(struct session *session, struct subscription *s, const str
 void delivery_taken(struct conn *conn, const struct plan *plan, size_t len)
 {
     struct session *session = session_of(conn);
-    struct part *parts = session->gateway->delivery->parts + plan->notes;
+    struct part *parts = gateway_of(session)->delivery->parts + plan->notes;
 
     for (uint32_t i = 0; i < plan->note_count && len; i++) {
         struct subscription *s = parts[i].subscription;

@@ -224,6 +224,7 @@ enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct 
     }
     gateway_configure(gateway, settings, NULL, 0);
     census->gateways[worker->index] = gateway;
+    net_serve(&worker->net, &session_conn_ops, gateway);
     worker_set_ops(worker, &ops, gateway);
     wheel_timer_init(&gateway->second, on_second);
     wheel_set(&worker->net.wheel, &gateway->second, 1000);

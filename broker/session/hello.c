@@ -8,7 +8,7 @@ enum { HEARTBEAT_LEAST_S = 5, HEARTBEAT_MOST_S = 300 };
 
 void session_welcome(struct session *session, struct ticket ticket)
 {
-    const struct settings *settings = session->gateway->settings;
+    const struct settings *settings = gateway_of(session)->settings;
     const struct ff_pair limits[] = {
         {"message", session->reader.max_message}, /* what it began with, after a reload too */
         {"topics", settings->max_subscriptions},
@@ -21,7 +21,7 @@ void session_welcome(struct session *session, struct ticket ticket)
     if (ticket.has_id)
         ff_writer_integer(&w, FF_FIELD_ID, ticket.id);
     ff_writer_string(&w, FF_FIELD_SESSION, ff_slice_of(id));
-    ff_writer_string(&w, FF_FIELD_NODE, ff_slice_of(session->gateway->census->node));
+    ff_writer_string(&w, FF_FIELD_NODE, ff_slice_of(gateway_of(session)->census->node));
     ff_writer_integer(&w, FF_FIELD_HEARTBEAT, session->heartbeat_s);
     ff_writer_map(&w, FF_FIELD_LIMITS, limits, FF_COUNT(limits));
     ff_writer_string(&w, FF_FIELD_SERVER, FF_SLICE("fanfared/" FF_VERSION));

@@ -117,8 +117,8 @@ static void publish(struct session *session, struct ff_slice topic, struct ff_pa
     struct publication p = {.topic = topic, .payload = payload, .tag = session->tag};
 
     if (session_can_publish(session, ticket, topic) &&
-        !engine_publish(session->gateway->engine, &p, ticket))
-        session->gateway->is_refused = true; /* it waits: stall.h */
+        !engine_publish(gateway_of(session)->engine, &p, ticket))
+        gateway_of(session)->is_refused = true; /* it waits: stall.h */
 }
 
 /* What plain clients send has no id of its own to be labelled with. */
@@ -130,9 +130,9 @@ static void refuse(struct session *session, enum ff_error code, const char *reas
 /* {type: 2, message} is a publish; the topic it names, else the plain one, must be added. */
 static void publish_data(struct session *session, struct ff_slice object)
 {
-    struct ff_message *m = session->gateway->message;
+    struct ff_message *m = gateway_of(session)->message;
     struct ff_decoder decoder = {
-        .encoding = FF_JSON, .sender = FF_CLIENT, .spare = &session->gateway->spare};
+        .encoding = FF_JSON, .sender = FF_CLIENT, .spare = &gateway_of(session)->spare};
     struct ff_slice topic = session_plain_topic(session);
     const char *reason;
 
@@ -163,12 +163,12 @@ static void handle_object(struct session *session, struct ff_slice object, unsig
         publish_data(session, object);
     } else if (is_request(&shape, type)) {
         struct ff_decoder decoder = {
-            .encoding = FF_JSON, .sender = FF_CLIENT, .spare = &session->gateway->spare};
+            .encoding = FF_JSON, .sender = FF_CLIENT, .spare = &gateway_of(session)->spare};
         const char *reason;
 
         if (ff_decode_begin(&decoder, object, &reason) == FF_OK &&
-            ff_decode_next(&decoder, session->gateway->message))
-            session_handle(session, session->gateway->message);
+            ff_decode_next(&decoder, gateway_of(session)->message))
+            session_handle(session, gateway_of(session)->message);
     } else if (faults) {
         refuse(session, FF_ERROR_BAD_CONTENT, ff_fault_text(faults));
     } else {
@@ -180,7 +180,7 @@ static void handle_object(struct session *session, struct ff_slice object, unsig
 /* Text that is no JSON is published as a JSON string. */
 static void publish_text(struct session *session, struct ff_slice text)
 {
-    struct ff_buf *spare = &session->gateway->spare;
+    struct ff_buf *spare = &gateway_of(session)->spare;
     size_t size = ff_json_quoted_size(text);
 
     spare->len = 0;

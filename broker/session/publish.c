@@ -38,8 +38,8 @@ void session_publish(struct session *session, const struct ff_message *m)
         return;
     if (later)
         session_error(session, ticket, FF_ERROR_NOT_FOUND, "%s", later);
-    else if (!engine_publish(session->gateway->engine, &p, ticket))
-        session->gateway->is_refused = true; /* what comes now waits: stall.h */
+    else if (!engine_publish(gateway_of(session)->engine, &p, ticket))
+        gateway_of(session)->is_refused = true; /* what comes now waits: stall.h */
 }
 
 static void refuse(struct session *session, struct ticket ticket, enum ff_err err)

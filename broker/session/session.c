@@ -38,7 +38,7 @@ static void on_end(struct conn *conn)
     /* A command may be under way: what it works with is freed when the turn ends. */
     session_leave_all(session);
     stall_drop(session);
-    gateway_forget(session->gateway, session);
+    gateway_forget(gateway_of(session), session);
     bucket_free(session->bucket);
     session->bucket = NULL;
 }
@@ -54,7 +54,7 @@ static void on_free(struct conn *conn)
     ff_mem_free(session);
 }
 
-static const struct conn_ops ops = {
+const struct conn_ops session_conn_ops = {
     .input = on_input,
     .collect = delivery_collect,
     .taken = delivery_taken,
@@ -80,7 +80,7 @@ static enum refusal judge_newcomer(struct gateway *gateway, struct session *sess
 
 bool session_is_memory_short(const struct session *session)
 {
-    uint64_t limit = session->gateway->settings->max_memory;
+    uint64_t limit = gateway_of(session)->settings->max_memory;
     uint64_t live = ff_mem_live_bytes();
 
     if (live <= limit)
@@ -92,13 +92,13 @@ bool session_is_memory_short(const struct session *session)
 static void close_for_memory(struct session *session)
 {
     session_close(session, FF_CLOSE_TRY_LATER, "memory is limited to %llu bytes",
-                  (unsigned long long)session->gateway->settings->max_memory);
+                  (unsigned long long)gateway_of(session)->settings->max_memory);
 }
 
 /* Too many: told after the handshake, because browsers cannot read a status. */
 static void turn_away(struct session *session)
 {
-    const struct settings *settings = session->gateway->settings;
+    const struct settings *settings = gateway_of(session)->settings;
 
     switch ((enum refusal)session->refusal) {
     case REFUSED_NOT:
@@ -135,11 +135,10 @@ void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct a
     }
     socket_set_up(fd);
     socket_set_user_timeout(fd, settings->heartbeat_s * HEARTBEAT_LOST_MS);
-    session->gateway = gateway;
     session->heartbeat_s = (uint16_t)settings->heartbeat_s;
     ff_list_init(&session->subscriptions);
     ff_list_init(&session->pending);
-    conn_init(&session->conn, &gateway->worker->net, &ops, fd, tls);
+    conn_init(&session->conn, &gateway->worker->net, fd, tls);
     gateway_enter_half_open(gateway, session);
     session->accepted_at = net_tick(session->conn.net);
     conn_set_timer(&session->conn, settings->handshake_ms);
@@ -148,19 +147,19 @@ void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct a
 
 static void begin_plain(struct session *session)
 {
-    session->gateway->is_refused = false;
-    if (session_subscribe_plain(session) && session->gateway->is_refused)
+    gateway_of(session)->is_refused = false;
+    if (session_subscribe_plain(session) && gateway_of(session)->is_refused)
         stall_keep_plain(session, FF_OP_TEXT, (struct ff_slice){NULL, 0});
 }
 
 void session_open(struct session *session, enum session_mode mode, enum ff_encoding encoding)
 {
-    const struct settings *settings = session->gateway->settings;
+    const struct settings *settings = gateway_of(session)->settings;
 
-    gateway_leave_half_open(session->gateway, session);
+    gateway_leave_half_open(gateway_of(session), session);
     session->mode = (uint8_t)mode;
     session->encoding = (uint8_t)encoding;
-    session->id = gateway_random(session->gateway);
+    session->id = gateway_random(gateway_of(session));
     ff_reader_init(&session->reader, FF_ROLE_SERVER, settings->max_message);
     heartbeat_start(session);
     turn_away(session);
@@ -207,7 +206,7 @@ void session_close(struct session *session, int code, const char *format, ...)
 
 struct ff_writer session_begin_message(struct session *session, enum ff_type type)
 {
-    struct ff_buf *scratch = &session->gateway->scratch;
+    struct ff_buf *scratch = &gateway_of(session)->scratch;
     struct ff_writer w;
 
     scratch->len = 0;
@@ -352,7 +351,7 @@ void session_handle(struct session *session, const struct ff_message *m)
 /* A whole frame of a typed session. */
 static void typed_message(struct session *session, enum ff_opcode opcode, struct ff_slice frame)
 {
-    struct gateway *gateway = session->gateway;
+    struct gateway *gateway = gateway_of(session);
     struct ff_decoder decoder = {.encoding = (enum ff_encoding)session->encoding,
                                  .sender = FF_CLIENT,
                                  .spare = &gateway->spare};
@@ -375,16 +374,16 @@ static void typed_message(struct session *session, enum ff_opcode opcode, struct
 
 static void handle_plain(struct session *session, enum ff_opcode opcode, struct ff_slice bytes)
 {
-    session->gateway->is_refused = false;
+    gateway_of(session)->is_refused = false;
     plain_message(session, opcode, bytes);
-    if (session->gateway->is_refused)
+    if (gateway_of(session)->is_refused)
         stall_keep_plain(session, opcode, bytes);
 }
 
 /* Pings, pongs and closes have a limit of their own: they cost, and carry nothing. */
 static bool admit_control(struct session *session)
 {
-    uint32_t limit = session->gateway->settings->pings_per_second;
+    uint32_t limit = gateway_of(session)->settings->pings_per_second;
     uint32_t now = net_tick(session->conn.net);
 
     if (now - session->control_at >= SECOND_TICKS) {

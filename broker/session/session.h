@@ -31,7 +31,6 @@ struct bucket;
 
 struct session {
     struct conn conn;
-    struct gateway *gateway;
     struct ff_reader reader;
     struct ff_list subscriptions;
     struct ff_list pending;        /* those that have something to send */
@@ -69,6 +68,14 @@ static inline struct session *session_of(struct conn *conn)
 {
     return FF_CONTAINER(conn, struct session, conn);
 }
+
+/* Its worker's: all sessions of one have it from the net, not from a pointer each. */
+static inline struct gateway *gateway_of(const struct session *session)
+{
+    return session->conn.net->owner;
+}
+
+extern const struct conn_ops session_conn_ops;
 
 /* An accepted socket. Closed at once when there is no memory for it. */
 void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct address *peer);

@@ -17,7 +17,7 @@ struct stalled {
 
 bool stall_run(struct session *session, struct ff_decoder *decoder)
 {
-    struct gateway *gateway = session->gateway;
+    struct gateway *gateway = gateway_of(session);
 
     for (;;) {
         struct ff_decoder before = *decoder;
@@ -47,7 +47,7 @@ static struct stalled *keep(struct session *session, struct ff_slice bytes)
     *stalled = (struct stalled){.session = session, .len = bytes.len};
     if (bytes.len)
         memcpy(stalled->bytes, bytes.at, bytes.len);
-    ff_list_append(&session->gateway->stalled, &stalled->node);
+    ff_list_append(&gateway_of(session)->stalled, &stalled->node);
     conn_pause(&session->conn, PAUSE_OWNER);
     return stalled;
 }
@@ -79,12 +79,12 @@ static bool try_again(struct stalled *stalled)
 
     if (session->mode == SESSION_TYPED)
         return stall_run(session, &stalled->decoder);
-    session->gateway->is_refused = false;
+    gateway_of(session)->is_refused = false;
     if (stalled->is_subscription)
         (void)session_subscribe_plain(session);
     else
         plain_message(session, stalled->opcode, (struct ff_slice){stalled->bytes, stalled->len});
-    return !session->gateway->is_refused;
+    return !gateway_of(session)->is_refused;
 }
 
 /* In the list's order; some refusals tell that there is no more room, or not for most. */
@@ -113,7 +113,7 @@ void stall_resume(struct gateway *gateway)
 
 void stall_drop(struct session *session)
 {
-    struct gateway *gateway = session->gateway;
+    struct gateway *gateway = gateway_of(session);
 
     if (!(session->conn.pauses & PAUSE_OWNER))
         return;

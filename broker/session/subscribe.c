@@ -18,7 +18,7 @@ static const char *find_later_field(const struct ff_message *m)
 
 struct subscription *session_find(const struct session *session, struct ff_slice name)
 {
-    const struct registry *registry = &session->gateway->router.registry;
+    const struct registry *registry = &gateway_of(session)->router.registry;
     const struct topic *topic = registry_find(registry, name);
     const struct sleeper *sleeper = topic ? NULL : registry_find_sleeper(registry, name);
 
@@ -44,12 +44,12 @@ static void tell_skipped(struct session *session, struct subscription *s, bool k
         return;
     skipped = rate_take_skipped(s, session->tag, keep_newest);
     if (skipped)
-        delivery_router_ops.skipped(session->gateway, s, skipped);
+        delivery_router_ops.skipped(gateway_of(session), s, skipped);
 }
 
 static uint32_t parts_of(const struct session *session, const struct subscription *s)
 {
-    return engine_parts(session->gateway->engine, subscription_is_filter(s));
+    return engine_parts(gateway_of(session)->engine, subscription_is_filter(s));
 }
 
 static void set_rules(struct subscription *s, const struct ff_message *m)
@@ -76,7 +76,7 @@ static void change_rules(struct subscription *s, const struct ff_message *m)
 
 static enum ff_err change_rate(struct session *session, struct subscription *s, double per_second)
 {
-    struct router *router = &session->gateway->router;
+    struct router *router = &gateway_of(session)->router;
     bool was_paused = s->rate && s->rate->per_second <= 0;
     bool was_timed = s->part == PART_TIMED;
     enum ff_err err;
@@ -103,7 +103,7 @@ static enum ff_err change_rate(struct session *session, struct subscription *s, 
 static enum ff_err apply(struct session *session, struct subscription *s,
                          const struct ff_message *m)
 {
-    enum ff_err err = router_wake(&session->gateway->router, s);
+    enum ff_err err = router_wake(&gateway_of(session)->router, s);
     uint32_t parts = parts_of(session, s);
 
     if (err)
@@ -113,7 +113,7 @@ static enum ff_err apply(struct session *session, struct subscription *s,
     if (ff_message_has(m, FF_FIELD_RATE) && !subscription_is_filter(s))
         err = change_rate(session, s, m->values[FF_FIELD_RATE].number);
     for (uint32_t i = 0; i < parts && s->link; i++)
-        router_touch(&session->gateway->router, &s[i]);
+        router_touch(&gateway_of(session)->router, &s[i]);
     return err;
 }
 
@@ -121,7 +121,7 @@ static enum ff_err apply(struct session *session, struct subscription *s,
 static bool judge(struct session *session, struct ticket ticket, struct ff_slice name,
                   const struct ff_message *m)
 {
-    const struct settings *settings = session->gateway->settings;
+    const struct settings *settings = gateway_of(session)->settings;
     enum ff_topic_kind kind = ff_topic_kind(name);
     const char *later = find_later_field(m);
 
@@ -148,7 +148,7 @@ static bool judge(struct session *session, struct ticket ticket, struct ff_slice
 /* May it have one more? If not, the error is sent. */
 static bool has_place(struct session *session, struct ticket ticket)
 {
-    const struct settings *settings = session->gateway->settings;
+    const struct settings *settings = gateway_of(session)->settings;
 
     if (session->subscription_count >= settings->max_subscriptions) {
         session_error(session, ticket, FF_ERROR_TOO_MANY, "max_subscriptions of a connection is %u",
@@ -173,7 +173,7 @@ static bool has_place(struct session *session, struct ticket ticket)
 static struct subscription *make(struct session *session, struct ticket ticket,
                                  struct ff_slice name, const struct ff_message *m)
 {
-    struct gateway *gateway = session->gateway;
+    struct gateway *gateway = gateway_of(session);
     uint32_t parts = engine_parts(gateway->engine, ticket.is_filter);
     const struct topic_rule *rule = registry_rule(&gateway->router.registry, name);
     struct subscription *s;
@@ -208,7 +208,7 @@ static void leave(struct session *session, struct subscription *s)
         return;
     session->filter_count -= subscription_is_filter(s);
     session->subscription_count--;
-    engine_unsubscribe(session->gateway->engine, s);
+    engine_unsubscribe(gateway_of(session)->engine, s);
 }
 
 static void discard(struct session *session, struct subscription *s)
@@ -298,10 +298,10 @@ void session_subscribe(struct session *session, const struct ff_message *m)
     }
     ticket.is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER;
     s = make(session, ticket, name, m);
-    if (!s || engine_subscribe(session->gateway->engine, s, name,
+    if (!s || engine_subscribe(gateway_of(session)->engine, s, name,
                                (enum ff_encoding)session->encoding, ticket))
         return;
-    session->gateway->is_refused = true; /* it waits, and so does what comes now: stall.h */
+    gateway_of(session)->is_refused = true; /* it waits, and so does what comes now: stall.h */
     undo(session, ticket, s);
 }
 
@@ -379,15 +379,15 @@ bool session_subscribe_plain(struct session *session)
                             .is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER};
     struct subscription *s;
 
-    if (ff_topic_is_reserved(name) && !session->gateway->settings->sys) {
+    if (ff_topic_is_reserved(name) && !gateway_of(session)->settings->sys) {
         session_close(session, FF_CLOSE_NOT_ALLOWED,
                       "$SYS is off: the option sys = true turns it on");
         return false;
     }
     s = make(session, ticket, name, NULL);
-    if (s && !engine_subscribe(session->gateway->engine, s, name, FF_JSON, ticket)) {
+    if (s && !engine_subscribe(gateway_of(session)->engine, s, name, FF_JSON, ticket)) {
         undo(session, ticket, s);
-        session->gateway->is_refused = true;
+        gateway_of(session)->is_refused = true;
         return true;
     }
     s = s ? session_find(session, name) : NULL;

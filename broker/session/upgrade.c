@@ -72,7 +72,7 @@ static bool walk_back(const struct settings *settings, struct ff_slice list, str
 /* Behind a trusted proxy the client is whom X-Forwarded-For names last, proxies apart. */
 static void recount_address(struct session *session, const struct ff_http_head *head)
 {
-    const struct settings *settings = session->gateway->settings;
+    const struct settings *settings = gateway_of(session)->settings;
     struct address peer = {.len = sizeof(peer.storage)};
 
     if (settings->proxies.count == 0 ||
@@ -85,9 +85,9 @@ static void recount_address(struct session *session, const struct ff_http_head *
             !walk_back(settings, header->value, &peer))
             return;
     }
-    census_release_address(session->gateway->census, session->address);
+    census_release_address(gateway_of(session)->census, session->address);
     session->address = NULL;
-    if (!census_count_address(session->gateway->census, &peer,
+    if (!census_count_address(gateway_of(session)->census, &peer,
                               settings->max_connections_per_address, &session->address))
         session->refusal = REFUSED_ADDRESS;
 }
@@ -95,7 +95,7 @@ static void recount_address(struct session *session, const struct ff_http_head *
 /* The topic of a plain client: from the query, else the configured one. Owned by the session. */
 static bool take_plain_topic(struct session *session, struct ff_slice target)
 {
-    const char *configured = session->gateway->settings->plain_topic;
+    const char *configured = gateway_of(session)->settings->plain_topic;
     struct ff_slice query = ff_http_query(target, "topic");
     long len;
 
@@ -147,7 +147,7 @@ static void switch_protocols(struct session *session, const struct ff_http_head 
 
 static void upgrade(struct session *session, const struct ff_http_head *head, struct ff_slice path)
 {
-    const struct settings *settings = session->gateway->settings;
+    const struct settings *settings = gateway_of(session)->settings;
     struct ff_handshake handshake;
     bool is_echo =
         settings->echo_path[0] && ff_slice_is_equal(path, ff_slice_of(settings->echo_path));
@@ -173,7 +173,7 @@ static void upgrade(struct session *session, const struct ff_http_head *head, st
 
 static void serve(struct session *session, const struct ff_http_head *head, struct ff_slice path)
 {
-    const struct console *console = session->gateway->console;
+    const struct console *console = gateway_of(session)->console;
 
     if (!ff_slice_is_equal(head->method, FF_SLICE("GET")))
         refuse(session, 405, "only GET is answered here");
@@ -207,7 +207,7 @@ static void handle(struct session *session, const struct ff_http_head *head)
         refuse(session, 400, "a request with a body is not taken here");
     } else if (hosts != 1 || host->value.len == 0) {
         refuse(session, 400, "exactly one Host header is needed");
-    } else if (!host_is_allowed(session->gateway->settings, host->value)) {
+    } else if (!host_is_allowed(gateway_of(session)->settings, host->value)) {
         char why[TEXT_MAX];
         int len = host->value.len < 128 ? (int)host->value.len : 128;
 

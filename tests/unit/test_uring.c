@@ -157,6 +157,7 @@ static void open_sides(void)
     for (size_t i = 0; i < sizeof(stream); i++)
         stream[i] = (uint8_t)(i % CYCLE);
     assert_int_equal(net_init(&net, begin, turn, NULL), FF_OK);
+    net_serve(&net, &ops, NULL);
     net_use_uring(&net);
     if (!net.uring)
         fail_msg("the kernel gives us no io_uring: allow it (sysctl kernel.io_uring_disabled=0, "
@@ -169,7 +170,7 @@ static void open_sides(void)
         if (i % 2) /* takes a part of what is offered */
             (void)setsockopt(both[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
         sides[i] = (struct side){.peer = both[1]};
-        conn_init(&sides[i].conn, &net, &ops, both[0], NULL);
+        conn_init(&sides[i].conn, &net, both[0], NULL);
     }
 }
 
