@@ -16,6 +16,7 @@
 #include "broker/app/server.h"
 #include "broker/net/logger.h"
 #include "broker/session/session.h"
+#include "tests/support/client.h"
 #include "tests/support/test.h"
 
 enum { CLIENTS = 12, BUFFER = 1 << 16, TEXT = 8192, PATIENCE = 3000 };
@@ -293,33 +294,15 @@ static void client_secure(struct client *c)
 static void client_upgrade(struct client *c, const char *path, const char *protocol)
 {
     char head[TEXT];
-    int len = snprintf(head, sizeof(head),
-                       "GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
-                       "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                       "Sec-WebSocket-Version: 13\r\n%s%s%s\r\n",
-                       path, protocol ? "Sec-WebSocket-Protocol: " : "", protocol ? protocol : "",
-                       protocol ? "\r\n" : "");
 
-    client_write(c, head, (size_t)len);
-}
-
-/* Writes a masked frame; returns its size. */
-static size_t put_frame(uint8_t *out, uint8_t first, const void *bytes, size_t len)
-{
-    static const uint8_t mask[4] = {1, 2, 3, 4};
-    size_t head = ff_frame_write_masked_head(out, (enum ff_opcode)(first & 15), len, mask);
-
-    out[0] = first;
-    memcpy(out + head, bytes, len);
-    ff_frame_mask(out + head, len, mask, 0);
-    return head + len;
+    client_write(c, head, client_put_head(head, sizeof(head), path, protocol));
 }
 
 static void client_frame(struct client *c, uint8_t first, const void *bytes, size_t len)
 {
     uint8_t frame[FF_FRAME_HEAD_MAX + TEXT];
 
-    client_write(c, frame, put_frame(frame, first, bytes, len));
+    client_write(c, frame, client_put_frame(frame, first, bytes, len));
 }
 
 static void client_send(struct client *c, const char *text)
@@ -339,7 +322,7 @@ static void client_publish_many(struct client *c, const char *topic, int size, i
     (void)snprintf(text, sizeof(text), "{\"type\":7,\"topic\":\"%s\",\"message\":\"%.*s\"}", topic,
                    size, x);
     while (count-- > 0)
-        len += put_frame(frames + len, 0x81, text, strlen(text));
+        len += client_put_frame(frames + len, 0x81, text, strlen(text));
     client_write(c, frames, len);
 }
 
