@@ -7,6 +7,7 @@
 #include "broker/session/session.h"
 #include "protocol/message/decode.h"
 #include "protocol/message/json.h"
+#include "protocol/message/number.h"
 
 enum {
     ANSWER_TICKS = 100, /* one answer a second to heartbeats without an id */
@@ -97,7 +98,7 @@ static void answer_heartbeat(struct session *session, struct ff_slice id)
     struct ff_number number = {.kind = FF_NUMBER_DOUBLE};
 
     if (id.at && (id.at[0] == '-' || (id.at[0] >= '0' && id.at[0] <= '9')))
-        number = ff_json_number(id);
+        number = ff_number_read(id);
     if (number.kind != FF_NUMBER_UINT || number.u > FF_INTEGER_MAX) {
         /* Clients that echo every heartbeat must not loop with us. */
         if (session->has_answered && now - session->answered_at < ANSWER_TICKS)
@@ -154,7 +155,7 @@ static void handle_object(struct session *session, struct ff_slice object, unsig
     uint64_t type = 0;
 
     if (shape.type.at && shape.type.at[0] >= '0' && shape.type.at[0] <= '9')
-        number = ff_json_number(shape.type);
+        number = ff_number_read(shape.type);
     if (number.kind == FF_NUMBER_UINT)
         type = number.u;
     if (type == FF_TYPE_HEARTBEAT) {

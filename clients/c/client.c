@@ -13,6 +13,7 @@
 #include "protocol/message/decode.h"
 #include "protocol/message/encode.h"
 #include "protocol/message/json.h"
+#include "protocol/message/number.h"
 #include "protocol/websocket/handshake.h"
 #include "protocol/websocket/reader.h"
 
@@ -187,7 +188,7 @@ static bool take_welcome(struct ff_client *client)
     limits = ff_json_enter(m.values[FF_FIELD_LIMITS].text);
     while (ff_json_next(&limits, &key, &value))
         if (ff_slice_is_equal(key, FF_SLICE("buffered")))
-            client->buffered_limit = ff_json_number(value).u;
+            client->buffered_limit = ff_number_read(value).u;
     return true;
 }
 

@@ -7,6 +7,7 @@
 #include "protocol/base/base64.h"
 #include "protocol/message/fields.h"
 #include "protocol/message/json.h"
+#include "protocol/message/number.h"
 
 enum { LONGEST_NAME = 16, RAW_TYPE = FF_FIELDS, RAW_DATA, RAW_COUNT };
 
@@ -75,7 +76,7 @@ static bool read_integer(struct ff_slice raw, uint64_t *out)
 
     if (raw.at[0] < '0' || raw.at[0] > '9')
         return false;
-    number = ff_json_number(raw);
+    number = ff_number_read(raw);
     *out = number.u;
     return number.kind == FF_NUMBER_UINT && number.u <= FF_INTEGER_MAX;
 }
@@ -128,7 +129,7 @@ static bool read_value(struct ff_message *m, enum ff_field_kind kind, struct ff_
     case FF_KIND_NUMBER:
         if (c != '-' && (c < '0' || c > '9'))
             return false;
-        out->number = ff_json_number(raw).d;
+        out->number = ff_number_read(raw).d;
         return true;
     case FF_KIND_STRING:
         return read_string(m, raw, &out->text);

@@ -2,14 +2,11 @@
 #include "protocol/message/json.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 
-enum {
-    NUMBER_DIGITS = 800,
-    EXPONENT_LIMIT = 100000,
-    SAFE_MAGNITUDE = 300, /* fewer digits before the point, exponent included, overflow no double */
-};
+#include "protocol/message/number.h"
+
+/* Fewer digits before the point, exponent included, overflow no double. */
+enum { SAFE_MAGNITUDE = 300 };
 
 const char *ff_fault_text(unsigned faults)
 {
@@ -133,9 +130,6 @@ static const char *skip_digits(const char *p, const char *end)
     return p;
 }
 
-static double read_double(struct ff_slice raw);
-static long read_exponent(struct ff_slice raw);
-
 static enum ff_err take_number(struct ff_json *j, unsigned *faults)
 {
     const char *begin = j->at;
@@ -163,10 +157,10 @@ static enum ff_err take_number(struct ff_json *j, unsigned *faults)
         p = skip_digits(p, j->end);
         if (p == from)
             return FF_EINVAL;
-        magnitude += read_exponent((struct ff_slice){exponent, (size_t)(p - exponent)});
+        magnitude += ff_number_exponent((struct ff_slice){exponent, (size_t)(p - exponent)});
     }
     if (magnitude > SAFE_MAGNITUDE &&
-        isinf(read_double((struct ff_slice){begin, (size_t)(p - begin)})))
+        isinf(ff_number_double((struct ff_slice){begin, (size_t)(p - begin)})))
         *faults |= FF_FAULT_OVERFLOW;
     j->at = p;
     return FF_OK;
@@ -472,137 +466,4 @@ char *ff_json_write_quoted(char *out, struct ff_slice text)
     }
     *out++ = '"';
     return out;
-}
-
-/* "e-5", or nothing; far beyond any double's range it no longer matters how far. */
-static long read_exponent(struct ff_slice raw)
-{
-    long exponent = 0;
-
-    for (size_t i = 1; i < raw.len; i++)
-        if (raw.at[i] >= '0' && raw.at[i] <= '9' && exponent < EXPONENT_LIMIT * 100L)
-            exponent = exponent * 10 + (raw.at[i] - '0');
-    return raw.len > 1 && raw.at[1] == '-' ? -exponent : exponent;
-}
-
-/*
- * strtod() wants a NUL, and a number may be as long as a message. Digits past
- * 800 only matter where the others are an exact tie: then one more digit says
- * that there was something.
- */
-static double read_double(struct ff_slice raw)
-{
-    char text[NUMBER_DIGITS + 32];
-    size_t n = 0;
-    size_t digits = 0;
-    long shift = 0;
-    bool is_fraction = false;
-    bool is_sticky = false;
-    size_t i = 0;
-
-    for (; i < raw.len && (raw.at[i] | 32) != 'e'; i++) {
-        char c = raw.at[i];
-        bool is_leading_zero = c == '0' && digits == 0;
-
-        if (c == '-')
-            text[n++] = c;
-        is_fraction |= c == '.';
-        if (c == '-' || c == '.')
-            continue;
-        digits += !is_leading_zero;
-        shift -= is_fraction;
-        if (digits > NUMBER_DIGITS) {
-            shift++;
-            is_sticky |= c != '0';
-        } else if (!is_leading_zero) {
-            text[n++] = c;
-        }
-    }
-    if (digits == 0)
-        return raw.at[0] == '-' ? -0.0 : 0.0;
-    if (is_sticky) {
-        text[n++] = '1';
-        shift--;
-    }
-    (void)snprintf(text + n, sizeof(text) - n, "e%ld",
-                   shift + read_exponent((struct ff_slice){raw.at + i, raw.len - i}));
-    return strtod(text, NULL);
-}
-
-struct ff_number ff_json_number(struct ff_slice raw)
-{
-    struct ff_number number = {.kind = FF_NUMBER_DOUBLE};
-    bool is_negative = raw.at[0] == '-';
-    uint64_t u = 0;
-
-    for (size_t i = is_negative; i < raw.len; i++) {
-        char c = raw.at[i];
-
-        if (c < '0' || c > '9' || __builtin_mul_overflow(u, 10U, &u) ||
-            __builtin_add_overflow(u, (uint64_t)(c - '0'), &u)) {
-            number.d = read_double(raw);
-            return number;
-        }
-    }
-    number.d = is_negative ? -(double)u : (double)u; /* rounded as strtod() would */
-    if (!is_negative) {
-        number.kind = FF_NUMBER_UINT;
-        number.u = u;
-    } else if (u > 0 && u <= (uint64_t)INT64_MAX + 1) { /* -0 is a float */
-        number.kind = FF_NUMBER_INT;
-        number.i = (int64_t)(0 - u);
-    }
-    return number;
-}
-
-/*
- * The nearest 16-digit text is not always one that reads back, but a neighbour
- * of it may be. Returns 0 if none is.
- */
-static size_t write_neighbour(char *out, double d)
-{
-    char digits[32];
-    long long mantissa;
-    int exponent;
-
-    (void)snprintf(digits, sizeof(digits), "%.15e", fabs(d));
-    exponent = (int)strtol(strchr(digits, 'e') + 1, NULL, 10);
-    memmove(digits + 1, digits + 2, 15); /* the point out */
-    digits[16] = '\0';
-    mantissa = strtoll(digits, NULL, 10);
-    for (int step = -1; step <= 1; step += 2) {
-        (void)snprintf(digits, sizeof(digits), "%lld", mantissa + step);
-        if (strlen(digits) != 16)
-            continue;
-        (void)snprintf(out, 32, "%s%c.%se%d", d < 0 ? "-" : "", digits[0], digits + 1, exponent);
-        if (strtod(out, NULL) == d)
-            return strlen(out);
-    }
-    return 0;
-}
-
-size_t ff_json_write_double(char *out, double d)
-{
-    /* Below the normal range 15 digits are not always a padded shorter form. */
-    int precision = fabs(d) < 2.3e-308 ? 1 : 15;
-    int len;
-
-    do {
-        len = snprintf(out, 32, "%.*g", precision, d);
-        FF_CHECK(len > 0 && len < 30);
-    } while (strtod(out, NULL) != d && precision++ < 17);
-    if (precision >= 17) {
-        char neighbour[32];
-        size_t size = write_neighbour(neighbour, d);
-
-        if (size) {
-            memcpy(out, neighbour, size);
-            return size;
-        }
-    }
-    if (!strpbrk(out, ".e")) {
-        memcpy(out + len, ".0", 3);
-        len += 2;
-    }
-    return (size_t)len;
 }

@@ -91,23 +91,4 @@ size_t ff_json_quoted_size(struct ff_slice text);
 /* Writes it, escaping only `"`, `\` and controls; returns the end. */
 char *ff_json_write_quoted(char *out, struct ff_slice text);
 
-/* What a raw number is. An integer fits int64 or uint64 and has no fraction or exponent. */
-enum ff_number_kind { FF_NUMBER_INT, FF_NUMBER_UINT, FF_NUMBER_DOUBLE };
-
-struct ff_number {
-    enum ff_number_kind kind;
-    int64_t i;  /* kind INT: below 0 */
-    uint64_t u; /* kind UINT */
-    double d;   /* always */
-};
-
-/* Reads a raw number that ff_json_take() has accepted. */
-struct ff_number ff_json_number(struct ff_slice raw);
-
-/*
- * Writes a finite double with the shortest digits that read back, always with
- * a `.` or an exponent (32 octets of room); returns the size.
- */
-size_t ff_json_write_double(char *out, double d);
-
 #endif

@@ -7,6 +7,7 @@
 #include "protocol/base/base64.h"
 #include "protocol/message/json.h"
 #include "protocol/message/msgpack.h"
+#include "protocol/message/number.h"
 
 /* msgpack-c's packer writes through this. */
 static int pack_write(void *data, const char *bytes, size_t len)
@@ -16,7 +17,7 @@ static int pack_write(void *data, const char *bytes, size_t len)
 
 static int pack_number(msgpack_packer *packer, struct ff_slice raw)
 {
-    struct ff_number number = ff_json_number(raw);
+    struct ff_number number = ff_number_read(raw);
 
     if (number.kind == FF_NUMBER_UINT)
         return msgpack_pack_uint64(packer, number.u);
@@ -128,7 +129,7 @@ static int put_scalar(struct ff_buf *out, const msgpack_object *o)
         return ff_buf_printf(out, "%" PRId64, o->via.i64);
     case MSGPACK_OBJECT_FLOAT32:
     case MSGPACK_OBJECT_FLOAT64:
-        return ff_buf_append(out, text, ff_json_write_double(text, o->via.f64));
+        return ff_buf_append(out, text, ff_number_write(text, o->via.f64));
     case MSGPACK_OBJECT_STR:
         return put_quoted(out, o->via.str.ptr, o->via.str.size);
     default: /* nil; everything else was refused */

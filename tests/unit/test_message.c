@@ -11,6 +11,7 @@
 #include "protocol/message/encode.h"
 #include "protocol/message/json.h"
 #include "protocol/message/msgpack.h"
+#include "protocol/message/number.h"
 #include "protocol/message/topic.h"
 #include "protocol/message/transcode.h"
 #include "tests/support/test.h"
@@ -83,7 +84,7 @@ static void check_fields(const struct ff_message *m, struct ff_slice fields)
         const struct ff_value *v;
 
         if (ff_slice_is_equal(key, FF_SLICE("type"))) {
-            assert_int_equal(m->type, ff_json_number(value).u);
+            assert_int_equal(m->type, ff_number_read(value).u);
             continue;
         }
         for (int i = 1; i < FF_FIELDS; i++)
@@ -92,9 +93,9 @@ static void check_fields(const struct ff_message *m, struct ff_slice fields)
         assert_true(ff_message_has(m, field));
         v = &m->values[field];
         if (ff_field_kind(field) == FF_KIND_INTEGER)
-            assert_int_equal(v->integer, ff_json_number(value).u);
+            assert_int_equal(v->integer, ff_number_read(value).u);
         else if (ff_field_kind(field) == FF_KIND_NUMBER)
-            assert_true(v->number == ff_json_number(value).d);
+            assert_true(v->number == ff_number_read(value).d);
         else if (ff_field_kind(field) == FF_KIND_BOOL)
             assert_int_equal(v->flag, value.at[0] == 't');
         else
@@ -129,7 +130,7 @@ static void check_client(struct ff_slice vector, enum ff_encoding encoding, stru
     ff_buf_init(&spare, 4096);
     assert_int_equal(ff_decode_begin(&d, frame, &reason), FF_OK);
     assert_true(ff_decode_next(&d, &m));
-    assert_int_equal(m.error, error.at ? ff_json_number(error).u : 0);
+    assert_int_equal(m.error, error.at ? ff_number_read(error).u : 0);
     if (!error.at)
         check_fields(&m, member(vector, "fields"));
     assert_false(ff_decode_next(&d, &m));
@@ -352,7 +353,7 @@ static void doubles_read_back_with_the_shortest_digits(void **state)
     for (size_t i = 0; i < FF_COUNT(cases); i++) {
         char out[32];
 
-        assert_int_equal(ff_json_write_double(out, cases[i].d), strlen(cases[i].text));
+        assert_int_equal(ff_number_write(out, cases[i].d), strlen(cases[i].text));
         assert_memory_equal(out, cases[i].text, strlen(cases[i].text));
     }
     for (int i = 0; i < 100000; i++) {
@@ -363,7 +364,7 @@ static void doubles_read_back_with_the_shortest_digits(void **state)
         memcpy(&d, &bits, sizeof(d));
         if (d - d != 0) /* NaN or infinite */
             continue;
-        out[ff_json_write_double(out, d)] = '\0';
+        out[ff_number_write(out, d)] = '\0';
         assert_true(strtod(out, NULL) == d);
         assert_true(strpbrk(out, ".e") != NULL);
     }
@@ -378,9 +379,9 @@ static void long_numbers_are_rounded_right(void **state)
     memset(text, '0', sizeof(text));
     memcpy(text, "9007199254740993.", 17);
     raw.len = 808;
-    assert_true(ff_json_number(raw).d == 9007199254740992.0);
+    assert_true(ff_number_read(raw).d == 9007199254740992.0);
     text[807] = '1';
-    assert_true(ff_json_number(raw).d == 9007199254740994.0);
+    assert_true(ff_number_read(raw).d == 9007199254740994.0);
 }
 
 static void a_batch_is_checked_whole_before_its_first_message(void **state)
