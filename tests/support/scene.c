@@ -8,14 +8,12 @@
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "broker/app/server.h"
 #include "broker/net/logger.h"
 #include "broker/session/session.h"
+#include "tests/support/calls.h"
 #include "tests/support/client.h"
 #include "tests/support/test.h"
 
@@ -26,122 +24,7 @@ static SSL_CTX *client_ctx;
 static char folder[] = "/tmp/scene-XXXXXX";
 static char config_path[64];
 static struct scene_fault fault;
-static uint64_t calls;
-static uint64_t failing_call;
-static bool is_client; /* the clients' own calls do not count */
-static uint64_t clock_ahead_ns;
 static unsigned steps;
-
-/* ---- The system calls of the net floor, OpenSSL and libev, in the place of libc's. ---- */
-
-static bool is_failing(void)
-{
-    return !is_client && ++calls == fault.call;
-}
-
-static bool fails_with(int *error)
-{
-    *error = fault.error;
-    if (!is_failing() || fault.error == SCENE_SHORT)
-        return false;
-    errno = fault.error;
-    return true;
-}
-
-static size_t shortened(size_t len)
-{
-    bool is_short = !is_client &&
-                    (fault.is_always_short || (calls == fault.call && fault.error == SCENE_SHORT));
-
-    return is_short && len > 1 ? 1 : len;
-}
-
-ssize_t recv(int fd, void *out, size_t size, int flags)
-{
-    int error;
-
-    if (fails_with(&error))
-        return -1;
-    return syscall(SYS_recvfrom, fd, out, shortened(size), flags, NULL, NULL);
-}
-
-ssize_t send(int fd, const void *bytes, size_t len, int flags)
-{
-    int error;
-
-    if (fails_with(&error))
-        return -1;
-    return syscall(SYS_sendto, fd, bytes, shortened(len), flags, NULL, 0);
-}
-
-ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
-{
-    int error;
-
-    if (fails_with(&error))
-        return -1;
-    if (shortened(2) == 1)
-        return syscall(SYS_sendto, fd, message->msg_iov[0].iov_base, 1, flags, NULL, 0);
-    return syscall(SYS_sendmsg, fd, message, flags);
-}
-
-ssize_t read(int fd, void *out, size_t size)
-{
-    struct server *s = &server;
-    int error;
-
-    if (size > 1024 && s->stations && fails_with(&error)) /* OpenSSL's, not libev's */
-        return -1;
-    return syscall(SYS_read, fd, out, size > 1024 ? shortened(size) : size);
-}
-
-ssize_t write(int fd, const void *bytes, size_t len)
-{
-    int error;
-
-    if (fd > STDERR_FILENO && len > 8 && fails_with(&error))
-        return -1;
-    return syscall(SYS_write, fd, bytes, fd > STDERR_FILENO && len > 8 ? shortened(len) : len);
-}
-
-int accept4(int fd, __SOCKADDR_ARG address, socklen_t *len, int flags)
-{
-    int error;
-
-    if (fails_with(&error))
-        return -1;
-    return (int)syscall(SYS_accept4, fd, address.__sockaddr__, len, flags);
-}
-
-int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
-{
-    int error;
-
-    if (fails_with(&error))
-        return -1;
-    return (int)syscall(SYS_setsockopt, fd, level, name, value, len);
-}
-
-int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
-{
-    if (is_failing() && fault.error == ENOMEM) { /* or ENOSPC: fs.epoll.max_user_watches */
-        errno = ENOMEM;
-        return -1;
-    }
-    return (int)syscall(SYS_epoll_ctl, epfd, op, fd, event);
-}
-
-int clock_gettime(clockid_t id, struct timespec *now)
-{
-    long result = syscall(SYS_clock_gettime, id, now);
-    uint64_t ns = (uint64_t)now->tv_nsec + clock_ahead_ns;
-
-    if (id == CLOCK_MONOTONIC) {
-        now->tv_sec += (time_t)(ns / 1000000000);
-        now->tv_nsec = (long)(ns % 1000000000);
-    }
-    return (int)result;
-}
 
 /* ---- Clients. ---- */
 
@@ -158,7 +41,7 @@ static struct client clients[CLIENTS];
 
 static void act_as_client(bool on)
 {
-    is_client = on;
+    call_is_exempt = on;
     ff_mem_exempt(on);
 }
 
@@ -203,7 +86,7 @@ static void pump(void)
     unsigned quiet = 0;
 
     for (unsigned i = 0; i < 3000 && quiet < 2; i++) {
-        uint64_t before = calls;
+        uint64_t before = call_count;
         bool is_new = false;
 
         ev_run(server.stations[0].worker.net.loop.ev, EVRUN_NOWAIT);
@@ -211,13 +94,13 @@ static void pump(void)
         for (size_t k = 0; k < CLIENTS; k++)
             is_new |= client_read(&clients[k]);
         act_as_client(false);
-        quiet = is_new || calls != before ? 0 : quiet + 1;
+        quiet = is_new || call_count != before ? 0 : quiet + 1;
     }
 }
 
 static void pass_ms(uint64_t ms)
 {
-    clock_ahead_ns += ms * 1000000;
+    call_clock_ahead_ns += ms * 1000000;
     pump();
 }
 
@@ -345,7 +228,7 @@ static void expect_bytes(struct client *c, const void *text, size_t len)
     if (fault.is_strict && !found)
         fail_msg("allocation %lu or call %lu failed (%d); at step %u \"%s\" did not come; there "
                  "is: %.*s",
-                 (unsigned long)fault.allocation, (unsigned long)failing_call, fault.error, steps,
+                 (unsigned long)fault.allocation, (unsigned long)fault.call, fault.error, steps,
                  (const char *)text, (int)c->len, c->bytes);
     if (!found)
         return;
@@ -553,6 +436,7 @@ static void fail_no_more(void)
 {
     ff_mem_fail_at(0);
     ff_mem_fail_often(0, 0);
+    call_fault.call = 0;
 }
 
 static void play(void)
@@ -564,7 +448,6 @@ static void play(void)
     play_tls(&clients[5], &clients[0]);
     play_stall(&clients[6], &clients[7], &clients[0]);
     fail_no_more();
-    fault.call = 0;
     serve_next();
     fault.is_strict = was_strict;
     play_end(&clients[0], &clients[1]);
@@ -577,13 +460,15 @@ struct scene_counts scene_play(const struct scene_fault *wanted)
     struct config *config;
 
     fault = *wanted;
-    failing_call = fault.call;
-    calls = 0;
+    call_fault = (struct call_fault){fault.call, fault.error, fault.is_always_short};
+    call_count = 0;
+    call_may_fail_reads = false;
     steps = 0;
     ff_mem_fail_at(fault.allocation);
     ff_mem_fail_often(fault.one_in, fault.seed);
     config = new_config(error);
     if (config && server_init(&server, config, error)) {
+        call_may_fail_reads = true;
         play();
         act_as_client(true);
         for (size_t i = 0; i < CLIENTS; i++)
@@ -595,7 +480,7 @@ struct scene_counts scene_play(const struct scene_fault *wanted)
     }
     fail_no_more();
     ERR_clear_error(); /* its entries hold memory */
-    return (struct scene_counts){ff_mem_count() - asked, calls, steps};
+    return (struct scene_counts){ff_mem_count() - asked, call_count, steps};
 }
 
 void scene_set_up(void)

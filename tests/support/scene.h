@@ -15,15 +15,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How the k-th system call fails, besides by an errno. */
-enum { SCENE_SHORT = -1 };
-
 struct scene_fault {
     uint64_t allocation; /* which allocation fails, 0: none */
     uint64_t one_in;     /* about one allocation in so many fails, by `seed`; 0: none */
     uint64_t seed;
     uint64_t call;        /* which system call of the net floor fails, 0: none */
-    int error;            /* with this errno, or SCENE_SHORT: one octet */
+    int error;            /* with this errno, or CALL_SHORT (calls.h) */
     bool is_always_short; /* every call moves one octet at most */
     bool is_strict;       /* all the same nothing may be lost */
 };

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "tests/support/calls.h"
 #include "tests/support/scene.h"
 #include "tests/support/test.h"
 
@@ -77,8 +78,8 @@ static void each_allocation_fails(void **state)
 
 static void each_call_fails(void **state)
 {
-    static const int errors[] = {EINTR, EAGAIN,  SCENE_SHORT, ECONNRESET,
-                                 EPIPE, ENOBUFS, EMFILE,      ENOMEM};
+    static const int errors[] = {EINTR, EAGAIN,  CALL_SHORT, ECONNRESET,
+                                 EPIPE, ENOBUFS, EMFILE,     ENOMEM};
     size_t base = warm_up();
 
     (void)state;
