@@ -36,11 +36,11 @@ struct sys_share {
     struct ff_buf text;
 };
 
-/* One worker's figures: for $SYS a second old at most, */
-struct sys_figures {
-    _Atomic uint32_t closing; /* of this turn: connections without a session, */
-    _Atomic bool is_crowded;  /* and whether it has its share of handshakes */
-    _Atomic uint64_t published;
+/* What the others see of one worker. */
+struct worker_figures {
+    _Atomic uint32_t closing;   /* of this turn: connections without a session, */
+    _Atomic bool is_crowded;    /* and whether it has its share of handshakes */
+    _Atomic uint64_t published; /* for $SYS, a second old at most */
     _Atomic uint64_t sent_bytes;
 };
 
@@ -56,7 +56,7 @@ struct census {
     _Atomic uint32_t sessions;
     _Atomic uint64_t reload_failures;
     _Atomic bool is_wanted[SYS_LISTS]; /* somebody listens */
-    struct sys_figures figures[WORKERS_MAX];
+    struct worker_figures figures[WORKERS_MAX];
 
     pthread_mutex_t lock; /* of what follows */
     struct ff_map addresses;

@@ -298,7 +298,7 @@ static void report_list(struct gateway *gateway, enum sys_list list)
 
 void sys_report(struct gateway *gateway)
 {
-    struct sys_figures *figures = &gateway->census->figures[gateway->worker->index];
+    struct worker_figures *figures = &gateway->census->figures[gateway->worker->index];
 
     if (!gateway->settings->sys)
         return;
