@@ -23,22 +23,16 @@
 #include "broker/engine/crossing.h"
 #include "broker/topic/rate.h"
 #include "tests/support/subscriber.h"
+#include "tests/support/truth.h"
 
 enum {
-    NAMES = 6,
-    FILTERS = 3,
-    TOPICS = NAMES + FILTERS,
     PEERS = 6,         /* of a worker */
     SUBSCRIPTIONS = 4, /* of a peer */
-    MAX_CREW = 8,
     MAX_PAYLOAD = 40000,
     MAX_BUFFERED = 60000,
     PHASES = 6,
     ROOM = 1 << 17,
 };
-
-static const char *const topics[TOPICS] = {"a",   "b/1", "b/2", "c/1", "c/2/x",
-                                           "d/2", "b/#", "+/1", "#"};
 
 static uint64_t steps = 100000;
 static uint64_t seed;
@@ -46,38 +40,13 @@ static uint32_t workers = 4;
 static bool in_threads;
 static bool is_starving; /* a third of the simulated runs: allocations fail now and then */
 
-/* What one owner appended to one topic or filter, in order: written by that owner alone. */
-struct truth {
-    uint32_t *ids;
-    _Atomic uint32_t count;
-};
-
-static struct truth truths[TOPICS][MAX_CREW];
-
-/* Where each message stands in the truths of all that it matches, and who published it. */
-struct message {
-    uint32_t tag;
-    uint32_t places[TOPICS];
-};
-
-static struct message *messages; /* by id, from 1 on */
 static uint32_t max_messages;
 static _Atomic uint32_t last_id;
 static _Atomic uint32_t last_tag;
 
-/* A part's stream: what is known of its place in the truth. */
-struct stream {
-    uint32_t least;  /* it begins here or later ... */
-    uint32_t most;   /* ... and no later than here */
-    uint32_t passed; /* messages accounted for, once it is_anchored */
-    uint32_t told;   /* of gaps since the last message; of a rate: in all */
-    uint32_t missed; /* by a rate: in all */
-    bool is_anchored;
-};
-
 struct follower {
     struct subscription *parts; /* NULL: free */
-    struct stream streams[MAX_CREW];
+    struct stream streams[TRUTH_OWNERS];
     uint32_t topic;
     uint32_t told;      /* a gap whose message is still to come: it tells the part */
     uint32_t first_own; /* the first message that its own session published behind it */
@@ -117,10 +86,10 @@ struct worker_model {
     uint64_t starved;  /* requests refused for want of memory */
     pthread_t thread;
     char payload[MAX_PAYLOAD + 64];
-    uint32_t last_from[MAX_CREW * PEERS * 4]; /* as an owner: the last id of each publisher */
+    uint32_t last_from[TRUTH_OWNERS * PEERS * 4]; /* as an owner: the last id of each publisher */
 };
 
-static struct worker_model crew[MAX_CREW];
+static struct worker_model crew[TRUTH_OWNERS];
 static struct epochs epochs;
 static struct exchange *exchange;
 static _Atomic uint32_t all_topics;
@@ -150,23 +119,11 @@ enum ff_err __wrap_router_publish(struct router *router, const struct publicatio
     if (id <= owner->last_from[place])
         fail_msg("message %u came after %u of the same publisher", id, owner->last_from[place]);
     owner->last_from[place] = id;
-    messages[id].tag = p->tag;
-    for (uint32_t t = 0; t < TOPICS; t++) {
-        struct truth *truth = &truths[t][owner->index];
-        uint32_t count = atomic_load_explicit(&truth->count, memory_order_relaxed);
-
-        if (!ff_topic_is_match(ff_slice_of(topics[t]), p->topic))
-            continue;
-        messages[id].places[t] = count;
-        truth->ids[count] = id;
-        atomic_store_explicit(&truth->count, count + 1, memory_order_release);
-    }
+    truth_note(owner->index, id, p->tag, p->topic);
     err = __real_router_publish(router, p, receipt);
     if (err) { /* it is in no log, then */
         assert_true(is_starving && err == FF_ENOMEM);
-        for (uint32_t t = 0; t < TOPICS; t++)
-            if (ff_topic_is_match(ff_slice_of(topics[t]), p->topic))
-                atomic_fetch_sub(&truths[t][owner->index].count, 1);
+        truth_take_back(owner->index, p->topic);
     }
     return err;
 }
@@ -185,84 +142,45 @@ static void feed(void)
         ff_mem_fail_often(0, 0);
 }
 
-static uint32_t count_of(uint32_t topic, uint32_t owner)
-{
-    return atomic_load_explicit(&truths[topic][owner].count, memory_order_acquire);
-}
-
 static uint32_t parts_of(uint32_t topic)
 {
-    return topic < NAMES ? 1 : workers;
+    return topic < TRUTH_NAMES ? 1 : workers;
 }
 
 /* The worker whose messages a part brings. */
 static uint32_t owner_of_part(const struct worker_model *at, uint32_t topic, uint32_t part)
 {
-    return topic < NAMES ? crossing_owner(at->engine, ff_slice_of(topics[topic])) : part;
+    return topic < TRUTH_NAMES ? crossing_owner(at->engine, ff_slice_of(truth_topics[topic]))
+                               : part;
 }
 
 static struct follower *find(struct peer *peer, struct ff_slice name)
 {
     for (int i = 0; i < SUBSCRIPTIONS; i++)
         if (peer->followers[i].parts &&
-            ff_slice_is_equal(name, ff_slice_of(topics[peer->followers[i].topic])))
+            ff_slice_is_equal(name, ff_slice_of(truth_topics[peer->followers[i].topic])))
             return &peer->followers[i];
     return NULL;
 }
 
-static uint32_t count_own(const struct truth *truth, uint32_t from, uint32_t to, uint32_t tag)
+static struct reading reading_of(const struct peer *peer, const struct follower *f)
 {
-    uint32_t own = 0;
-
-    for (uint32_t i = from; i < to; i++)
-        own += messages[truth->ids[i]].tag == tag;
-    return own;
+    return (struct reading){
+        .tag = peer->socket.tag, .is_quiet = f->parts->no_echo, .is_rated = f->rate >= 0};
 }
 
-/* Message number `number` of a stream came. */
-static void account(struct peer *peer, struct follower *f, uint32_t part, uint32_t number)
+/* Message `id` came to a part. */
+static void account(struct peer *peer, struct follower *f, uint32_t part, uint32_t id)
 {
     struct stream *stream = &f->streams[part];
-    const struct truth *truth = &truths[f->topic][owner_of_part(peer->at, f->topic, part)];
-    bool is_quiet = f->parts[part].no_echo;
-    uint32_t missing;
-    uint32_t own;
+    struct reading reading = reading_of(peer, f);
 
-    if (f->rate < 0) {
-        stream->told = f->told;
-        f->told = 0;
-    }
     assert_true(f->is_acked);
-    if (!stream->is_anchored && f->rate < 0) {
-        uint32_t begin = number - 1 - stream->told;
-
-        if (!in_threads && f->first_own && messages[f->first_own].tag &&
-            messages[f->first_own].places[f->topic] < stream->most)
-            stream->most = messages[f->first_own].places[f->topic];
-
-        /* What is neither seen nor told of was before its beginning, or its own. */
-        own = is_quiet ? count_own(truth, stream->least, number - 1, peer->socket.tag) : 0;
-        assert_true(number - 1 >= stream->told && begin >= stream->least);
-        if (begin > stream->most + own)
-            fail_msg("%u messages of %s are lost at the beginning", begin - stream->most - own,
-                     topics[f->topic]);
-        stream->passed = begin;
-    } else if (!stream->is_anchored) {
-        stream->passed = stream->least; /* at most so many were missed */
-    }
-    stream->is_anchored = true;
-    if (number <= stream->passed)
-        fail_msg("message %u of %s came after %u", number, topics[f->topic], stream->passed);
-    missing = number - 1 - stream->passed;
-    own = is_quiet ? count_own(truth, stream->passed, number - 1, peer->socket.tag) : 0;
-    if (f->rate < 0 && (stream->told > missing || missing - stream->told > own))
-        fail_msg("%u of %s were missed and %u told (%u own)", missing, topics[f->topic],
-                 stream->told, own);
-    stream->missed += missing;
-    if (f->rate >= 0) /* it tells late, but never of more than was missed */
-        assert_true(f->told <= stream->missed);
-    stream->told = 0;
-    stream->passed = number;
+    if (!stream->is_anchored && !in_threads && f->first_own)
+        stream_is_before(stream, f->first_own);
+    stream_take(stream, &reading, truth_number(id, f->topic), f->told);
+    if (!reading.is_rated)
+        f->told = 0;
 }
 
 static void on_received(struct subscriber *socket, const struct ff_message *m)
@@ -285,10 +203,10 @@ static void on_received(struct subscriber *socket, const struct ff_message *m)
         return;
     }
     id = (uint32_t)subscriber_number(&m->payload);
-    if (f->topic >= NAMES)
+    if (f->topic >= TRUTH_NAMES)
         part = crossing_owner(peer->at->engine, name);
-    assert_true(ff_topic_is_match(ff_slice_of(topics[f->topic]), name));
-    account(peer, f, part, messages[id].places[f->topic] + 1);
+    assert_true(ff_topic_is_match(ff_slice_of(truth_topics[f->topic]), name));
+    account(peer, f, part, id);
     peer->at->seen++;
 }
 
@@ -364,7 +282,7 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
     f->is_acked = true;
     for (uint32_t i = 0; i < parts_of(f->topic); i++) {
         assert_non_null(s[i].link);
-        f->streams[i].most = count_of(f->topic, owner_of_part(at, f->topic, i));
+        stream_acknowledge(&f->streams[i]);
     }
 }
 
@@ -373,7 +291,7 @@ static bool try_publish(struct peer *peer, uint32_t id, uint32_t topic, uint32_t
 {
     struct worker_model *at = peer->at;
     int len = snprintf(at->payload, 48, "[%u,%u,\"", id, place_of(peer));
-    struct publication p = {.topic = ff_slice_of(topics[topic]), .tag = peer->socket.tag};
+    struct publication p = {.topic = ff_slice_of(truth_topics[topic]), .tag = peer->socket.tag};
     struct ticket ticket = {
         .id = id, .session_tag = p.tag, .has_id = id % 32 == 0 || seed % 4 == 1};
     bool is_taken;
@@ -400,8 +318,9 @@ static uint32_t choose_topic(const struct peer *peer)
 {
     const struct follower *f = &peer->followers[dice_below(&peer->at->dice, SUBSCRIPTIONS)];
 
-    return f->parts && !f->is_acked && f->topic < NAMES ? f->topic
-                                                        : dice_below(&peer->at->dice, NAMES);
+    return f->parts && !f->is_acked && f->topic < TRUTH_NAMES
+               ? f->topic
+               : dice_below(&peer->at->dice, TRUTH_NAMES);
 }
 
 static void publish(struct worker_model *at)
@@ -416,11 +335,11 @@ static void publish(struct worker_model *at)
         uint32_t topic;
         uint32_t id;
 
-        if (atomic_load(&last_id) + MAX_CREW >= max_messages)
+        if (atomic_load(&last_id) + TRUTH_OWNERS >= max_messages)
             return;
         id = atomic_fetch_add(&last_id, 1) + 1;
         topic = choose_topic(peer);
-        f = find(peer, ff_slice_of(topics[topic]));
+        f = find(peer, ff_slice_of(truth_topics[topic]));
         if (f && !f->first_own)
             f->first_own = id;
         (void)try_publish(peer, id, topic,
@@ -453,7 +372,7 @@ static void subscribe(struct peer *peer, uint32_t t)
     bool no_echo;
     bool is_taken;
 
-    if (find(peer, ff_slice_of(topics[t])) || subscriber_has_rest(&peer->socket))
+    if (find(peer, ff_slice_of(truth_topics[t])) || subscriber_has_rest(&peer->socket))
         return; /* what is left of an earlier subscription comes first */
     while (i < SUBSCRIPTIONS && peer->followers[i].parts)
         i++;
@@ -463,29 +382,29 @@ static void subscribe(struct peer *peer, uint32_t t)
     *f = (struct follower){.topic = t, .rate = -1};
     f->parts = ff_mem_zalloc(parts_of(t) * sizeof(struct subscription));
     assert_non_null(f->parts);
-    if (dice_below(&at->dice, 5) == 0 && t < NAMES)
+    if (dice_below(&at->dice, 5) == 0 && t < TRUTH_NAMES)
         f->rate = dice_below(&at->dice, 3) ? 1 + dice_below(&at->dice, 100) : 0;
     overflow = (uint8_t)dice_below(&at->dice, 3);
     no_echo = dice_below(&at->dice, 4) == 0;
-    if (no_echo && t >= NAMES) /* a gap with only own messages behind it would not tell its part */
+    if (no_echo &&
+        t >= TRUTH_NAMES) /* a gap with only own messages behind it would not tell its part */
         overflow = OVERFLOW_CLOSE;
     for (uint32_t k = 0; k < parts_of(t); k++) {
         f->parts[k].owner = &peer->socket;
         f->parts[k].no_echo = no_echo;
         f->parts[k].overflow = overflow;
-        f->streams[k].least = count_of(t, owner_of_part(at, t, k));
-        f->streams[k].most = UINT32_MAX;
+        stream_begin(&f->streams[k], t, owner_of_part(at, t, k));
     }
     if (f->rate >= 0)
         assert_int_equal(rate_set(&at->router, f->parts, f->rate), FF_OK);
     at->requests++;
     starve(at);
     is_taken =
-        engine_subscribe(at->engine, f->parts, ff_slice_of(topics[t]), peer->socket.encoding,
+        engine_subscribe(at->engine, f->parts, ff_slice_of(truth_topics[t]), peer->socket.encoding,
                          (struct ticket){.id = (uint32_t)(peer - at->peers) * SUBSCRIPTIONS + i,
                                          .session_tag = peer->socket.tag,
                                          .has_id = true,
-                                         .is_filter = t >= NAMES});
+                                         .is_filter = t >= TRUTH_NAMES});
     feed();
     if (is_taken)
         return;
@@ -528,7 +447,7 @@ static void act(struct worker_model *at)
     if (what < 600) {
         publish(at);
     } else if (what < 700) {
-        subscribe(peer, dice_below(&at->dice, TOPICS));
+        subscribe(peer, dice_below(&at->dice, TRUTH_TOPICS));
     } else if (what < 740) {
         if (f->parts)
             drop(peer, f);
@@ -590,26 +509,16 @@ static void check_end(struct worker_model *at)
             struct follower *f = &peer->followers[k];
 
             for (uint32_t part = 0; f->parts && part < parts_of(f->topic); part++) {
-                const struct stream *stream = &f->streams[part];
-                uint32_t owner = owner_of_part(at, f->topic, part);
-                uint32_t count = count_of(f->topic, owner);
-                const struct truth *truth = &truths[f->topic][owner];
-                uint32_t from = stream->is_anchored ? stream->passed : stream->most;
-                uint32_t own;
+                struct reading reading = reading_of(peer, f);
 
-                if (f->rate >= 0)
+                if (reading.is_rated)
                     continue;
                 if (subscription_is_asleep(&f->parts[part]))
                     at->slept++;
                 else
                     assert_int_equal(f->parts[part].cursor.position,
                                      log_look(f->parts[part].link->log).head);
-                own = f->parts[part].no_echo && from < count
-                          ? count_own(truth, from, count, peer->socket.tag)
-                          : 0;
-                if (from + own + f->told < count) /* a gap may have only own ones behind it */
-                    fail_msg("%u messages of %s are lost at the end", count - from,
-                             topics[f->topic]);
+                stream_end(&f->streams[part], &reading, f->told);
             }
         }
     }
@@ -652,21 +561,15 @@ static void set_up_worker(uint32_t i)
 static void set_up(void)
 {
     max_messages = (uint32_t)(steps + steps / 2 + 1000);
-    messages = calloc(max_messages + 1, sizeof(*messages));
-    assert_non_null(messages);
+    truth_begin(max_messages, workers);
     epochs_init(&epochs, workers);
     /* Half of the runs with rings that are full all the time. */
     exchange = seed % 2 ? exchange_new(workers, 4096, 1024)
                         : exchange_new(workers, CHANNEL_ASKS, CHANNEL_ANSWERS);
     assert_non_null(exchange);
     atomic_store(&steps_left, steps);
-    for (uint32_t i = 0; i < workers; i++) {
+    for (uint32_t i = 0; i < workers; i++)
         set_up_worker(i);
-        for (int t = 0; t < TOPICS; t++) {
-            truths[t][i].ids = calloc(max_messages + 1, sizeof(uint32_t));
-            assert_non_null(truths[t][i].ids);
-        }
-    }
 }
 
 /* Whole turns of all workers in one thread, with sockets that take everything. */
@@ -707,13 +610,9 @@ static void free_all(void)
         engine_free(crew[i].engine);
         router_deinit(&crew[i].router);
         pool_deinit(&crew[i].pool);
-        for (int t = 0; t < TOPICS; t++) {
-            free(truths[t][i].ids);
-            atomic_store(&truths[t][i].count, 0);
-        }
     }
     exchange_free(exchange);
-    free(messages);
+    truth_end();
     atomic_store(&last_id, 0);
 }
 
@@ -782,7 +681,7 @@ static void *run_thread(void *arg)
         do
             run_phase(at);
         while (at->phase);
-        if (atomic_fetch_sub(&steps_left, events) < events + MAX_CREW * 12)
+        if (atomic_fetch_sub(&steps_left, events) < events + TRUTH_OWNERS * 12)
             atomic_store(&steps_left, 0);
         if (dice_below(&at->dice, 20) == 0)
             sched_yield();
@@ -822,8 +721,8 @@ int main(int argc, char **argv)
     seed = test_option(argc, argv, "--seed", seed);
     workers = (uint32_t)test_option(argc, argv, "--workers", workers);
     in_threads = test_option(argc, argv, "--threads", 0);
-    if (workers < 1 || workers > MAX_CREW) {
-        (void)fprintf(stderr, "--workers takes 1 to %d\n", MAX_CREW);
+    if (workers < 1 || workers > TRUTH_OWNERS) {
+        (void)fprintf(stderr, "--workers takes 1 to %d\n", TRUTH_OWNERS);
         return EXIT_FAILURE;
     }
     print_message("    %" PRIu64 " steps, %u workers, %s, --seed %" PRIu64 "\n", steps, workers,
