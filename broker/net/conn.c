@@ -12,7 +12,10 @@
 #include "broker/net/socket.h"
 #include "protocol/base/mem.h"
 
-enum { FLUSH_QUANTUM = 256 * 1024 };
+enum {
+    FLUSH_QUANTUM = 256 * 1024,
+    INPUT_SHORT = 4096, /* read at once where memory is used up */
+};
 
 struct rest {
     uint32_t start;
@@ -170,12 +173,21 @@ static void peer_ended(struct conn *conn)
     }
 }
 
+static bool is_memory_short(const struct net *net)
+{
+    return ff_mem_live_bytes() > net->max_memory;
+}
+
 static void read_input(struct conn *conn)
 {
     struct net *net = conn->net;
     size_t kept = conn->stash ? conn->stash->len : 0;
-    long got = conn_transport(conn)->recv(conn, net->receive + kept, NET_RECEIVE_SIZE - kept);
+    size_t room = NET_RECEIVE_SIZE - kept;
+    long got;
 
+    if (room > INPUT_SHORT && is_memory_short(net)) /* what is not consumed is kept */
+        room = INPUT_SHORT;
+    got = conn_transport(conn)->recv(conn, net->receive + kept, room);
     if (conn->wants_write != (got == TRANSPORT_WRITE)) {
         conn->wants_write = got == TRANSPORT_WRITE;
         watch(conn);
@@ -241,7 +253,9 @@ void conn_mark(struct conn *conn)
 /* Something was appended to the outbox. */
 static void owe(struct conn *conn)
 {
-    if (conn->outbox->len > OUTBOX_PAUSE)
+    size_t owed = conn->outbox->len;
+
+    if (owed > OUTBOX_PAUSE || (owed > OUTBOX_PAUSE_SHORT && is_memory_short(conn->net)))
         conn_pause(conn, PAUSE_OUTBOX);
     conn_mark(conn);
 }

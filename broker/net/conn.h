@@ -24,7 +24,8 @@
 
 struct conn;
 
-enum { OUTBOX_PAUSE = 65536 };
+/* Who is owed more is not read from; where memory is used up, who is owed more than a little. */
+enum { OUTBOX_PAUSE = 65536, OUTBOX_PAUSE_SHORT = 4096 };
 
 struct conn_ops {
     /*

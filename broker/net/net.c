@@ -30,6 +30,7 @@ enum ff_err net_init(struct net *net, loop_begin_fn *begin, loop_turn_fn *turn, 
     ff_list_init(&net->closing);
     net->close_ms = CLOSE_MS;
     net->outbox_max = OUTBOX_MAX;
+    net->max_memory = UINT64_MAX;
     net->connections = 0;
     net->handshakes = 0;
     net->handshake_us = 0;

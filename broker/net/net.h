@@ -36,6 +36,7 @@ struct net {
     struct ff_list dead;    /* connections to free when the turn ends */
     uint32_t close_ms;      /* how long a close may take */
     uint32_t outbox_max;    /* octets of control messages a connection may be owed */
+    uint64_t max_memory;    /* of the whole process: beyond it outboxes pause sooner */
     uint32_t connections;
     uint32_t handshakes;   /* TLS handshakes under way */
     uint64_t handshake_us; /* spent on them in this turn */

@@ -459,6 +459,35 @@ def s35_half_messages_are_bounded_by_memory():
 
 
 @test
+def s35_answers_that_nobody_reads_are_bounded_by_memory():
+    count, limit = 400, 8 << 20
+    with Broker("--memory", str(limit), "--sys") as broker:
+        watcher = Watcher(broker)
+        peers = [typed(broker.port, rcvbuf=4096) for _ in range(count)]
+        ask = frame(TEXT, json.dumps({"type": 6, "id": 1, "topic": "t" * 240}).encode()) * 200
+        left = {peer: b"" for peer in peers}
+        for peer in peers:
+            peer.sock.setblocking(False)
+        end, quiet = time.monotonic() + 120, 0
+        while quiet < 20:  # until the broker takes nothing more from any of them
+            assert time.monotonic() < end, "it reads on"
+            quiet += 1
+            for peer in peers:
+                left[peer] = left[peer] or ask
+                try:
+                    left[peer] = left[peer][peer.sock.send(left[peer]):]
+                    quiet = 0
+                except BlockingIOError:
+                    pass
+            time.sleep(0.01)
+        most = watcher.figures()["memory"]
+        assert limit < most < limit + count * (4096 + 4096), most  # not 64 KiB each
+        for peer in peers:
+            peer.close()
+        watcher.settles(lambda f: f["memory"] < limit / 2, "their memory did not come back")
+
+
+@test
 def s40_floods_are_counted_in_the_log_and_written_once():
     count = 2000
     with Broker() as broker:
