@@ -79,7 +79,7 @@ bool net_flush(struct net *net, uint64_t slice_us)
     while (!ff_list_is_empty(&net->flush)) {
         if (!net->uring)
             conn_flush(FF_CONTAINER(ff_list_pop(&net->flush), struct conn, link));
-        else if (!uring_flush(net->uring, &net->flush))
+        else if (!uring_flush(net->uring, &net->flush, until))
             fall_back(net, "the kernel takes no more requests");
         if ((net->uring || ++done % LOOK_EVERY == 0) && loop_clock_us() > until)
             break;

@@ -27,6 +27,7 @@ struct uring {
     uint32_t count; /* of sends: plans that wait to be settled */
     uint32_t range_count;
     size_t bytes;
+    bool is_noted; /* a plan among them has notes: the owner's room for them is begun */
     struct sending sends[URING_SENDS];
     struct iovec ranges[RANGES];
 };
@@ -68,9 +69,10 @@ static void offer(struct uring *uring, struct conn *conn)
     struct plan *plan = &sending->plan;
     struct io_uring_sqe *sqe;
 
-    *plan = (struct plan){.iov = uring->ranges + uring->range_count, .is_first = !uring->count};
+    *plan = (struct plan){.iov = uring->ranges + uring->range_count, .is_first = !uring->is_noted};
     if (!conn_offer(conn, plan))
         return;
+    uring->is_noted |= plan->note_count > 0; /* not all have: who is closing collects nothing */
     sqe = io_uring_get_sqe(&uring->ring);
     FF_CHECK(sqe); /* there are as many as sends */
     if (plan->count == 1) {
@@ -130,6 +132,7 @@ static bool send_all(struct uring *uring)
 
     uring->count = uring->range_count = 0;
     uring->bytes = 0;
+    uring->is_noted = false;
     for (uint32_t i = 0; i < count; i++) {
         struct sending *sending = &uring->sends[i];
 
@@ -146,27 +149,45 @@ static bool is_full(const struct uring *uring)
                             uring->range_count > RANGES - PLAN_IOVECS || uring->bytes >= BYTES);
 }
 
-/* Takes connections off the list, with their kept input worked: all before any plan is made. */
-static uint32_t gather(struct ff_list *flush, struct ff_list *gathered)
+/*
+ * Takes connections off the list, with their kept input worked: all before any
+ * plan is made. (Whoever resumes another one in the midst of a flush would have
+ * to see that it is flushed again.) TLS sends at once.
+ */
+static uint32_t gather(struct ff_list *flush, struct ff_list *gathered, uint64_t until_us)
 {
+    enum { LOOK_EVERY = 64 };
     struct ff_list *node;
     uint32_t count = 0;
 
-    while (count < URING_SENDS && (node = ff_list_pop(flush))) {
+    for (uint32_t i = 1; i <= URING_SENDS && (node = ff_list_pop(flush)); i++) {
         struct conn *conn = FF_CONTAINER(node, struct conn, link);
 
         if (conn->tls) {
             conn_flush(conn);
-            continue;
+        } else {
+            ff_list_append(gathered, node);
+            conn_feed_again(conn);
+            count++;
         }
-        ff_list_append(gathered, node);
-        conn_feed_again(conn);
-        count++;
+        if (i % LOOK_EVERY == 0 && loop_clock_us() > until_us)
+            break;
     }
     return count;
 }
 
-bool uring_flush(struct uring *uring, struct ff_list *flush)
+/* What there was no time for comes first in the next turn. */
+static void put_back(struct ff_list *flush, struct ff_list *gathered)
+{
+    while (!ff_list_is_empty(gathered)) {
+        struct ff_list *last = gathered->prev;
+
+        ff_list_remove(last);
+        ff_list_prepend(flush, last);
+    }
+}
+
+bool uring_flush(struct uring *uring, struct ff_list *flush, uint64_t until_us)
 {
     struct ff_list gathered;
     struct ff_list *node;
@@ -174,18 +195,23 @@ bool uring_flush(struct uring *uring, struct ff_list *flush)
     bool is_worth_it;
 
     ff_list_init(&gathered);
-    is_worth_it = gather(flush, &gathered) >= URING_LEAST;
-    while ((node = ff_list_pop(&gathered))) {
+    is_worth_it = gather(flush, &gathered, until_us) >= URING_LEAST;
+    while (is_good && (node = ff_list_pop(&gathered))) {
         struct conn *conn = FF_CONTAINER(node, struct conn, link);
 
-        if (!is_worth_it || !is_good)
+        if (!is_worth_it)
             conn_flush_now(conn);
         else if (!conn->is_blocked)
             offer(uring, conn);
-        if (is_full(uring))
-            is_good = send_all(uring);
+        if (!is_full(uring))
+            continue;
+        is_good = send_all(uring);
+        if (loop_clock_us() > until_us)
+            break;
     }
-    return send_all(uring) && is_good;
+    is_good &= send_all(uring);
+    put_back(flush, &gathered);
+    return is_good;
 }
 
 #else
@@ -201,10 +227,11 @@ void uring_free(struct uring *uring)
     (void)uring;
 }
 
-bool uring_flush(struct uring *uring, struct ff_list *flush)
+bool uring_flush(struct uring *uring, struct ff_list *flush, uint64_t until_us)
 {
     (void)uring;
     (void)flush;
+    (void)until_us;
     return false;
 }
 

@@ -13,6 +13,7 @@
 #define NET_URING_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "protocol/base/check.h"
 #include "protocol/base/list.h"
@@ -33,9 +34,10 @@ void uring_free(struct uring *uring);
 
 /*
  * Takes at most URING_SENDS connections off the flush list and sends what they
- * offer. False: the kernel took no requests; those that it left wait for their
+ * offer; ends early, with one call at least, when the clock passes `until_us`
+ * (loop_clock_us). False: the kernel took no requests; those that it left wait for their
  * sockets, and it is to be freed.
  */
-FF_MUST_CHECK bool uring_flush(struct uring *uring, struct ff_list *flush);
+FF_MUST_CHECK bool uring_flush(struct uring *uring, struct ff_list *flush, uint64_t until_us);
 
 #endif

@@ -85,6 +85,7 @@ static bool collect_part(struct session *session, struct subscription *s, struct
     struct part *part = &notes->parts[notes->part_count];
     size_t room = plan->max_bytes - plan->bytes;
 
+    FF_CHECK(notes->part_count < notes->max_parts && notes->gap_count < notes->max_gaps);
     part->view = log_look(s->link->log);
     if (!s->rate && cursor_is_behind_tail(&s->cursor, &part->view)) {
         if (s->overflow == OVERFLOW_CLOSE) {

@@ -4,8 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
-
-enum { PAGE = 4096 };
+#include <unistd.h>
 
 /* Before each entry: its size, or that what follows is unused up to the end. */
 struct head {
@@ -79,8 +78,9 @@ void ring_commit(struct ring *ring)
 void ring_rest(struct ring *ring)
 {
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
-    uintptr_t from = ((uintptr_t)ring->bytes + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
-    uintptr_t end = ((uintptr_t)ring->bytes + ring->size) & ~(uintptr_t)(PAGE - 1);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)ring->bytes + page - 1) & ~(page - 1);
+    uintptr_t end = ((uintptr_t)ring->bytes + ring->size) & ~(page - 1);
     bool is_quiet = head == ring->rested_at;
 
     ring->rested_at = head;
