@@ -54,7 +54,6 @@ void station_configure(struct station *station, const struct config *config,
 {
     station->worker.net.close_ms = config->close_s * 1000;
     station->worker.net.outbox_max = config->outbox;
-    station->worker.net.max_memory = config->settings.max_memory;
     station->gateway.tls = tls; /* connections hold what they began with */
     gateway_configure(&station->gateway, &config->settings, config->rules, config->rule_count);
 }

@@ -175,7 +175,7 @@ static void peer_ended(struct conn *conn)
 
 static bool is_memory_short(const struct net *net)
 {
-    return ff_mem_live_bytes() > net->max_memory;
+    return ff_mem_own_bytes() > net->memory_brink && ff_mem_live_bytes() > net->max_memory;
 }
 
 static void read_input(struct conn *conn)
@@ -250,12 +250,18 @@ void conn_mark(struct conn *conn)
         ff_list_append(&conn->net->flush, &conn->link);
 }
 
+/* Is it owed so much that it must take some before it is read from again? */
+static bool is_owed_much(const struct conn *conn)
+{
+    size_t owed = conn_owed(conn);
+
+    return owed > OUTBOX_PAUSE || (owed > OUTBOX_PAUSE_SHORT && is_memory_short(conn->net));
+}
+
 /* Something was appended to the outbox. */
 static void owe(struct conn *conn)
 {
-    size_t owed = conn->outbox->len;
-
-    if (owed > OUTBOX_PAUSE || (owed > OUTBOX_PAUSE_SHORT && is_memory_short(conn->net)))
+    if (is_owed_much(conn))
         conn_pause(conn, PAUSE_OUTBOX);
     conn_mark(conn);
 }
@@ -417,7 +423,7 @@ static size_t take_own(struct conn *conn, size_t sent)
 
         outbox_take(&conn->outbox, &conn->net->pool, part);
         sent -= part;
-        if (conn_owed(conn) <= OUTBOX_PAUSE)
+        if (!is_owed_much(conn))
             conn_resume(conn, PAUSE_OUTBOX);
     }
     return sent;

@@ -31,6 +31,7 @@ enum ff_err net_init(struct net *net, loop_begin_fn *begin, loop_turn_fn *turn, 
     net->close_ms = CLOSE_MS;
     net->outbox_max = OUTBOX_MAX;
     net->max_memory = UINT64_MAX;
+    net->memory_brink = INT64_MAX;
     net->connections = 0;
     net->handshakes = 0;
     net->handshake_us = 0;
@@ -53,6 +54,15 @@ void net_deinit(struct net *net)
     net->uring = NULL;
     pool_deinit(&net->pool);
     loop_deinit(&net->loop);
+}
+
+void net_begin(struct net *net)
+{
+    int64_t left = INT64_MAX / 2;
+
+    if (net->max_memory < INT64_MAX / 2)
+        left = (int64_t)net->max_memory - (int64_t)ff_mem_live_bytes();
+    net->memory_brink = ff_mem_own_bytes() + left / 8; /* others may be as greedy */
 }
 
 static void fall_back(struct net *net, const char *why)

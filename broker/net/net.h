@@ -37,6 +37,7 @@ struct net {
     uint32_t close_ms;      /* how long a close may take */
     uint32_t outbox_max;    /* octets of control messages a connection may be owed */
     uint64_t max_memory;    /* of the whole process: beyond it outboxes pause sooner */
+    int64_t memory_brink;   /* ff_mem_own_bytes() from which on it may be reached in this turn */
     uint32_t connections;
     uint32_t handshakes;   /* TLS handshakes under way */
     uint64_t handshake_us; /* spent on them in this turn */
@@ -51,6 +52,9 @@ void net_deinit(struct net *net);
 
 /* Before the first connection: how the floor above is called, and what it finds as `owner`. */
 void net_serve(struct net *net, const struct conn_ops *ops, void *owner);
+
+/* At the beginning of a turn. */
+void net_begin(struct net *net);
 
 /* In its own thread: from here on the flush's sends go out together. Where the kernel does not let
  * us a line says so. */

@@ -250,6 +250,7 @@ void gateway_configure(struct gateway *gateway, const struct settings *settings,
     struct router_limits limits = router_limits(settings);
 
     gateway->settings = settings;
+    gateway->worker->net.max_memory = settings->max_memory;
     if (gateway->spare.max < (size_t)settings->max_message * 6 + 64) /* never less: see router */
         gateway->spare.max = (size_t)settings->max_message * 6 + 64;
     router_configure(&gateway->router, &limits, rules, rule_count);

@@ -18,6 +18,7 @@ static void begin_turn(void *arg)
     struct worker *worker = arg;
 
     enter(worker);
+    net_begin(&worker->net);
     mailbox_open(&worker->mailbox);
 }
 

@@ -7,13 +7,51 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Atomic size_t live_bytes;
-static _Atomic size_t live_blocks;
-static _Atomic uint64_t asked;
-static _Atomic uint64_t fail_at;     /* the value of `asked` that fails; 0: none */
+/*
+ * What one thread has allocated less what it has freed, of whomever it was: only
+ * the sum over all threads means something. Threads beyond COUNTERS share one.
+ */
+enum { COUNTERS = 72 };
+
+struct counter {
+    _Alignas(FF_CACHE_LINE) _Atomic int64_t bytes;
+    _Atomic int64_t blocks;
+    _Atomic uint64_t asked;
+};
+
+static struct counter counters[COUNTERS];
+static _Atomic uint32_t threads;
+static _Thread_local struct counter *own;
+
+static _Atomic bool is_failing; /* a test has asked for it: what follows counts */
+static _Atomic uint64_t drawn;
+static _Atomic uint64_t fail_at;     /* the value of `drawn` that fails; 0: none */
 static _Atomic uint64_t fail_one_in; /* 0: none */
 static _Atomic uint64_t fail_seed;
 static _Atomic bool is_exempt;
+
+static struct counter *own_counter(void)
+{
+    if (!own)
+        own = &counters[atomic_fetch_add(&threads, 1) % COUNTERS];
+    return own;
+}
+
+/* Of how many counters there is something to add up. */
+static uint32_t counters_in_use(void)
+{
+    uint32_t count = atomic_load_explicit(&threads, memory_order_relaxed);
+
+    return count < COUNTERS ? count : COUNTERS;
+}
+
+static void count(int64_t bytes, int64_t blocks)
+{
+    struct counter *counter = own_counter();
+
+    atomic_fetch_add_explicit(&counter->bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&counter->blocks, blocks, memory_order_relaxed);
+}
 
 /* Does the n-th allocation fail by chance? (The mixer of splitmix64, Steele et al., 2014.) */
 static bool is_unlucky(uint64_t n)
@@ -35,24 +73,18 @@ static bool is_allowed(void)
 
     if (atomic_load_explicit(&is_exempt, memory_order_relaxed))
         return true;
-    n = atomic_fetch_add_explicit(&asked, 1, memory_order_relaxed) + 1;
-
+    atomic_fetch_add_explicit(&own_counter()->asked, 1, memory_order_relaxed);
+    if (!atomic_load_explicit(&is_failing, memory_order_relaxed))
+        return true;
+    n = atomic_fetch_add_explicit(&drawn, 1, memory_order_relaxed) + 1;
     return atomic_load_explicit(&fail_at, memory_order_relaxed) != n && !is_unlucky(n);
 }
 
 static void *count_in(void *block)
 {
-    if (block) {
-        atomic_fetch_add_explicit(&live_bytes, malloc_usable_size(block), memory_order_relaxed);
-        atomic_fetch_add_explicit(&live_blocks, 1, memory_order_relaxed);
-    }
+    if (block)
+        count((int64_t)malloc_usable_size(block), 1);
     return block;
-}
-
-static void count_out(void *block)
-{
-    atomic_fetch_sub_explicit(&live_bytes, malloc_usable_size(block), memory_order_relaxed);
-    atomic_fetch_sub_explicit(&live_blocks, 1, memory_order_relaxed);
 }
 
 void *ff_mem_alloc(size_t size)
@@ -84,10 +116,7 @@ void *ff_mem_realloc(void *block, size_t size)
     moved = realloc(block, size);
     if (!moved)
         return NULL;
-    atomic_fetch_add_explicit(&live_bytes, malloc_usable_size(moved) - before,
-                              memory_order_relaxed);
-    if (!block)
-        atomic_fetch_add_explicit(&live_blocks, 1, memory_order_relaxed);
+    count((int64_t)malloc_usable_size(moved) - (int64_t)before, !block);
     return moved;
 }
 
@@ -107,7 +136,7 @@ void ff_mem_free(void *block)
 {
     if (!block)
         return;
-    count_out(block);
+    count(-(int64_t)malloc_usable_size(block), -1);
     free(block);
 }
 
@@ -116,30 +145,60 @@ size_t ff_mem_size(void *block)
     return block ? malloc_usable_size(block) : 0;
 }
 
+int64_t ff_mem_own_bytes(void)
+{
+    return atomic_load_explicit(&own_counter()->bytes, memory_order_relaxed);
+}
+
+/* Counters are read one after the other: what moves meanwhile may make it less than nothing. */
+static size_t at_least_none(int64_t sum)
+{
+    return sum > 0 ? (size_t)sum : 0;
+}
+
 size_t ff_mem_live_bytes(void)
 {
-    return atomic_load_explicit(&live_bytes, memory_order_relaxed);
+    int64_t sum = 0;
+
+    for (uint32_t i = 0; i < counters_in_use(); i++)
+        sum += atomic_load_explicit(&counters[i].bytes, memory_order_relaxed);
+    return at_least_none(sum);
 }
 
 size_t ff_mem_live_blocks(void)
 {
-    return atomic_load_explicit(&live_blocks, memory_order_relaxed);
+    int64_t sum = 0;
+
+    for (uint32_t i = 0; i < counters_in_use(); i++)
+        sum += atomic_load_explicit(&counters[i].blocks, memory_order_relaxed);
+    return at_least_none(sum);
 }
 
 uint64_t ff_mem_count(void)
 {
-    return atomic_load_explicit(&asked, memory_order_relaxed);
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < counters_in_use(); i++)
+        sum += atomic_load_explicit(&counters[i].asked, memory_order_relaxed);
+    return sum;
+}
+
+static void update_failing(void)
+{
+    atomic_store(&is_failing, atomic_load(&fail_at) || atomic_load(&fail_one_in));
 }
 
 void ff_mem_fail_at(uint64_t k)
 {
-    atomic_store_explicit(&fail_at, k ? ff_mem_count() + k : 0, memory_order_relaxed);
+    atomic_store(&fail_at, k ? atomic_load(&drawn) + k : 0);
+    update_failing();
 }
 
 void ff_mem_fail_often(uint64_t n, uint64_t seed)
 {
-    atomic_store_explicit(&fail_seed, seed - ff_mem_count(), memory_order_relaxed);
-    atomic_store_explicit(&fail_one_in, n, memory_order_relaxed);
+    atomic_store(&fail_seed, seed - atomic_load(&drawn));
+    atomic_store(&fail_one_in, n);
+    update_failing();
 }
 
 void ff_mem_exempt(bool exempt)

@@ -4,8 +4,8 @@
  *
  * Every allocation of Fanfare goes through here, so that live bytes can be
  * counted in every build, so that a budget can be kept, and so that a test can
- * make the k-th allocation fail. The counters are process-wide and atomic:
- * nothing on the path of a delivery allocates, so they cost nothing there.
+ * make the k-th allocation fail. Each thread counts for itself; who asks for a
+ * sum reads a cache line for each thread, so it is asked for once a turn.
  *
  * All functions that return memory may return NULL, which is an ordinary
  * error. ff_mem_free(NULL) is allowed.
@@ -40,6 +40,12 @@ void ff_mem_free(void *block);
 
 /* Octets of a block that may be used, at least what was asked for; 0 of NULL. */
 size_t ff_mem_size(void *block);
+
+/*
+ * What this thread has allocated less what it has freed, others' blocks too: only
+ * the difference of two such values means something. Costs nothing to ask for.
+ */
+int64_t ff_mem_own_bytes(void);
 
 /* Bytes and blocks allocated and not yet freed, as the heap counts them. */
 size_t ff_mem_live_bytes(void);

@@ -279,7 +279,7 @@ static void change_wire(struct program *program, struct wire *wire)
 static void turn(unsigned first)
 {
     worker.net.loop.now_ms = wire_now_ms;
-    wire_turn(worker_turn, &worker, first);
+    wire_turn(&worker.net.loop, first);
 }
 
 static void pass_time(struct program *program)

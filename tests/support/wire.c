@@ -107,8 +107,9 @@ static bool is_ready(const struct wire *wire, int events, int *revents)
     return *revents;
 }
 
-void wire_turn(loop_turn_fn *turn, void *arg, unsigned first)
+void wire_turn(struct loop *loop, unsigned first)
 {
+    loop->begin(loop->arg);
     for (unsigned i = 0; i < WIRES; i++) {
         struct wire *wire = &wires[(first + i) % WIRES];
         ev_io *watcher = wire->watcher;
@@ -117,7 +118,7 @@ void wire_turn(loop_turn_fn *turn, void *arg, unsigned first)
         if (wire->is_used && watcher && is_ready(wire, watcher->events, &revents))
             watcher->cb(NULL, watcher, revents);
     }
-    (void)turn(arg);
+    (void)loop->turn(loop->arg);
 }
 
 /* What a server may send, octet by octet. */

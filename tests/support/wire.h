@@ -61,7 +61,7 @@ int wire_open(size_t window);
 /* Adds to what will be received; what does not fit is left out. */
 void wire_write(struct wire *wire, const void *bytes, size_t len);
 
-/* Calls back all that is ready, beginning with the `first`-th wire, then ends the turn. */
-void wire_turn(loop_turn_fn *turn, void *arg, unsigned first);
+/* A turn: calls back all that is ready, beginning with the `first`-th wire. */
+void wire_turn(struct loop *loop, unsigned first);
 
 #endif
