@@ -111,17 +111,20 @@ void delivery_collect(struct conn *conn, struct plan *plan)
     struct session *session = session_of(conn);
     struct delivery_notes *notes = gateway_of(session)->delivery;
     struct ff_list *node = session->pending.next;
+    uint32_t gaps_before;
 
     if (plan->is_first)
         notes->part_count = notes->gap_count = 0;
     plan->notes = notes->part_count;
+    gaps_before = notes->gap_count;
     while (node != &session->pending && notes->part_count - plan->notes < MAX_PARTS &&
            plan->count <= PLAN_IOVECS - 2 && plan->bytes < plan->max_bytes) {
         struct subscription *s = FF_CONTAINER(node, struct subscription, pending);
 
         node = node->next;
         if (!collect_part(session, s, plan)) {
-            notes->part_count = plan->notes;
+            notes->part_count = plan->notes; /* nothing of this plan is sent */
+            notes->gap_count = gaps_before;
             return;
         }
     }
