@@ -87,12 +87,50 @@ static bool is_named(const void *arg, const struct ff_map_node *node)
     return ff_slice_is_equal(topic_name(topic), *name);
 }
 
-struct topic *registry_find(const struct registry *registry, struct ff_slice name)
+static uint32_t hash_of(const struct registry *registry, struct ff_slice name)
 {
-    uint32_t hash = ff_hash(&registry->key, name.at, name.len);
+    return ff_hash(&registry->key, name.at, name.len);
+}
+
+static struct topic *find_topic(const struct registry *registry, struct ff_slice name,
+                                uint32_t hash)
+{
     struct ff_map_node *node = ff_map_find(&registry->topics, hash, is_named, &name);
 
     return node ? FF_CONTAINER(node, struct topic, node) : NULL;
+}
+
+struct topic *registry_find(const struct registry *registry, struct ff_slice name)
+{
+    return find_topic(registry, name, hash_of(registry, name));
+}
+
+static bool is_sleeper(const void *arg, const struct ff_map_node *node)
+{
+    const struct ff_slice *name = arg;
+
+    return ff_slice_is_equal(sleeper_name(FF_CONTAINER_CONST(node, struct sleeper, node)), *name);
+}
+
+static struct sleeper *find_sleeper(const struct registry *registry, struct ff_slice name,
+                                    uint32_t hash)
+{
+    struct ff_map_node *node =
+        registry->sleepers.count ? ff_map_find(&registry->sleepers, hash, is_sleeper, &name) : NULL;
+
+    return node ? FF_CONTAINER(node, struct sleeper, node) : NULL;
+}
+
+struct sleeper *registry_find_sleeper(const struct registry *registry, struct ff_slice name)
+{
+    return find_sleeper(registry, name, hash_of(registry, name));
+}
+
+bool registry_has(const struct registry *registry, struct ff_slice name)
+{
+    uint32_t hash = hash_of(registry, name);
+
+    return find_topic(registry, name, hash) || find_sleeper(registry, name, hash);
 }
 
 /* One more name that it owns. False: max_topics of all workers is reached. */
@@ -125,7 +163,7 @@ static struct topic *add_topic(struct registry *registry, struct ff_slice name, 
     topic->is_foreign = is_foreign && !topic->is_filter;
     memcpy(topic->name, name.at, name.len);
     topic->rule = registry_rule(registry, name);
-    ff_map_add(&registry->topics, &topic->node, ff_hash(&registry->key, name.at, name.len));
+    ff_map_add(&registry->topics, &topic->node, hash_of(registry, name));
     return topic;
 }
 
@@ -163,10 +201,11 @@ static enum ff_err make_name(struct registry *registry, struct ff_slice name, bo
 enum ff_err registry_find_awake(struct registry *registry, struct ff_slice name,
                                 struct topic **topic)
 {
+    uint32_t hash = hash_of(registry, name);
     struct sleeper *sleeper;
 
-    *topic = registry_find(registry, name);
-    sleeper = *topic ? NULL : registry_find_sleeper(registry, name);
+    *topic = find_topic(registry, name, hash);
+    sleeper = *topic ? NULL : find_sleeper(registry, name, hash);
     return sleeper ? registry_wake(registry, sleeper, topic) : FF_OK;
 }
 
@@ -179,24 +218,6 @@ enum ff_err registry_get(struct registry *registry, struct ff_slice name, bool i
         return err;
     return ff_topic_kind(name) == FF_TOPIC_FILTER ? make_filter(registry, name, topic)
                                                   : make_name(registry, name, is_foreign, topic);
-}
-
-static bool is_sleeper(const void *arg, const struct ff_map_node *node)
-{
-    const struct ff_slice *name = arg;
-
-    return ff_slice_is_equal(sleeper_name(FF_CONTAINER_CONST(node, struct sleeper, node)), *name);
-}
-
-struct sleeper *registry_find_sleeper(const struct registry *registry, struct ff_slice name)
-{
-    struct ff_map_node *node;
-
-    if (registry->sleepers.count == 0)
-        return NULL;
-    node = ff_map_find(&registry->sleepers, ff_hash(&registry->key, name.at, name.len), is_sleeper,
-                       &name);
-    return node ? FF_CONTAINER(node, struct sleeper, node) : NULL;
 }
 
 static struct sleeper *make_sleeper(struct ff_slice name, enum ff_encoding encoding)
@@ -213,13 +234,11 @@ static struct sleeper *make_sleeper(struct ff_slice name, enum ff_encoding encod
 
 static void add_sleeper(struct registry *registry, struct sleeper *sleeper, struct subscription *s)
 {
-    struct ff_slice name = sleeper_name(sleeper);
-
     sleeper->subscription = s;
     s->sleeper = sleeper;
     s->index = SUBSCRIPTION_ASLEEP;
     s->part = PART_ACTIVE;
-    ff_map_add(&registry->sleepers, &sleeper->node, ff_hash(&registry->key, name.at, name.len));
+    ff_map_add(&registry->sleepers, &sleeper->node, hash_of(registry, sleeper_name(sleeper)));
 }
 
 enum ff_err registry_put_to_sleep(struct registry *registry, struct subscription *s,

@@ -60,6 +60,9 @@ struct topic *registry_find(const struct registry *registry, struct ff_slice nam
 
 struct sleeper *registry_find_sleeper(const struct registry *registry, struct ff_slice name);
 
+/* Is anybody subscribed to it, awake or asleep? */
+bool registry_has(const struct registry *registry, struct ff_slice name);
+
 /*
  * Ties a subscription, its cursor set, to a name that has neither topic nor
  * sleeper. FF_OK, FF_ENOMEM, FF_ELIMIT (max_topics is reached).

@@ -78,8 +78,7 @@ enum ff_err router_subscribe(struct router *router, struct subscription *s, stru
     struct log_view view;
     enum ff_err err;
 
-    if (!s->rate && ff_topic_kind(name) == FF_TOPIC_NAME && !registry_find(registry, name) &&
-        !registry_find_sleeper(registry, name)) {
+    if (!s->rate && ff_topic_kind(name) == FF_TOPIC_NAME && !registry_has(registry, name)) {
         s->cursor = (struct cursor){.segment = NULL};
         return registry_put_to_sleep(registry, s, name, encoding);
     }
