@@ -13,18 +13,18 @@
  */
 enum { COUNTERS = 72 };
 
+enum quantity { BYTES, BLOCKS, ASKED, QUANTITIES };
+
 struct counter {
-    _Alignas(FF_CACHE_LINE) _Atomic int64_t bytes;
-    _Atomic int64_t blocks;
-    _Atomic uint64_t asked;
+    _Alignas(FF_CACHE_LINE) _Atomic int64_t of[QUANTITIES];
 };
 
 static struct counter counters[COUNTERS];
 static _Atomic uint32_t threads;
 static _Thread_local struct counter *own;
 
-static _Atomic bool is_failing; /* a test has asked for it: what follows counts */
-static _Atomic uint64_t drawn;
+static _Atomic uint64_t
+    drawn; /* allocations since a test first asked for failures, while it does */
 static _Atomic uint64_t fail_at;     /* the value of `drawn` that fails; 0: none */
 static _Atomic uint64_t fail_one_in; /* 0: none */
 static _Atomic uint64_t fail_seed;
@@ -37,26 +37,25 @@ static struct counter *own_counter(void)
     return own;
 }
 
-/* Of how many counters there is something to add up. */
-static uint32_t counters_in_use(void)
+static void count(enum quantity quantity, int64_t change)
 {
-    uint32_t count = atomic_load_explicit(&threads, memory_order_relaxed);
-
-    return count < COUNTERS ? count : COUNTERS;
+    atomic_fetch_add_explicit(&own_counter()->of[quantity], change, memory_order_relaxed);
 }
 
-static void count(int64_t bytes, int64_t blocks)
+/* Counters are read one after the other: what moves meanwhile may make it less than nothing. */
+static uint64_t add_up(enum quantity quantity)
 {
-    struct counter *counter = own_counter();
+    uint32_t in_use = atomic_load_explicit(&threads, memory_order_relaxed);
+    int64_t sum = 0;
 
-    atomic_fetch_add_explicit(&counter->bytes, bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&counter->blocks, blocks, memory_order_relaxed);
+    for (uint32_t i = 0; i < in_use && i < COUNTERS; i++)
+        sum += atomic_load_explicit(&counters[i].of[quantity], memory_order_relaxed);
+    return sum > 0 ? (uint64_t)sum : 0;
 }
 
 /* Does the n-th allocation fail by chance? (The mixer of splitmix64, Steele et al., 2014.) */
-static bool is_unlucky(uint64_t n)
+static bool is_unlucky(uint64_t n, uint64_t one_in)
 {
-    uint64_t one_in = atomic_load_explicit(&fail_one_in, memory_order_relaxed);
     uint64_t x = n + atomic_load_explicit(&fail_seed, memory_order_relaxed);
 
     if (!one_in)
@@ -69,21 +68,25 @@ static bool is_unlucky(uint64_t n)
 
 static bool is_allowed(void)
 {
+    uint64_t at = atomic_load_explicit(&fail_at, memory_order_relaxed);
+    uint64_t one_in = atomic_load_explicit(&fail_one_in, memory_order_relaxed);
     uint64_t n;
 
     if (atomic_load_explicit(&is_exempt, memory_order_relaxed))
         return true;
-    atomic_fetch_add_explicit(&own_counter()->asked, 1, memory_order_relaxed);
-    if (!atomic_load_explicit(&is_failing, memory_order_relaxed))
+    count(ASKED, 1);
+    if (!at && !one_in)
         return true;
     n = atomic_fetch_add_explicit(&drawn, 1, memory_order_relaxed) + 1;
-    return atomic_load_explicit(&fail_at, memory_order_relaxed) != n && !is_unlucky(n);
+    return n != at && !is_unlucky(n, one_in);
 }
 
 static void *count_in(void *block)
 {
-    if (block)
-        count((int64_t)malloc_usable_size(block), 1);
+    if (block) {
+        count(BYTES, (int64_t)malloc_usable_size(block));
+        count(BLOCKS, 1);
+    }
     return block;
 }
 
@@ -116,7 +119,8 @@ void *ff_mem_realloc(void *block, size_t size)
     moved = realloc(block, size);
     if (!moved)
         return NULL;
-    count((int64_t)malloc_usable_size(moved) - (int64_t)before, !block);
+    count(BYTES, (int64_t)malloc_usable_size(moved) - (int64_t)before);
+    count(BLOCKS, !block);
     return moved;
 }
 
@@ -136,7 +140,8 @@ void ff_mem_free(void *block)
 {
     if (!block)
         return;
-    count(-(int64_t)malloc_usable_size(block), -1);
+    count(BYTES, -(int64_t)malloc_usable_size(block));
+    count(BLOCKS, -1);
     free(block);
 }
 
@@ -147,58 +152,33 @@ size_t ff_mem_size(void *block)
 
 int64_t ff_mem_own_bytes(void)
 {
-    return atomic_load_explicit(&own_counter()->bytes, memory_order_relaxed);
-}
-
-/* Counters are read one after the other: what moves meanwhile may make it less than nothing. */
-static size_t at_least_none(int64_t sum)
-{
-    return sum > 0 ? (size_t)sum : 0;
+    return atomic_load_explicit(&own_counter()->of[BYTES], memory_order_relaxed);
 }
 
 size_t ff_mem_live_bytes(void)
 {
-    int64_t sum = 0;
-
-    for (uint32_t i = 0; i < counters_in_use(); i++)
-        sum += atomic_load_explicit(&counters[i].bytes, memory_order_relaxed);
-    return at_least_none(sum);
+    return add_up(BYTES);
 }
 
 size_t ff_mem_live_blocks(void)
 {
-    int64_t sum = 0;
-
-    for (uint32_t i = 0; i < counters_in_use(); i++)
-        sum += atomic_load_explicit(&counters[i].blocks, memory_order_relaxed);
-    return at_least_none(sum);
+    return add_up(BLOCKS);
 }
 
 uint64_t ff_mem_count(void)
 {
-    uint64_t sum = 0;
-
-    for (uint32_t i = 0; i < counters_in_use(); i++)
-        sum += atomic_load_explicit(&counters[i].asked, memory_order_relaxed);
-    return sum;
-}
-
-static void update_failing(void)
-{
-    atomic_store(&is_failing, atomic_load(&fail_at) || atomic_load(&fail_one_in));
+    return add_up(ASKED);
 }
 
 void ff_mem_fail_at(uint64_t k)
 {
     atomic_store(&fail_at, k ? atomic_load(&drawn) + k : 0);
-    update_failing();
 }
 
 void ff_mem_fail_often(uint64_t n, uint64_t seed)
 {
     atomic_store(&fail_seed, seed - atomic_load(&drawn));
     atomic_store(&fail_one_in, n);
-    update_failing();
 }
 
 void ff_mem_exempt(bool exempt)
