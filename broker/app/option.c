@@ -22,18 +22,23 @@ const struct option option_rule_table[] = {
 };
 const size_t option_rule_count = FF_COUNT(option_rule_table);
 
-static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
-static const char *const log_formats[] = {"text", "json", NULL};
-static const char *const flushes[] = {"send", "uring", NULL};
-static const char *const overflows[] = {"skip", "latest", "close", NULL};
+/* The words of each CHOICE, in the order of their numbers. */
+static const struct choice {
+    const char *option;
+    const char *const words[5];
+} choice_table[] = {
+    {"log_level", {"error", "warn", "info", "debug"}},
+    {"log_format", {"text", "json"}},
+    {"flush", {"send", "uring"}},
+    {"overflow", {"skip", "latest", "close"}},
+};
 
 static const char *const *choices(const struct option *option)
 {
-    if (strcmp(option->name, "log_level") == 0)
-        return log_levels;
-    if (strcmp(option->name, "flush") == 0)
-        return flushes;
-    return strcmp(option->name, "log_format") == 0 ? log_formats : overflows;
+    for (size_t i = 0; i < FF_COUNT(choice_table); i++)
+        if (strcmp(option->name, choice_table[i].option) == 0)
+            return choice_table[i].words;
+    FF_UNREACHABLE();
 }
 
 const struct option *option_find(const char *name, size_t len)
