@@ -82,7 +82,6 @@ void net_use_uring(struct net *net)
 
 bool net_flush(struct net *net, uint64_t slice_us)
 {
-    enum { LOOK_EVERY = 64 }; /* the clock costs 25 ns, a send 2,500 */
     uint64_t until = loop_clock_us() + slice_us;
     unsigned done = 0;
 
@@ -91,7 +90,7 @@ bool net_flush(struct net *net, uint64_t slice_us)
             conn_flush(FF_CONTAINER(ff_list_pop(&net->flush), struct conn, link));
         else if (!uring_flush(net->uring, &net->flush, until))
             fall_back(net, "the kernel takes no more requests");
-        if ((net->uring || ++done % LOOK_EVERY == 0) && loop_clock_us() > until)
+        if ((net->uring || ++done % NET_LOOK_EVERY == 0) && loop_clock_us() > until)
             break;
     }
     return ff_list_is_empty(&net->flush);

@@ -156,7 +156,6 @@ static bool is_full(const struct uring *uring)
  */
 static uint32_t gather(struct ff_list *flush, struct ff_list *gathered, uint64_t until_us)
 {
-    enum { LOOK_EVERY = 64 };
     struct ff_list *node;
     uint32_t count = 0;
 
@@ -170,7 +169,7 @@ static uint32_t gather(struct ff_list *flush, struct ff_list *gathered, uint64_t
             conn_feed_again(conn);
             count++;
         }
-        if (i % LOOK_EVERY == 0 && loop_clock_us() > until_us)
+        if (i % NET_LOOK_EVERY == 0 && loop_clock_us() > until_us)
             break;
     }
     return count;
