@@ -95,10 +95,8 @@ static void answer_heartbeat(struct session *session, struct ff_slice id)
 {
     uint32_t now = net_tick(session->conn.net);
     struct ff_writer w;
-    struct ff_number number = {.kind = FF_NUMBER_DOUBLE};
+    struct ff_number number = ff_number_read(id);
 
-    if (id.at && (id.at[0] == '-' || (id.at[0] >= '0' && id.at[0] <= '9')))
-        number = ff_number_read(id);
     if (number.kind != FF_NUMBER_UINT || number.u > FF_INTEGER_MAX) {
         /* Clients that echo every heartbeat must not loop with us. */
         if (session->has_answered && now - session->answered_at < ANSWER_TICKS)
@@ -151,13 +149,9 @@ static void publish_data(struct session *session, struct ff_slice object)
 static void handle_object(struct session *session, struct ff_slice object, unsigned faults)
 {
     struct shape shape = read_shape(object);
-    struct ff_number number = {.kind = FF_NUMBER_DOUBLE};
-    uint64_t type = 0;
+    struct ff_number number = ff_number_read(shape.type);
+    uint64_t type = number.kind == FF_NUMBER_UINT ? number.u : 0;
 
-    if (shape.type.at && shape.type.at[0] >= '0' && shape.type.at[0] <= '9')
-        number = ff_number_read(shape.type);
-    if (number.kind == FF_NUMBER_UINT)
-        type = number.u;
     if (type == FF_TYPE_HEARTBEAT) {
         answer_heartbeat(session, shape.id);
     } else if (type == FF_TYPE_MESSAGE && (shape.message.at || shape.data.at)) {

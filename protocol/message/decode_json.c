@@ -72,11 +72,8 @@ static bool has_raw(const struct raws *raws, unsigned field)
 
 static bool read_integer(struct ff_slice raw, uint64_t *out)
 {
-    struct ff_number number;
+    struct ff_number number = ff_number_read(raw);
 
-    if (raw.at[0] < '0' || raw.at[0] > '9')
-        return false;
-    number = ff_number_read(raw);
     *out = number.u;
     return number.kind == FF_NUMBER_UINT && number.u <= FF_INTEGER_MAX;
 }
@@ -120,6 +117,7 @@ static bool is_position(struct ff_slice object)
 static bool read_value(struct ff_message *m, enum ff_field_kind kind, struct ff_slice raw,
                        struct ff_value *out)
 {
+    struct ff_number number;
     char c = raw.at[0];
 
     out->text = raw;
@@ -127,10 +125,9 @@ static bool read_value(struct ff_message *m, enum ff_field_kind kind, struct ff_
     case FF_KIND_INTEGER:
         return read_integer(raw, &out->integer);
     case FF_KIND_NUMBER:
-        if (c != '-' && (c < '0' || c > '9'))
-            return false;
-        out->number = ff_number_read(raw).d;
-        return true;
+        number = ff_number_read(raw);
+        out->number = number.d;
+        return number.kind != FF_NUMBER_NONE;
     case FF_KIND_STRING:
         return read_string(m, raw, &out->text);
     case FF_KIND_OPAQUE:

@@ -123,46 +123,17 @@ enum ff_err ff_json_take_string(struct ff_json *j, struct ff_slice *raw, unsigne
     return FF_OK;
 }
 
-static const char *skip_digits(const char *p, const char *end)
-{
-    while (p < end && *p >= '0' && *p <= '9')
-        p++;
-    return p;
-}
-
 static enum ff_err take_number(struct ff_json *j, unsigned *faults)
 {
-    const char *begin = j->at;
-    const char *p = begin + (*begin == '-');
-    const char *digits = p;
-    const char *from;
+    struct ff_slice number = {j->at, (size_t)(j->end - j->at)};
     long magnitude;
 
-    p = skip_digits(p, j->end);
-    if (p == digits || (*digits == '0' && p - digits > 1))
+    number.len = ff_number_scan(number, &magnitude);
+    if (!number.len)
         return FF_EINVAL;
-    magnitude = p - digits;
-    if (p < j->end && *p == '.') {
-        from = ++p;
-        p = skip_digits(p, j->end);
-        if (p == from)
-            return FF_EINVAL;
-    }
-    if (p < j->end && (*p | 32) == 'e') {
-        const char *exponent = p++;
-
-        if (p < j->end && (*p == '+' || *p == '-'))
-            p++;
-        from = p;
-        p = skip_digits(p, j->end);
-        if (p == from)
-            return FF_EINVAL;
-        magnitude += ff_number_exponent((struct ff_slice){exponent, (size_t)(p - exponent)});
-    }
-    if (magnitude > SAFE_MAGNITUDE &&
-        isinf(ff_number_double((struct ff_slice){begin, (size_t)(p - begin)})))
+    if (magnitude > SAFE_MAGNITUDE && isinf(ff_number_double(number)))
         *faults |= FF_FAULT_OVERFLOW;
-    j->at = p;
+    j->at += number.len;
     return FF_OK;
 }
 
@@ -203,7 +174,7 @@ static inline enum ff_err take_scalar(struct ff_json *j, unsigned *faults)
     case '7':
     case '8':
     case '9':
-        return j->end - j->at > (*j->at == '-') ? take_number(j, faults) : FF_EINVAL;
+        return take_number(j, faults);
     default:
         return FF_EINVAL;
     }
@@ -331,7 +302,8 @@ struct ff_json ff_json_enter(struct ff_slice value)
 {
     struct ff_json j = ff_json_of(value);
 
-    j.at++; /* the bracket */
+    if (j.at < j.end)
+        j.at++; /* the bracket */
     ff_json_skip_space(&j);
     return j;
 }
@@ -375,33 +347,52 @@ static char *write_utf8(char *out, unsigned c)
     return out;
 }
 
-size_t ff_json_unescape(char *out, struct ff_slice raw)
+/* The code unit that `\\uXXXX` at `p` stands for; -1: there is no such escape before `end`. */
+static int escaped_unit(const char *p, const char *end)
+{
+    return end - p >= 6 && p[0] == '\\' && p[1] == 'u' ? hex4(p + 2) : -1;
+}
+
+/* Writes what the escape at `*p` (a backslash) stands for and steps over it. */
+static char *unescape_one(char *out, const char **p, const char *end)
 {
     static const char from[] = "\"\\/bfnrt";
     static const char to[] = "\"\\/\b\f\n\r\t";
+    enum { REPLACEMENT = 0xfffd };
+    const char *known = end - *p >= 2 && (*p)[1] ? strchr(from, (*p)[1]) : NULL;
+    int unit = escaped_unit(*p, end);
+    int low;
+
+    if (known) {
+        *p += 2;
+        *out++ = to[known - from];
+        return out;
+    }
+    if (unit < 0) { /* no escape at all: the backslash is a character like any other */
+        *out++ = *(*p)++;
+        return out;
+    }
+    *p += 6;
+    if (unit < 0xd800 || unit > 0xdfff)
+        return write_utf8(out, (unsigned)unit);
+    low = unit <= 0xdbff ? escaped_unit(*p, end) : -1;
+    if (low < 0xdc00 || low > 0xdfff) /* the half of a pair alone */
+        return write_utf8(out, REPLACEMENT);
+    *p += 6;
+    return write_utf8(out, 0x10000 + ((unsigned)(unit - 0xd800) << 10) + (unsigned)(low - 0xdc00));
+}
+
+size_t ff_json_unescape(char *out, struct ff_slice raw)
+{
     const char *p = raw.at;
     const char *end = p + raw.len;
     char *o = out;
 
     while (p < end) {
-        unsigned unit;
-
-        if (*p != '\\') {
+        if (*p == '\\')
+            o = unescape_one(o, &p, end);
+        else
             *o++ = *p++;
-            continue;
-        }
-        if (p[1] != 'u') {
-            *o++ = to[strchr(from, p[1]) - from];
-            p += 2;
-            continue;
-        }
-        unit = (unsigned)hex4(p + 2);
-        p += 6;
-        if (unit >= 0xd800 && unit <= 0xdbff && end - p >= 6) {
-            unit = 0x10000 + ((unit - 0xd800) << 10) + ((unsigned)hex4(p + 2) - 0xdc00);
-            p += 6;
-        }
-        o = write_utf8(o, unit);
     }
     return (size_t)(o - out);
 }

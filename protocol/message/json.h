@@ -3,9 +3,10 @@
  * json.h - a validating JSON scanner (RFC 8259) that builds nothing.
  *
  * A value is checked and handed on as the raw slice it stands in, so that a
- * payload reaches subscribers byte for byte. The input must already be UTF-8
- * (text frames are checked as they arrive). No recursion: nesting is a stack
- * of bits.
+ * payload reaches subscribers byte for byte. Whether it is UTF-8 is not looked
+ * at here (text frames are checked as they arrive). No recursion: nesting is a
+ * stack of bits. Every function is defined for every input, whatever was said of
+ * it before: what others call validated may still have faults.
  *
  * Two kinds of wrong: malformed (it is no JSON), and faults: legal JSON that
  * Fanfare refuses as a payload because the other encoding could not carry it.
@@ -65,8 +66,9 @@ FF_MUST_CHECK enum ff_err ff_json_take_string(struct ff_json *j, struct ff_slice
 void ff_json_skip_space(struct ff_json *j);
 
 /*
- * Walks the members of an object, or the elements of an array (key.at NULL),
- * that ff_json_take() has accepted. False at the end.
+ * Walks the members of an object, or the elements of an array (key.at NULL).
+ * False at the end, and where a text that ff_json_take() would not accept stops
+ * to make sense.
  */
 bool ff_json_next(struct ff_json *j, struct ff_slice *key, struct ff_slice *value);
 
@@ -74,8 +76,9 @@ bool ff_json_next(struct ff_json *j, struct ff_slice *key, struct ff_slice *valu
 struct ff_json ff_json_enter(struct ff_slice value);
 
 /*
- * The text that a string's inside (already validated) stands for, at most
- * raw.len octets, written to `out`; returns the size.
+ * The text that a string's inside stands for, at most raw.len octets, written to
+ * `out`; returns the size. Of any text: the half of a surrogate pair alone
+ * becomes U+FFFD, and a backslash that begins no escape stands for itself.
  */
 size_t ff_json_unescape(char *out, struct ff_slice raw);
 

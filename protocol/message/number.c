@@ -12,14 +12,59 @@ enum {
     EXPONENT_LIMIT = 100000, /* far beyond any double's range it no longer matters how far */
 };
 
-long ff_number_exponent(struct ff_slice raw)
+/* Of "e-5" -5, of nothing 0; bounded far beyond any double's range. */
+static long read_exponent(const char *at, const char *end)
 {
     long exponent = 0;
 
-    for (size_t i = 1; i < raw.len; i++)
-        if (raw.at[i] >= '0' && raw.at[i] <= '9' && exponent < EXPONENT_LIMIT * 100L)
-            exponent = exponent * 10 + (raw.at[i] - '0');
-    return raw.len > 1 && raw.at[1] == '-' ? -exponent : exponent;
+    for (const char *p = at; p < end; p++)
+        if (*p >= '0' && *p <= '9' && exponent < EXPONENT_LIMIT * 100L)
+            exponent = exponent * 10 + (*p - '0');
+    return end - at > 1 && at[1] == '-' ? -exponent : exponent;
+}
+
+static const char *skip_digits(const char *p, const char *end)
+{
+    while (p < end && *p >= '0' && *p <= '9')
+        p++;
+    return p;
+}
+
+/* The exponent at `p`: its end, `p` where there is none, NULL where it is malformed. */
+static const char *skip_exponent(const char *p, const char *end)
+{
+    const char *digits = p + 1;
+
+    if (p == end || (*p | 32) != 'e')
+        return p;
+    if (digits < end && (*digits == '+' || *digits == '-'))
+        digits++;
+    p = skip_digits(digits, end);
+    return p == digits ? NULL : p;
+}
+
+size_t ff_number_scan(struct ff_slice text, long *magnitude)
+{
+    const char *end = text.at + text.len;
+    const char *digits = text.len && text.at[0] == '-' ? text.at + 1 : text.at;
+    const char *p = skip_digits(digits, end);
+    const char *from;
+
+    *magnitude = p - digits;
+    if (p == digits || (*digits == '0' && p - digits > 1))
+        return 0;
+    if (p < end && *p == '.') {
+        from = ++p;
+        p = skip_digits(p, end);
+        if (p == from)
+            return 0;
+    }
+    from = p;
+    p = skip_exponent(p, end);
+    if (!p)
+        return 0;
+    *magnitude += read_exponent(from, p);
+    return (size_t)(p - text.at);
 }
 
 /*
@@ -27,7 +72,7 @@ long ff_number_exponent(struct ff_slice raw)
  * 800 only matter where the others are an exact tie: then one more digit says
  * that there was something.
  */
-double ff_number_double(struct ff_slice raw)
+static double read_double(struct ff_slice raw)
 {
     char text[NUMBER_DIGITS + 32];
     size_t n = 0;
@@ -62,24 +107,48 @@ double ff_number_double(struct ff_slice raw)
         shift--;
     }
     (void)snprintf(text + n, sizeof(text) - n, "e%ld",
-                   shift + ff_number_exponent((struct ff_slice){raw.at + i, raw.len - i}));
+                   shift + read_exponent(raw.at + i, raw.at + raw.len));
     return strtod(text, NULL);
+}
+
+/* Is all of it one number? */
+static bool is_number(struct ff_slice raw)
+{
+    long magnitude;
+
+    return raw.len && ff_number_scan(raw, &magnitude) == raw.len;
+}
+
+double ff_number_double(struct ff_slice raw)
+{
+    return is_number(raw) ? read_double(raw) : 0;
+}
+
+/* The digits of an integer. False: something else stands among them, or it fits no uint64. */
+static bool read_digits(struct ff_slice digits, uint64_t *u)
+{
+    *u = 0;
+    for (size_t i = 0; i < digits.len; i++) {
+        char c = digits.at[i];
+
+        if (c < '0' || c > '9' || __builtin_mul_overflow(*u, 10U, u) ||
+            __builtin_add_overflow(*u, (uint64_t)(c - '0'), u))
+            return false;
+    }
+    return digits.len == 1 || (digits.len && digits.at[0] != '0');
 }
 
 struct ff_number ff_number_read(struct ff_slice raw)
 {
+    bool is_negative = raw.len && raw.at[0] == '-';
+    struct ff_slice digits = {is_negative ? raw.at + 1 : raw.at, raw.len - is_negative};
     struct ff_number number = {.kind = FF_NUMBER_DOUBLE};
-    bool is_negative = raw.at[0] == '-';
-    uint64_t u = 0;
+    uint64_t u;
 
-    for (size_t i = is_negative; i < raw.len; i++) {
-        char c = raw.at[i];
-
-        if (c < '0' || c > '9' || __builtin_mul_overflow(u, 10U, &u) ||
-            __builtin_add_overflow(u, (uint64_t)(c - '0'), &u)) {
-            number.d = ff_number_double(raw);
-            return number;
-        }
+    if (!read_digits(digits, &u)) {
+        number.kind = is_number(raw) ? FF_NUMBER_DOUBLE : FF_NUMBER_NONE;
+        number.d = number.kind == FF_NUMBER_NONE ? 0 : read_double(raw);
+        return number;
     }
     number.d = is_negative ? -(double)u : (double)u; /* rounded as strtod() would */
     if (!is_negative) {
@@ -124,6 +193,10 @@ size_t ff_number_write(char *out, double d)
     int precision = fabs(d) < 2.3e-308 ? 1 : 15;
     int len;
 
+    if (!isfinite(d)) {
+        memcpy(out, "null", 4);
+        return 4;
+    }
     do {
         len = snprintf(out, 32, "%.*g", precision, d);
         FF_CHECK(len > 0 && len < 30);

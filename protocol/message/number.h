@@ -2,7 +2,8 @@
 /*
  * number.h - numbers of JSON: raw text to a value, a double to text, both exactly.
  *
- * Raw numbers are such as the scanner (json.h) accepts, of any length.
+ * Raw numbers may be of any length, and any text may be given: what is no number
+ * of JSON (RFC 8259, section 6) is of kind NONE and has the value 0.
  */
 #ifndef MESSAGE_NUMBER_H
 #define MESSAGE_NUMBER_H
@@ -12,26 +13,31 @@
 #include "protocol/base/bytes.h"
 
 /* What a raw number is. An integer fits int64 or uint64 and has no fraction or exponent. */
-enum ff_number_kind { FF_NUMBER_INT, FF_NUMBER_UINT, FF_NUMBER_DOUBLE };
+enum ff_number_kind { FF_NUMBER_NONE, FF_NUMBER_INT, FF_NUMBER_UINT, FF_NUMBER_DOUBLE };
 
 struct ff_number {
     enum ff_number_kind kind;
     int64_t i;  /* kind INT: below 0 */
     uint64_t u; /* kind UINT */
-    double d;   /* always */
+    double d;   /* of each kind; an infinity where it overflows */
 };
 
 struct ff_number ff_number_read(struct ff_slice raw);
 
-/* The nearest double; an infinity where it overflows. */
+/* The nearest double; an infinity where it overflows; of what is no number 0. */
 double ff_number_double(struct ff_slice raw);
 
-/* Of "e-5" -5, of nothing 0; bounded far beyond any double's range. */
-long ff_number_exponent(struct ff_slice raw);
+/*
+ * The octets of the number that `text` begins with, 0: it begins with none.
+ * `*magnitude`: its digits before the point and its exponent, added up and bounded
+ * far beyond any double's range: from 309 on it may overflow a double.
+ */
+size_t ff_number_scan(struct ff_slice text, long *magnitude);
 
 /*
- * Writes a finite double with the shortest digits that read back, always with
- * a `.` or an exponent (32 octets of room); returns the size.
+ * Writes a double with the shortest digits that read back, always with a `.` or
+ * an exponent (32 octets of room); returns the size. NaN and infinities, which
+ * JSON has not, are written as null.
  */
 size_t ff_number_write(char *out, double d);
 

@@ -2,9 +2,11 @@
 #include "protocol/message/transcode.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <msgpack.h>
 
 #include "protocol/base/base64.h"
+#include "protocol/base/utf8.h"
 #include "protocol/message/json.h"
 #include "protocol/message/msgpack.h"
 #include "protocol/message/number.h"
@@ -19,11 +21,17 @@ static int pack_number(msgpack_packer *packer, struct ff_slice raw)
 {
     struct ff_number number = ff_number_read(raw);
 
-    if (number.kind == FF_NUMBER_UINT)
+    switch (number.kind) {
+    case FF_NUMBER_NONE:
+        return FF_EINVAL;
+    case FF_NUMBER_UINT:
         return msgpack_pack_uint64(packer, number.u);
-    if (number.kind == FF_NUMBER_INT)
+    case FF_NUMBER_INT:
         return msgpack_pack_int64(packer, number.i);
-    return msgpack_pack_double(packer, number.d);
+    case FF_NUMBER_DOUBLE:
+        return isinf(number.d) ? FF_EINVAL : msgpack_pack_double(packer, number.d);
+    }
+    FF_UNREACHABLE();
 }
 
 /* A string's inside, escapes undone straight into the output. */
@@ -73,13 +81,20 @@ static uint32_t count_members(struct ff_slice raw)
     return count;
 }
 
+static int pack_open(msgpack_packer *packer, struct ff_slice raw)
+{
+    uint32_t count = count_members(raw);
+
+    return raw.at[0] == '{' ? msgpack_pack_map(packer, count) : msgpack_pack_array(packer, count);
+}
+
 /*
  * Containers are counted before they are entered: each level is scanned once
- * more than the one above, at most 24 times.
+ * more than the one above, at most 24 times. `raw` is one whole value.
  */
-static int json_to_msgpack(struct ff_buf *out, struct ff_slice raw)
+static int pack_value(struct ff_buf *out, struct ff_slice raw)
 {
-    struct ff_json nest[FF_DEPTH_MAX + 1];
+    struct ff_json nest[FF_DEPTH_MAX];
     unsigned depth = 0;
     msgpack_packer packer;
     struct ff_slice key = {NULL, 0};
@@ -90,20 +105,29 @@ static int json_to_msgpack(struct ff_buf *out, struct ff_slice raw)
         if (key.at)
             err = pack_string(&packer, key);
         if (!err && (raw.at[0] == '{' || raw.at[0] == '[')) {
-            uint32_t count = count_members(raw);
-
-            err = raw.at[0] == '{' ? msgpack_pack_map(&packer, count)
-                                   : msgpack_pack_array(&packer, count);
-            FF_CHECK(depth <= FF_DEPTH_MAX);
-            nest[depth++] = ff_json_enter(raw);
+            err = depth < FF_DEPTH_MAX ? pack_open(&packer, raw) : FF_EINVAL;
+            if (!err)
+                nest[depth++] = ff_json_enter(raw);
         } else if (!err) {
             err = pack_scalar(&packer, raw);
         }
-        while (depth && !ff_json_next(&nest[depth - 1], &key, &raw))
+        while (depth && !err && !ff_json_next(&nest[depth - 1], &key, &raw))
             depth--;
         if (err || depth == 0)
             return err;
     }
+}
+
+static int json_to_msgpack(struct ff_buf *out, struct ff_slice raw)
+{
+    struct ff_json j = ff_json_of(raw);
+    struct ff_slice value;
+    unsigned faults = 0;
+
+    if (ff_json_take(&j, &value, &faults) || faults || j.at != j.end ||
+        !ff_utf8_is_valid(raw.at, raw.len))
+        return FF_EINVAL;
+    return pack_value(out, value);
 }
 
 static int put_quoted(struct ff_buf *out, const char *text, size_t len)
@@ -129,11 +153,15 @@ static int put_scalar(struct ff_buf *out, const msgpack_object *o)
         return ff_buf_printf(out, "%" PRId64, o->via.i64);
     case MSGPACK_OBJECT_FLOAT32:
     case MSGPACK_OBJECT_FLOAT64:
+        if (!isfinite(o->via.f64))
+            return FF_EINVAL;
         return ff_buf_append(out, text, ff_number_write(text, o->via.f64));
     case MSGPACK_OBJECT_STR:
         return put_quoted(out, o->via.str.ptr, o->via.str.size);
-    default: /* nil; everything else was refused */
+    case MSGPACK_OBJECT_NIL:
         return ff_buf_append(out, "null", 4);
+    default: /* ext, and bin below the top */
+        return FF_EINVAL;
     }
 }
 
@@ -147,6 +175,11 @@ static uint32_t open_count(const struct open *open)
 {
     return open->object->type == MSGPACK_OBJECT_MAP ? open->object->via.map.size
                                                     : open->object->via.array.size;
+}
+
+static int put_key(struct ff_buf *out, const msgpack_object *key)
+{
+    return key->type == MSGPACK_OBJECT_STR ? put_scalar(out, key) : FF_EINVAL;
 }
 
 /* Steps to the next element of a container, writing what stands before it; NULL at its end. */
@@ -164,7 +197,7 @@ static const msgpack_object *open_next(struct open *open, struct ff_buf *out, in
     if (!is_map)
         return &open->object->via.array.ptr[i];
     if (!*err)
-        *err = put_scalar(out, &open->object->via.map.ptr[i].key);
+        *err = put_key(out, &open->object->via.map.ptr[i].key);
     if (!*err)
         *err = ff_buf_append(out, ":", 1);
     return &open->object->via.map.ptr[i].val;
@@ -172,14 +205,15 @@ static const msgpack_object *open_next(struct open *open, struct ff_buf *out, in
 
 static int object_to_json(struct ff_buf *out, const msgpack_object *object)
 {
-    struct open nest[FF_DEPTH_MAX + 1];
+    struct open nest[FF_DEPTH_MAX];
     unsigned depth = 0;
     int err = 0;
 
     while (object && !err) {
         if (object->type == MSGPACK_OBJECT_MAP || object->type == MSGPACK_OBJECT_ARRAY) {
+            if (depth == FF_DEPTH_MAX)
+                return FF_EINVAL;
             err = ff_buf_append(out, object->type == MSGPACK_OBJECT_MAP ? "{" : "[", 1);
-            FF_CHECK(depth <= FF_DEPTH_MAX);
             nest[depth++] = (struct open){object, 0};
         } else {
             err = put_scalar(out, object);
@@ -194,13 +228,27 @@ static int object_to_json(struct ff_buf *out, const msgpack_object *object)
     return err;
 }
 
+/* FF_EINVAL: not one whole value that a decoder lets through. (msgpack-c counts on what it is
+ * told.) */
+static int check_msgpack(struct ff_slice raw)
+{
+    struct ff_msgpack m = ff_msgpack_of(raw);
+    struct ff_slice value;
+    unsigned faults = 0;
+
+    return ff_msgpack_take(&m, &value, &faults) || faults || m.at != m.end ? FF_EINVAL : FF_OK;
+}
+
 static int msgpack_to_json(struct ff_buf *out, struct ff_slice raw)
 {
     msgpack_unpacked unpacked;
     size_t at = 0;
-    int err = FF_ENOMEM;
+    int err = check_msgpack(raw);
 
+    if (err)
+        return err;
     msgpack_unpacked_init(&unpacked);
+    err = FF_ENOMEM;
     if (msgpack_unpack_next(&unpacked, raw.at, raw.len, &at) == MSGPACK_UNPACK_SUCCESS)
         err = object_to_json(out, &unpacked.data);
     msgpack_unpacked_destroy(&unpacked);

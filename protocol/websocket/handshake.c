@@ -138,6 +138,8 @@ enum ff_err ff_handshake_write_answer(struct ff_buf *out, const struct ff_handsh
     const char *name = names[handshake->subprotocol];
     char accept[FF_ACCEPT_TEXT];
 
+    if (!is_key(handshake->key))
+        return FF_EINVAL;
     write_accept(accept, handshake->key.at);
     return ff_buf_printf(out,
                          "HTTP/1.1 101 Switching Protocols\r\n"

@@ -48,7 +48,7 @@ bool ff_handshake_is_upgrade(const struct ff_http_head *head);
  */
 bool ff_handshake_check(const struct ff_http_head *head, struct ff_handshake *out);
 
-/* Appends the 101 answer. FF_OK, FF_ENOMEM, FF_ELIMIT. */
+/* Appends the 101 answer. FF_OK, FF_ENOMEM, FF_ELIMIT, FF_EINVAL (no key was accepted). */
 FF_MUST_CHECK enum ff_err ff_handshake_write_answer(struct ff_buf *out,
                                                     const struct ff_handshake *handshake);
 

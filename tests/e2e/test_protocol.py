@@ -299,6 +299,31 @@ def plain_mode_takes_what_tutorials_send(broker):
 
 
 @test
+def names_and_values_with_faults_end_nothing(broker):
+    """Escapes that a scanner finds fault with stand in keys, values and envelopes of every door."""
+    faulty = [r"\ud800abcde\\x", r"\ud800", r"\ud83d\ud83d", r"\udc00", r"\ud800\u0041", r"\ud800\n" * 3]
+    shapes = ['{"%s":1}', '{"a":"%s"}', '{"type":2,"%s":1}', '{"type":2,"message":"%s"}', '{"type":2,"data":"%s"}',
+              '{"type":7,"topic":"%s","message":1}', '{"type":5,"topic":"%s"}', '{"type":3,"token":"%s"}', '{"%s":{"%s":1}}',
+              '["%s"]', '"%s"', '{"type":"%s"}', '{"type":1,"id":"%s"}', '{"id":1,"%s":{"type":1}}']
+    plain, both = Peer(broker.port, path="/?topic=faults"), typed(broker.port)
+    for text in faulty:
+        for shape in shapes:
+            plain.send(frame(TEXT, shape.replace("%s", text)))
+            plain.send(frame(TEXT, '{"type":1,"id":7}'))
+            while plain.read_json() != {"type": 1, "id": 7}:
+                pass
+        for type in 3, 5, 6, 7, 11, 12:
+            got = both.ask({"type": 1, "id": 1})
+            both.send(frame(TEXT, '[{"type":1,"id":2},{"type":%d,"%s":1,"topic":"a","message":{"%s":"%s"}}]' % (type, text, text, text)))
+            assert got["type"] == 1
+            while both.read_json().get("id") != 2:
+                pass
+    plain.send(frame(TEXT, '"still here"'))
+    while plain.read_json().get("message") != "still here":
+        pass
+
+
+@test
 def pings_are_answered_and_floods_closed(broker):
     a = typed(broker.port)
     a.send(frame(PING, "x"))
