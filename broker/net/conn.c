@@ -12,21 +12,13 @@
 #include "broker/net/socket.h"
 #include "protocol/base/mem.h"
 
-enum {
-    FLUSH_QUANTUM = 256 * 1024,
-    INPUT_SHORT = 4096, /* read at once where memory is used up */
-};
+enum { FLUSH_QUANTUM = 256 * 1024 };
 
 struct rest {
     uint32_t start;
     uint32_t len;              /* of `bytes`, behind `start` */
     uint32_t cap;              /* of the whole block */
     struct conn_pinned pinned; /* goes behind `bytes`; .len 0: none */
-    uint8_t bytes[];
-};
-
-struct stash {
-    uint32_t len;
     uint8_t bytes[];
 };
 
@@ -92,8 +84,8 @@ static void die(struct conn *conn)
     conn_transport(conn)->free(conn);
     drop_rest(conn);
     outbox_free(&conn->outbox, &conn->net->pool);
-    ff_mem_free(conn->stash);
-    conn->stash = NULL;
+    if (!conn->is_feeding)
+        input_drop_stash(conn);
     ff_list_remove(&conn->group);
     ff_list_remove(&conn->link);
     ff_list_append(&conn->net->dead, &conn->link);
@@ -126,43 +118,6 @@ static void on_timer(struct wheel_timer *timer)
         conn_abort(conn); /* closing took its time */
 }
 
-static void keep_stash(struct conn *conn, const uint8_t *bytes, size_t len)
-{
-    struct stash *stash = len ? ff_mem_alloc(sizeof(*stash) + len) : NULL;
-
-    if (len && !stash) {
-        conn_abort(conn);
-        return;
-    }
-    ff_mem_free(conn->stash);
-    conn->stash = stash;
-    if (stash) {
-        stash->len = (uint32_t)len;
-        memcpy(stash->bytes, bytes, len);
-    }
-}
-
-static void feed(struct conn *conn, uint8_t *bytes, size_t len)
-{
-    size_t used = conn->net->ops->input(conn, bytes, len);
-
-    FF_CHECK(used <= len);
-    if (conn->state == CONN_OPEN)
-        keep_stash(conn, bytes + used, len - used);
-}
-
-void conn_feed_again(struct conn *conn)
-{
-    struct stash *stash = conn->stash;
-    bool is_due = conn->is_fed_again;
-
-    conn->is_fed_again = false;
-    if (!is_due || !stash || conn->pauses || conn->state != CONN_OPEN)
-        return;
-    memcpy(conn->net->receive, stash->bytes, stash->len);
-    feed(conn, conn->net->receive, stash->len);
-}
-
 static void peer_ended(struct conn *conn)
 {
     if (conn->state == CONN_CLOSING) { /* what is owed may still reach it */
@@ -173,41 +128,19 @@ static void peer_ended(struct conn *conn)
     }
 }
 
-static bool is_memory_short(const struct net *net)
+long conn_recv(struct conn *conn, uint8_t *out, size_t size)
 {
-    return ff_mem_own_bytes() > net->memory_brink && ff_mem_live_bytes() > net->max_memory;
-}
+    long got = conn_transport(conn)->recv(conn, out, size);
 
-static void read_input(struct conn *conn)
-{
-    struct net *net = conn->net;
-    size_t kept = conn->stash ? conn->stash->len : 0;
-    size_t room = NET_RECEIVE_SIZE - kept;
-    long got;
-
-    if (room > INPUT_SHORT && is_memory_short(net)) /* what is not consumed is kept */
-        room = INPUT_SHORT;
-    got = conn_transport(conn)->recv(conn, net->receive + kept, room);
     if (conn->wants_write != (got == TRANSPORT_WRITE)) {
         conn->wants_write = got == TRANSPORT_WRITE;
         watch(conn);
     }
-    if (got == TRANSPORT_AGAIN || got == TRANSPORT_WRITE)
-        return;
-    if (got == TRANSPORT_GONE) {
+    if (got == TRANSPORT_GONE)
         lose(conn);
-        return;
-    }
-    if (got == 0) {
+    else if (got == 0)
         peer_ended(conn);
-        return;
-    }
-    conn->heard_at = net_tick(net);
-    if (conn->state != CONN_OPEN)
-        return; /* nothing that comes now is of interest */
-    if (kept)
-        memcpy(net->receive, conn->stash->bytes, kept);
-    feed(conn, net->receive, kept + (size_t)got);
+    return got;
 }
 
 static void on_io(struct ev_loop *ev, ev_io *watcher, int events)
@@ -228,8 +161,10 @@ static void on_io(struct ev_loop *ev, ev_io *watcher, int events)
             flush(conn);
     }
     if ((events & EV_READ) && conn->state != CONN_DEAD && !conn->is_peer_done &&
-        (conn->state != CONN_OPEN || !conn->pauses))
-        read_input(conn);
+        (conn->state != CONN_OPEN || !conn->pauses)) {
+        conn->heard_at = net_tick(conn->net); /* whenever it will be its turn to be read */
+        input_add(conn);
+    }
 }
 
 void conn_init(struct conn *conn, struct net *net, int fd, void *tls)
@@ -255,7 +190,7 @@ static bool is_owed_much(const struct conn *conn)
 {
     size_t owed = conn_owed(conn);
 
-    return owed > OUTBOX_PAUSE || (owed > OUTBOX_PAUSE_SHORT && is_memory_short(conn->net));
+    return owed > OUTBOX_PAUSE || (owed > OUTBOX_PAUSE_SHORT && net_is_memory_short(conn->net));
 }
 
 /* Something was appended to the outbox. */
@@ -290,7 +225,7 @@ enum ff_err conn_send(struct conn *conn, const void *bytes, size_t len)
 enum ff_err conn_send_pong(struct conn *conn, const void *bytes, size_t len)
 {
     if (outbox_is_full_of_pongs(conn->outbox)) /* they may go: is the socket full? */
-        conn_flush_now(conn);
+        conn_flush(conn);
     if (conn->state != CONN_OPEN)
         return FF_OK;
     if (conn_owed(conn) + len > conn->net->outbox_max)
@@ -345,8 +280,8 @@ void conn_finish(struct conn *conn, const void *bytes, size_t len)
     conn->state = CONN_CLOSING;
     end(conn);
     ff_list_append(&conn->net->closing, &conn->group);
-    ff_mem_free(conn->stash);
-    conn->stash = NULL;
+    if (!conn->is_feeding)
+        input_drop_stash(conn);
     wheel_set(&conn->net->wheel, &conn->timer, conn->net->close_ms);
     watch(conn);
     conn_mark(conn);
@@ -367,11 +302,8 @@ void conn_resume(struct conn *conn, unsigned reason)
         return;
     conn->heard_at = net_tick(conn->net); /* its clock stood while we did not read */
     watch(conn);
-    if (!conn->stash)
-        return;
-    conn->is_fed_again = true;
-    if (!ff_list_is_in(&conn->link))
-        ff_list_append(&conn->net->flush, &conn->link);
+    if (conn->stash || conn_transport(conn)->has_more(conn))
+        input_yield(conn);
 }
 
 void conn_set_timer(struct conn *conn, uint64_t after_ms)
@@ -552,14 +484,8 @@ static void flush(struct conn *conn)
     }
 }
 
-void conn_flush_now(struct conn *conn)
+void conn_flush(struct conn *conn)
 {
     if (!conn->is_blocked)
         flush(conn);
-}
-
-void conn_flush(struct conn *conn)
-{
-    conn_feed_again(conn);
-    conn_flush_now(conn);
 }

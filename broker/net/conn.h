@@ -71,7 +71,9 @@ struct conn {
     bool is_in_handshake : 1; /* TLS */
     bool has_ended : 1;       /* `end` was called */
     bool wants_write : 1;     /* TLS must write before it can read */
-    bool is_fed_again : 1;    /* a pause is over: the stash is offered in the flush */
+    bool is_ready : 1;        /* in the queue of those that are to be read */
+    bool is_fed_again : 1;    /* a pause or a turn is over: the stash is offered as it is */
+    bool is_feeding : 1;      /* the stash is being offered: it stays where it is */
     bool is_drying : 1;       /* waits until the socket has sent all it took */
     bool is_peer_done : 1;    /* the peer ended its side */
     bool is_offered : 1;      /* a plan of its bytes waits to be settled: they do not move */
@@ -143,22 +145,23 @@ bool conn_is_dry(struct conn *conn);
 /* While open: `ops->timer` is called once after that time. */
 void conn_set_timer(struct conn *conn, uint64_t after_ms);
 
-/* In the middle of a long command: sends what the socket takes, without offering input. */
-void conn_flush_now(struct conn *conn);
+/*
+ * For input.c: reads from the socket. > 0 octets; else nothing came, or the
+ * connection has ended, or is about to.
+ */
+long conn_recv(struct conn *conn, uint8_t *out, size_t size);
 
 /* TLS: the handshake is done. */
 void conn_end_handshake(struct conn *conn);
 
-/* Offers kept input again if a pause is over, then sends what can be sent: the flush list's part.
- */
+/* Sends what the socket takes: the flush list's part, or in the midst of a long command. */
 void conn_flush(struct conn *conn);
 
 /*
  * The same in steps, for those who send what many connections offer at once:
- * conn_feed_again() of all of them, then conn_offer() of each, then what they
- * offered is sent, then conn_settle() of each, before anything else happens.
+ * conn_offer() of each, then what they offered is sent, then conn_settle() of
+ * each, before anything else happens.
  */
-void conn_feed_again(struct conn *conn);
 
 /* Makes a plan of all that can be sent now; `iov` and `is_first` are set. False: nothing. */
 bool conn_offer(struct conn *conn, struct plan *plan);

@@ -34,7 +34,7 @@ enum ff_err net_init(struct net *net, loop_begin_fn *begin, loop_turn_fn *turn, 
     net->memory_brink = INT64_MAX;
     net->connections = 0;
     net->handshakes = 0;
-    net->handshake_us = 0;
+    input_init(&net->input);
     net->sent_bytes = 0;
     net->uring = NULL;
     net->receive = ff_mem_alloc(NET_RECEIVE_SIZE);
@@ -63,6 +63,11 @@ void net_begin(struct net *net)
     if (net->max_memory < INT64_MAX / 2)
         left = (int64_t)net->max_memory - (int64_t)ff_mem_live_bytes();
     net->memory_brink = ff_mem_own_bytes() + left / 8; /* others may be as greedy */
+}
+
+bool net_is_memory_short(const struct net *net)
+{
+    return ff_mem_own_bytes() > net->memory_brink && ff_mem_live_bytes() > net->max_memory;
 }
 
 static void fall_back(struct net *net, const char *why)
@@ -108,16 +113,26 @@ void net_abort_all(struct net *net)
 {
     while (!ff_list_is_empty(&net->closing))
         conn_abort(FF_CONTAINER(net->closing.next, struct conn, group));
+    input_clear(&net->input);
 }
 
 void net_bury(struct net *net)
 {
     struct ff_list *node;
+    struct ff_list
+        queued; /* the input's queue still knows them: it is their turn to be passed over */
 
+    ff_list_init(&queued);
     while ((node = ff_list_pop(&net->dead))) {
         struct conn *conn = FF_CONTAINER(node, struct conn, link);
 
+        if (conn->is_ready) {
+            ff_list_append(&queued, node);
+            continue;
+        }
         net->connections--;
         net->ops->free(conn);
     }
+    while ((node = ff_list_pop(&queued)))
+        ff_list_append(&net->dead, node);
 }

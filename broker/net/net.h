@@ -8,6 +8,7 @@
 #ifndef NET_NET_H
 #define NET_NET_H
 
+#include "broker/net/input.h"
 #include "broker/net/loop.h"
 #include "broker/net/pool.h"
 #include "broker/net/uring.h"
@@ -18,7 +19,6 @@ enum {
     NET_RECEIVE_SIZE = 65536,
     NET_TLS_RECORD = 16384,
     NET_LOOK_EVERY = 64,      /* flushes between looks at the clock: it costs 25 ns, a send 2,500 */
-    NET_HANDSHAKE_US = 4000,  /* TLS: so long a turn may be busy with handshakes */
     NET_MAX_HANDSHAKES = 200, /* TLS: a thousand at once leave the heap at 20 KB a connection */
 };
 
@@ -40,8 +40,8 @@ struct net {
     uint64_t max_memory;    /* of the whole process: beyond it outboxes pause sooner */
     int64_t memory_brink;   /* ff_mem_own_bytes() from which on it may be reached in this turn */
     uint32_t connections;
-    uint32_t handshakes;   /* TLS handshakes under way */
-    uint64_t handshake_us; /* spent on them in this turn */
+    uint32_t handshakes; /* TLS handshakes under way */
+    struct input input;  /* connections that are to be read */
     uint64_t sent_bytes;
     struct uring *uring; /* the flush's sends go out together; NULL: one by one */
 };
@@ -57,6 +57,9 @@ void net_serve(struct net *net, const struct conn_ops *ops, void *owner);
 /* At the beginning of a turn. */
 void net_begin(struct net *net);
 
+/* Is more memory used than may be? Costs little: the sum over all threads is rarely taken. */
+bool net_is_memory_short(const struct net *net);
+
 /* In its own thread: from here on the flush's sends go out together. Where the kernel does not let
  * us a line says so. */
 void net_use_uring(struct net *net);
@@ -71,7 +74,7 @@ bool net_flush(struct net *net, uint64_t slice_us);
 /* Has every closing connection sent all it had to send? */
 bool net_is_shut(const struct net *net);
 
-/* Resets all connections that are still closing. */
+/* The end: resets all connections that are still closing, and reads of none any more. */
 void net_abort_all(struct net *net);
 
 /* Frees connections that died in this turn. */

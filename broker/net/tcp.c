@@ -43,6 +43,12 @@ static long tcp_push(struct conn *conn)
     return 0;
 }
 
+static bool tcp_has_more(const struct conn *conn)
+{
+    (void)conn;
+    return false;
+}
+
 static bool tcp_is_holding(const struct conn *conn)
 {
     (void)conn;
@@ -61,6 +67,7 @@ static void tcp_free(struct conn *conn)
 
 const struct transport transport_tcp = {
     .recv = tcp_recv,
+    .has_more = tcp_has_more,
     .send = tcp_send,
     .push = tcp_push,
     .is_holding = tcp_is_holding,

@@ -187,31 +187,22 @@ static int read_some(struct tls *tls, uint8_t *out, size_t size)
     return SSL_read(tls->ssl, out, (int)size);
 }
 
-/* Handshakes cost: a turn spends only so much on them, the others go on in the next. */
-static int read_handshake(struct conn *conn, uint8_t *out, size_t size)
-{
-    struct tls *tls = conn->tls;
-    uint64_t begin = loop_clock_us();
-    int got = read_some(tls, out, size);
-
-    conn->net->handshake_us += loop_clock_us() - begin;
-    if (SSL_is_init_finished(tls->ssl))
-        conn_end_handshake(conn);
-    return got;
-}
-
 static long tls_recv(struct conn *conn, uint8_t *out, size_t size)
 {
     struct tls *tls = conn->tls;
-    int got;
+    int got = read_some(tls, out, size);
 
-    if (!conn->is_in_handshake)
-        got = read_some(tls, out, size);
-    else if (conn->net->handshake_us < NET_HANDSHAKE_US)
-        got = read_handshake(conn, out, size);
-    else
-        return TRANSPORT_AGAIN;
+    if (conn->is_in_handshake && SSL_is_init_finished(tls->ssl))
+        conn_end_handshake(conn);
     return got > 0 ? got : recv_result(tls, got);
+}
+
+/* The rest of a record that was decrypted as a whole and read in part. */
+static bool tls_has_more(const struct conn *conn)
+{
+    const struct tls *tls = conn->tls;
+
+    return SSL_pending(tls->ssl) > 0;
 }
 
 /* Writes `len` octets; what OpenSSL has encrypted but could not write counts as sent. */
@@ -300,6 +291,7 @@ static void tls_free(struct conn *conn)
 
 const struct transport transport_tls = {
     .recv = tls_recv,
+    .has_more = tls_has_more,
     .send = tls_send,
     .push = tls_push,
     .is_holding = tls_is_holding,

@@ -25,6 +25,8 @@ enum {
 struct transport {
     /* > 0 octets, 0 the peer ended its side, else one of the above. */
     long (*recv)(struct conn *conn, uint8_t *out, size_t size);
+    /* Is there input that no event of the socket tells of, because TLS has decrypted it already? */
+    bool (*has_more)(const struct conn *conn);
     /* > 0 octets accepted (fewer than offered: the socket is full), or AGAIN or GONE. */
     long (*send)(struct conn *conn, const struct iovec *iov, int count);
     /* Tries to get rid of what is held back: 0 done, or AGAIN or GONE. */

@@ -149,11 +149,7 @@ static bool is_full(const struct uring *uring)
                             uring->range_count > RANGES - PLAN_IOVECS || uring->bytes >= BYTES);
 }
 
-/*
- * Takes connections off the list, with their kept input worked: all before any
- * plan is made. (Whoever resumes another one in the midst of a flush would have
- * to see that it is flushed again.) TLS sends at once.
- */
+/* Takes connections off the list. TLS sends at once. */
 static uint32_t gather(struct ff_list *flush, struct ff_list *gathered, uint64_t until_us)
 {
     struct ff_list *node;
@@ -166,7 +162,6 @@ static uint32_t gather(struct ff_list *flush, struct ff_list *gathered, uint64_t
             conn_flush(conn);
         } else {
             ff_list_append(gathered, node);
-            conn_feed_again(conn);
             count++;
         }
         if (i % NET_LOOK_EVERY == 0 && loop_clock_us() > until_us)
@@ -199,7 +194,7 @@ bool uring_flush(struct uring *uring, struct ff_list *flush, uint64_t until_us)
         struct conn *conn = FF_CONTAINER(node, struct conn, link);
 
         if (!is_worth_it)
-            conn_flush_now(conn);
+            conn_flush(conn);
         else if (!conn->is_blocked)
             offer(uring, conn);
         if (!is_full(uring))

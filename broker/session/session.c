@@ -483,6 +483,10 @@ static size_t on_input(struct conn *conn, uint8_t *bytes, size_t len)
             ff_reader_release(&session->reader);
         else
             ff_reader_deinit(&session->reader);
+        if (!input_spend(&conn->net->input, used) && at < len && conn_is_open(conn)) {
+            input_yield(conn);
+            break;
+        }
     }
     return at;
 }

@@ -31,7 +31,7 @@ bool stall_run(struct session *session, struct ff_decoder *decoder)
             return false;
         }
         if (conn_owed(&session->conn) > OUTBOX_PAUSE) /* a batch may be owed more than the outbox */
-            conn_flush_now(&session->conn);
+            conn_flush(&session->conn);
     }
 }
 

@@ -54,18 +54,22 @@ uint64_t worker_turn(void *arg)
 {
     struct worker *worker = arg;
     struct net *net = &worker->net;
+    uint64_t slice_us;
     bool is_more;
 
     enter(worker); /* the very first turn has had no events */
+    input_run(net);
     /* After the sockets were read: clocks judge what has come, not what is about to. */
     wheel_advance(&net->wheel);
     mailbox_open(&worker->mailbox);
     worker->ops->route(worker->arg);
-    is_more = !net_flush(net, WORKER_SLICE_US);
+    /* Output gets at least as long as input took: what comes in must go out. */
+    slice_us = net->input.spent_us > WORKER_SLICE_US ? net->input.spent_us : WORKER_SLICE_US;
+    is_more = !net_flush(net, slice_us);
     is_more |= worker->ops->settle(worker->arg);
     is_more |= !ff_list_is_empty(&net->flush); /* closed while settling */
     net_bury(net);
-    net->handshake_us = 0;
+    is_more |= !input_is_empty(&net->input);
     if (worker->epochs)
         epoch_leave(worker->epochs, worker->index);
     return is_more ? 0 : wheel_wait_ms(&net->wheel, loop_clock_us() / 1000, WORKER_SLEEP_MS);

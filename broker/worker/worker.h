@@ -3,8 +3,9 @@
  * worker.h - one thread's share of the broker, and the order of its turn.
  *
  * A turn: mail of other workers is opened, once before the events and once
- * behind them; events are handled; timers that are due fire; what became dirty is routed (each
- * dirty link's subscriptions are walked once); the flush list is worked for a slice of 4 ms; what
+ * behind them; events are noted; connections are read for a slice of 2 ms
+ * (net/input.h); timers that are due fire; what became dirty is routed (each
+ * dirty link's subscriptions are walked once); the flush list is worked for a slice of 2 ms; what
  * nobody needs any more is trimmed; the dead are buried. If work is left the next wait does not
  * block.
  *

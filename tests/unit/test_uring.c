@@ -164,6 +164,7 @@ static bool is_all_flushed;
 static uint64_t turn(void *arg)
 {
     (void)arg;
+    input_run(&net);
     is_all_flushed = net_flush(&net, 4000);
     net_bury(&net);
     return 0;
@@ -291,6 +292,7 @@ static void close_sides(void)
                 conn_abort(&side->conn);
         }
     }
+    net_abort_all(&net);
     net_bury(&net);
     for (int i = 0; i < PEERS; i++)
         assert_true(sides[i].is_freed);

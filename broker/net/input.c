@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/net/input.h"
+
+#include <string.h>
+
+#include "broker/net/conn.h"
+#include "broker/net/loop.h"
+#include "protocol/base/mem.h"
+
+enum { INPUT_SHORT = 4096 /* read at once where memory is used up */ };
+
+struct stash {
+    uint32_t start; /* octets consumed already */
+    uint32_t len;   /* octets behind them */
+    uint8_t bytes[];
+};
+
+void input_init(struct input *input)
+{
+    *input = (struct input){.is_over = false};
+}
+
+static void push(struct input_queue *queue, struct conn *conn)
+{
+    conn->io.data = NULL;
+    if (queue->last)
+        queue->last->io.data = conn;
+    else
+        queue->first = conn;
+    queue->last = conn;
+    queue->count++;
+}
+
+static struct conn *pop(struct input_queue *queue)
+{
+    struct conn *conn = queue->first;
+
+    queue->first = conn->io.data;
+    if (!queue->first)
+        queue->last = NULL;
+    queue->count--;
+    conn->is_ready = false;
+    return conn;
+}
+
+void input_add(struct conn *conn)
+{
+    struct input *input = &conn->net->input;
+
+    if (conn->is_ready || conn->state == CONN_DEAD)
+        return;
+    conn->is_ready = true;
+    push(conn->is_in_handshake ? &input->handshakes : &input->ready, conn);
+}
+
+void input_clear(struct input *input)
+{
+    while (input->ready.first)
+        (void)pop(&input->ready);
+    while (input->handshakes.first)
+        (void)pop(&input->handshakes);
+}
+
+bool input_look(struct input *input)
+{
+    input->spent += input->unlooked;
+    input->unlooked = 0;
+    input->is_over = input->spent >= INPUT_OCTETS || loop_clock_us() >= input->until_us;
+    return !input->is_over;
+}
+
+void input_yield(struct conn *conn)
+{
+    conn->is_fed_again = true;
+    input_add(conn);
+}
+
+void input_drop_stash(struct conn *conn)
+{
+    ff_mem_free(conn->stash);
+    conn->stash = NULL;
+}
+
+static void keep_stash(struct conn *conn, const uint8_t *bytes, size_t len)
+{
+    struct stash *stash = len ? ff_mem_alloc(sizeof(*stash) + len) : NULL;
+
+    if (len && !stash) {
+        conn_abort(conn);
+        return;
+    }
+    if (stash) {
+        *stash = (struct stash){.len = (uint32_t)len};
+        memcpy(stash->bytes, bytes, len);
+    }
+    input_drop_stash(conn);
+    conn->stash = stash;
+}
+
+/* Offers the stash where it lies; what is consumed of it is passed over. */
+static void feed_stash(struct conn *conn)
+{
+    struct stash *stash = conn->stash;
+    size_t used;
+
+    conn->is_fed_again = false;
+    conn->is_feeding = true;
+    used = conn->net->ops->input(conn, stash->bytes + stash->start, stash->len);
+    conn->is_feeding = false;
+    FF_CHECK(used <= stash->len);
+    stash->start += (uint32_t)used;
+    stash->len -= (uint32_t)used;
+    if (stash->len == 0 || conn->state != CONN_OPEN)
+        input_drop_stash(conn);
+}
+
+/* How much is read of a connection before the others of its queue have their turn. */
+static size_t choose_room(const struct conn *conn, size_t kept)
+{
+    const struct net *net = conn->net;
+    size_t room = net->input.quantum;
+
+    if (room > INPUT_SHORT && net_is_memory_short(net)) /* what is not consumed is kept */
+        room = INPUT_SHORT;
+    return room < NET_RECEIVE_SIZE - kept ? room : NET_RECEIVE_SIZE - kept;
+}
+
+/* Hands on what was read, behind what was kept. */
+static void feed(struct conn *conn, size_t len)
+{
+    uint8_t *bytes = conn->net->receive;
+    size_t used = conn->net->ops->input(conn, bytes, len);
+
+    FF_CHECK(used <= len);
+    if (conn->state == CONN_OPEN)
+        keep_stash(conn, bytes + used, len - used);
+}
+
+static void read_some(struct conn *conn)
+{
+    struct net *net = conn->net;
+    size_t kept = conn->stash ? conn->stash->len : 0;
+    size_t room = choose_room(conn, kept);
+    long got = conn_recv(conn, net->receive + kept, room);
+
+    if (got <= 0)
+        return;
+    if (conn->state == CONN_OPEN) { /* nothing that comes later is of interest */
+        if (kept)
+            memcpy(net->receive, conn->stash->bytes + conn->stash->start, kept);
+        feed(conn, kept + (size_t)got);
+    }
+    /* Behind all that wait, and not where the next event would put it: that is what is fair. */
+    if ((size_t)got == room || (conn->state != CONN_DEAD && conn_transport(conn)->has_more(conn)))
+        input_add(conn);
+}
+
+static void work(struct conn *conn)
+{
+    if (conn->state == CONN_DEAD || (conn->state == CONN_OPEN && conn->pauses))
+        return;
+    if (conn->stash && conn->is_fed_again)
+        feed_stash(conn);
+    else if (!conn->is_peer_done)
+        read_some(conn);
+}
+
+/* Of all that wait now, so that who is at the end of the queue gets no more than who is first. */
+static size_t choose_quantum(const struct input *input)
+{
+    size_t quantum = INPUT_ROUND / (input->ready.count + 1U);
+
+    return quantum > INPUT_QUANTUM_LEAST ? quantum : INPUT_QUANTUM_LEAST;
+}
+
+static void run_handshakes(struct net *net)
+{
+    uint64_t until_us = loop_clock_us() + HANDSHAKE_SLICE_US;
+
+    /* Who goes on with its handshake comes back by an event, behind those that wait. */
+    for (uint32_t left = net->input.handshakes.count; left > 0; left--) {
+        work(pop(&net->input.handshakes));
+        if (loop_clock_us() >= until_us)
+            return;
+    }
+}
+
+void input_run(struct net *net)
+{
+    struct input *input = &net->input;
+
+    input->spent_us = 0;
+    if (input_is_empty(input))
+        return;
+    input->begin_us = loop_clock_us();
+    input->until_us = input->begin_us + INPUT_SLICE_US;
+    input->quantum = choose_quantum(input);
+    input->spent = input->unlooked = 0;
+    input->is_over = false;
+    for (uint32_t left = input->ready.count; left > 0; left--) {
+        work(pop(&input->ready));
+        if (!input_spend(input, INPUT_MESSAGE)) /* a read costs as much as a message or two */
+            break;
+    }
+    input->is_over = true;
+    input->spent_us = loop_clock_us() - input->begin_us;
+    if (input->handshakes.count)
+        run_handshakes(net);
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * input.h - which connections are to be read, and how much of a turn that may take.
+ *
+ * An event only puts its connection at the end of a queue. The queue is worked
+ * once a turn, for at most INPUT_SLICE_US and INPUT_OCTETS; connections that are
+ * left over are the first of the next turn. Each is read a quantum, which is the
+ * smaller the more of them wait: who sends much does not hold up who sends
+ * little. TLS handshakes, which cost a thousand times as much, have a queue and a
+ * slice of their own.
+ *
+ * What was read and not consumed is a connection's stash: half an HTTP head, or
+ * what stands behind the message at which the owner paused it or the turn's input
+ * was over. A stash that only waits is offered again where it lies, without a copy.
+ */
+#ifndef NET_INPUT_H
+#define NET_INPUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct conn;
+struct net;
+
+enum {
+    INPUT_SLICE_US = 2000,
+    INPUT_OCTETS = 2 * 1024 * 1024, /* of a turn, messages counted with INPUT_MESSAGE more each */
+    INPUT_MESSAGE = 128,            /* what a message costs, in octets: so that empty ones count */
+    INPUT_LOOK = 8192,              /* spent between looks at the clock: about 30 us */
+    INPUT_ROUND = 256 * 1024, /* octets read from all that wait before the first is read again */
+    INPUT_QUANTUM_LEAST = 1024,
+    HANDSHAKE_SLICE_US = 4000,
+};
+
+struct input_queue {
+    struct conn *first; /* linked by libev's free pointer, `io.data` */
+    struct conn *last;
+    uint32_t count;
+};
+
+struct input {
+    struct input_queue ready;
+    struct input_queue handshakes;
+    uint64_t begin_us; /* when this turn's input began, */
+    uint64_t until_us; /* when it must be over, */
+    uint64_t spent_us; /* and what it took, handshakes left out */
+    size_t quantum;    /* octets that are read of each connection in this turn */
+    size_t spent;      /* octets, at the last look at the clock */
+    size_t unlooked;   /* octets since */
+    bool is_over;
+};
+
+void input_init(struct input *input);
+
+/* There is something to be read of a connection, or in its stash. More than once changes nothing.
+ */
+void input_add(struct conn *conn);
+
+/* Forgets who is to be read. */
+void input_clear(struct input *input);
+
+/* Works on the queues until they are empty or the turn's input is over. */
+void input_run(struct net *net);
+
+static inline bool input_is_empty(const struct input *input)
+{
+    return !input->ready.first && !input->handshakes.first;
+}
+
+bool input_look(struct input *input);
+
+/* A message of so many octets was handled. False: the turn's input is over. */
+static inline bool input_spend(struct input *input, size_t octets)
+{
+    input->unlooked += octets + INPUT_MESSAGE;
+    return input->unlooked < INPUT_LOOK ? !input->is_over : input_look(input);
+}
+
+/* The owner stops in the midst of what it was offered, because the turn's input is over. */
+void input_yield(struct conn *conn);
+
+/* Frees the stash. */
+void input_drop_stash(struct conn *conn);
+
+#endif
