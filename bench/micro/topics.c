@@ -54,8 +54,7 @@ void micro_topics_set_up(void)
     struct router_limits limits = {.max_message = 65536,
                                    .max_buffered = 1 << 20,
                                    .max_topics = 1 << 20,
-                                   .max_filters = 1 << 20,
-                                   .max_memory = UINT64_MAX};
+                                   .max_filters = 1 << 20};
 
     pool_init(&pool, 1 << 20);
     wheel_init(&wheel, &now_ms);
@@ -107,12 +106,12 @@ void micro_log_append(uint64_t times)
     struct grave grave;
     struct log log;
 
-    grave_init(&grave, &pool, NULL);
+    grave_init(&grave, &pool, NULL, NULL);
     log_init(&log, 0);
     for (uint64_t i = 0; i < times; i++) {
         must(log_reserve(&log, &grave, FRAME) == FF_OK, "no memory");
         memcpy(log_reserved(&log), frame, FRAME);
-        log_commit(&log, FRAME, 1, 1);
+        log_commit(&log, &grave, FRAME, 1, 1);
         if (i % 128 == 0)
             (void)log_trim(&log, &grave, log_head(&log), 1 << 20);
     }

@@ -188,9 +188,13 @@ void conn_mark(struct conn *conn)
 /* Is it owed so much that it must take some before it is read from again? */
 static bool is_owed_much(const struct conn *conn)
 {
+    static const size_t most[] = {[FF_MEMORY_FREE] = OUTBOX_PAUSE,
+                                  [FF_MEMORY_TIGHT] = OUTBOX_PAUSE,
+                                  [FF_MEMORY_FULL] = FF_BUDGET_SMALL,
+                                  [FF_MEMORY_OVER] = 0};
     size_t owed = conn_owed(conn);
 
-    return owed > OUTBOX_PAUSE || (owed > OUTBOX_PAUSE_SHORT && net_is_memory_short(conn->net));
+    return owed > OUTBOX_PAUSE || (owed && owed > most[ff_budget_level(&conn->net->budget)]);
 }
 
 /* Something was appended to the outbox. */

@@ -25,7 +25,7 @@
 struct conn;
 
 /* Who is owed more is not read from; where memory is used up, who is owed more than a little. */
-enum { OUTBOX_PAUSE = 65536, OUTBOX_PAUSE_SHORT = 4096 };
+enum { OUTBOX_PAUSE = 65536 };
 
 struct conn_ops {
     /*

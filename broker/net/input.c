@@ -7,8 +7,6 @@
 #include "broker/net/loop.h"
 #include "protocol/base/mem.h"
 
-enum { INPUT_SHORT = 4096 /* read at once where memory is used up */ };
-
 struct stash {
     uint32_t start; /* octets consumed already */
     uint32_t len;   /* octets behind them */
@@ -117,11 +115,14 @@ static void feed_stash(struct conn *conn)
 /* How much is read of a connection before the others of its queue have their turn. */
 static size_t choose_room(const struct conn *conn, size_t kept)
 {
-    const struct net *net = conn->net;
+    struct net *net = conn->net;
+    enum ff_memory_level level = ff_budget_level(&net->budget);
     size_t room = net->input.quantum;
 
-    if (room > INPUT_SHORT && net_is_memory_short(net)) /* what is not consumed is kept */
-        room = INPUT_SHORT;
+    if (level == FF_MEMORY_OVER) /* what is not consumed is kept */
+        room = INPUT_QUANTUM_LEAST;
+    else if (level == FF_MEMORY_FULL && room > FF_BUDGET_SMALL)
+        room = FF_BUDGET_SMALL;
     return room < NET_RECEIVE_SIZE - kept ? room : NET_RECEIVE_SIZE - kept;
 }
 

@@ -30,8 +30,7 @@ enum ff_err net_init(struct net *net, loop_begin_fn *begin, loop_turn_fn *turn, 
     ff_list_init(&net->closing);
     net->close_ms = CLOSE_MS;
     net->outbox_max = OUTBOX_MAX;
-    net->max_memory = UINT64_MAX;
-    net->memory_brink = INT64_MAX;
+    ff_budget_init(&net->budget, UINT64_MAX);
     net->connections = 0;
     net->handshakes = 0;
     input_init(&net->input);
@@ -58,16 +57,7 @@ void net_deinit(struct net *net)
 
 void net_begin(struct net *net)
 {
-    int64_t left = INT64_MAX / 2;
-
-    if (net->max_memory < INT64_MAX / 2)
-        left = (int64_t)net->max_memory - (int64_t)ff_mem_live_bytes();
-    net->memory_brink = ff_mem_own_bytes() + left / 8; /* others may be as greedy */
-}
-
-bool net_is_memory_short(const struct net *net)
-{
-    return ff_mem_own_bytes() > net->memory_brink && ff_mem_live_bytes() > net->max_memory;
+    ff_budget_look(&net->budget);
 }
 
 static void fall_back(struct net *net, const char *why)

@@ -13,6 +13,7 @@
 #include "broker/net/pool.h"
 #include "broker/net/uring.h"
 #include "broker/net/wheel.h"
+#include "protocol/base/budget.h"
 #include "protocol/base/list.h"
 
 enum {
@@ -30,15 +31,14 @@ struct net {
     struct pool pool;
     const struct conn_ops *ops; /* of all connections, kept here and not in each of them */
     void *owner;
-    uint8_t *receive;       /* NET_RECEIVE_SIZE octets */
-    uint8_t *record;        /* NET_TLS_RECORD octets: a TLS record is gathered here */
-    struct ff_list flush;   /* connections with something to send */
-    struct ff_list closing; /* connections whose conversation is over but not their sending */
-    struct ff_list dead;    /* connections to free when the turn ends */
-    uint32_t close_ms;      /* how long a close may take */
-    uint32_t outbox_max;    /* octets of control messages a connection may be owed */
-    uint64_t max_memory;    /* of the whole process: beyond it outboxes pause sooner */
-    int64_t memory_brink;   /* ff_mem_own_bytes() from which on it may be reached in this turn */
+    uint8_t *receive;        /* NET_RECEIVE_SIZE octets */
+    uint8_t *record;         /* NET_TLS_RECORD octets: a TLS record is gathered here */
+    struct ff_list flush;    /* connections with something to send */
+    struct ff_list closing;  /* connections whose conversation is over but not their sending */
+    struct ff_list dead;     /* connections to free when the turn ends */
+    uint32_t close_ms;       /* how long a close may take */
+    uint32_t outbox_max;     /* octets of control messages a connection may be owed */
+    struct ff_budget budget; /* of the whole process, as this worker sees it */
     uint32_t connections;
     uint32_t handshakes; /* TLS handshakes under way */
     struct input input;  /* connections that are to be read */
@@ -56,9 +56,6 @@ void net_serve(struct net *net, const struct conn_ops *ops, void *owner);
 
 /* At the beginning of a turn. */
 void net_begin(struct net *net);
-
-/* Is more memory used than may be? Costs little: the sum over all threads is rarely taken. */
-bool net_is_memory_short(const struct net *net);
 
 /* In its own thread: from here on the flush's sends go out together. Where the kernel does not let
  * us a line says so. */

@@ -57,6 +57,13 @@ size_t pool_round(size_t size)
     return rounded;
 }
 
+bool pool_has_free(const struct pool *pool, size_t size)
+{
+    size_t rounded;
+
+    return size <= POOL_LARGEST && pool->free[find_class(size, &rounded)];
+}
+
 void *pool_alloc(struct pool *pool, size_t size)
 {
     size_t rounded = size;

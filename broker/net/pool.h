@@ -11,6 +11,7 @@
 #ifndef NET_POOL_H
 #define NET_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,6 +39,9 @@ size_t pool_round(size_t size);
 
 /* A block of pool_round(size) octets, not cleared, or NULL. */
 FF_MUST_CHECK void *pool_alloc(struct pool *pool, size_t size);
+
+/* Is there a free block for such a request? */
+bool pool_has_free(const struct pool *pool, size_t size);
 
 /* `size` as it was asked for, or as it was rounded. NULL is allowed. */
 void pool_free(struct pool *pool, void *memory, size_t size);

@@ -7,7 +7,9 @@ void echo_message(struct session *session, enum ff_opcode opcode, struct ff_slic
     uint8_t head[FF_FRAME_HEAD_MAX];
     size_t head_len = ff_frame_write_head(head, opcode, bytes.len);
 
+    if (!ff_budget_has_room(&session->conn.net->budget, bytes.len))
+        session_close_for_memory(session);
     /* One message may wait outside the outbox's limit; reading stops while it does. */
-    if (conn_send_over(&session->conn, head, head_len, bytes.at, bytes.len))
+    else if (conn_send_over(&session->conn, head, head_len, bytes.at, bytes.len))
         session_close(session, FF_CLOSE_INTERNAL, "out of memory");
 }

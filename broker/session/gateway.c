@@ -54,7 +54,6 @@ static struct router_limits router_limits(const struct settings *settings)
         .max_buffered = settings->max_buffered,
         .max_topics = settings->max_topics,
         .max_filters = settings->max_filters,
-        .max_memory = settings->max_memory,
     };
 }
 
@@ -190,6 +189,7 @@ enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct 
     static const struct worker_ops ops = {.route = route, .settle = settle};
     struct router_env env = {.pool = &worker->net.pool,
                              .wheel = &worker->net.wheel,
+                             .budget = &worker->net.budget,
                              .now_ms = &worker->net.loop.now_ms,
                              .key = census->key,
                              .ops = &delivery_router_ops,
@@ -250,7 +250,8 @@ void gateway_configure(struct gateway *gateway, const struct settings *settings,
     struct router_limits limits = router_limits(settings);
 
     gateway->settings = settings;
-    gateway->worker->net.max_memory = settings->max_memory;
+    gateway->worker->net.budget.max = settings->max_memory;
+    ff_budget_look(&gateway->worker->net.budget);
     if (gateway->spare.max < (size_t)settings->max_message * 6 + 64) /* never less: see router */
         gateway->spare.max = (size_t)settings->max_message * 6 + 64;
     router_configure(&gateway->router, &limits, rules, rule_count);

@@ -50,7 +50,8 @@ static void refuse(struct session *session, struct ticket ticket, enum ff_err er
         session_error(session, ticket, FF_ERROR_BAD_CONTENT,
                       "the payload is too large in the other encoding");
     else
-        session_error(session, ticket, FF_ERROR_INTERNAL, "out of memory");
+        session_error(session, ticket, FF_ERROR_AWAY, "memory is limited to %llu bytes",
+                      (unsigned long long)gateway_of(session)->settings->max_memory);
 }
 
 void session_on_published(void *arg, struct ticket ticket, const struct engine_receipt *receipt)

@@ -13,7 +13,6 @@
 enum {
     MINUTE_TICKS = 6000,
     SECOND_TICKS = 100,
-    PARTIAL_ANYWAY = 65536, /* of half a message, also when memory is short */
 };
 
 static size_t on_input(struct conn *conn, uint8_t *bytes, size_t len);
@@ -80,16 +79,16 @@ static enum refusal judge_newcomer(struct gateway *gateway, struct session *sess
 
 bool session_is_memory_short(const struct session *session)
 {
-    uint64_t limit = gateway_of(session)->settings->max_memory;
-    uint64_t live = ff_mem_live_bytes();
+    struct ff_budget *budget = &session->conn.net->budget;
 
-    if (live <= limit)
+    if (ff_budget_level(budget) < FF_MEMORY_FULL)
         return false;
-    LOG_EVENT(LOG_WARN, "memory_used_up", LOG_NUM("live", live), LOG_NUM("max_memory", limit));
+    LOG_EVENT(LOG_WARN, "memory_used_up", LOG_NUM("used", ff_budget_used(budget)),
+              LOG_NUM("max_memory", budget->max));
     return true;
 }
 
-static void close_for_memory(struct session *session)
+void session_close_for_memory(struct session *session)
 {
     session_close(session, FF_CLOSE_TRY_LATER, "memory is limited to %llu bytes",
                   (unsigned long long)gateway_of(session)->settings->max_memory);
@@ -112,7 +111,7 @@ static void turn_away(struct session *session)
                       settings->max_connections);
         break;
     case REFUSED_MEMORY:
-        close_for_memory(session);
+        session_close_for_memory(session);
         break;
     }
 }
@@ -436,6 +435,18 @@ static void on_message(struct session *session, const struct ff_reader_event *ev
         echo_message(session, event->opcode, bytes);
 }
 
+/* Half messages are what nobody else bounds: where memory is short their sessions pay. */
+static void bound_half_message(struct session *session)
+{
+    static const uint32_t most[] = {[FF_MEMORY_FREE] = UINT32_MAX,
+                                    [FF_MEMORY_TIGHT] = UINT32_MAX,
+                                    [FF_MEMORY_FULL] = FF_BUDGET_SMALL,
+                                    [FF_MEMORY_OVER] = INPUT_QUANTUM_LEAST};
+
+    if (session->reader.message_cap > most[ff_budget_level(&session->conn.net->budget)])
+        session_close_for_memory(session);
+}
+
 static void on_event(struct session *session, const struct ff_reader_event *event)
 {
     switch (event->kind) {
@@ -458,9 +469,8 @@ static void on_event(struct session *session, const struct ff_reader_event *even
         else
             session_close(session, event->code, "%s", event->reason);
         break;
-    case FF_READER_MORE: /* half messages are what nobody else bounds */
-        if (session->reader.message_cap > PARTIAL_ANYWAY && session_is_memory_short(session))
-            close_for_memory(session);
+    case FF_READER_MORE:
+        bound_half_message(session);
         break;
     }
 }

@@ -87,6 +87,9 @@ void session_open(struct session *session, enum session_mode mode, enum ff_encod
 __attribute__((format(printf, 3, 4))) void session_close(struct session *session, int code,
                                                          const char *format, ...);
 
+/* 1013: what this session needs there is no memory for. */
+void session_close_for_memory(struct session *session);
+
 /* Begins a message to this client; session_end_message() sends it. */
 struct ff_writer session_begin_message(struct session *session, enum ff_type type);
 void session_end_message(struct session *session, struct ff_writer *w);

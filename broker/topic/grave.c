@@ -3,9 +3,17 @@
 
 #include "broker/topic/log.h"
 
-void grave_init(struct grave *grave, struct pool *pool, struct epochs *epochs)
+void grave_init(struct grave *grave, struct pool *pool, struct ff_budget *budget,
+                struct epochs *epochs)
 {
-    *grave = (struct grave){.pool = pool, .epochs = epochs};
+    *grave = (struct grave){.pool = pool, .budget = budget, .epochs = epochs};
+    ff_list_init(&grave->live);
+}
+
+bool grave_has_room(struct grave *grave, size_t octets)
+{
+    return !grave->budget || pool_has_free(grave->pool, octets) ||
+           ff_budget_has_room(grave->budget, octets);
 }
 
 static bool is_pinned(const struct segment *segment)

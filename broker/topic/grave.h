@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * grave.h - segments that are out of their log and may still be read.
+ * grave.h - the segments of a worker's logs, and those that are out of their
+ * log and may still be read.
+ *
+ * Segments that are in a log form one list of all logs, the oldest first: where
+ * memory is short they are cut in this order, each in O(1).
  *
  * Other workers read segments without a lock, and a connection may have one
  * pinned of which it still sends. A trimmed segment waits here until each
@@ -14,6 +18,8 @@
 
 #include "broker/net/pool.h"
 #include "broker/worker/epoch.h"
+#include "protocol/base/budget.h"
+#include "protocol/base/list.h"
 
 struct segment;
 
@@ -24,14 +30,20 @@ struct segment_queue {
 
 struct grave {
     struct pool *pool;
+    struct ff_budget *budget;     /* NULL: none */
+    struct ff_list live;          /* segments that are in a log, the oldest first */
     struct epochs *epochs;        /* NULL: one worker */
     struct segment_queue waiting; /* by the epoch in which they left */
     struct segment_queue pinned;
     size_t bytes; /* in both */
 };
 
-/* `epochs` is NULL where one worker is all there is. */
-void grave_init(struct grave *grave, struct pool *pool, struct epochs *epochs);
+/* `epochs` is NULL where one worker is all there is, `budget` where memory is not bounded. */
+void grave_init(struct grave *grave, struct pool *pool, struct ff_budget *budget,
+                struct epochs *epochs);
+
+/* May a segment of so many octets be made? One from the pool takes no new memory. */
+bool grave_has_room(struct grave *grave, size_t octets);
 
 /* The workers have ended, and nothing is pinned. */
 void grave_deinit(struct grave *grave);

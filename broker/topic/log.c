@@ -56,10 +56,13 @@ static uint32_t count_of(const struct segment *segment)
     return atomic_load_explicit(&segment->count, memory_order_acquire);
 }
 
-static void free_first(struct log *log, struct grave *grave)
+void log_cut(struct log *log, struct grave *grave)
 {
     struct segment *segment = first_of(log);
     struct segment *next = atomic_load_explicit(&segment->next, memory_order_relaxed);
+
+    ff_list_remove(&segment->live);
+    segment->log = NULL;
 
     change_begin(log);
     atomic_store(&log->first, next); /* seq_cst: see worker/epoch.h */
@@ -83,7 +86,7 @@ void log_deinit(struct log *log, struct grave *grave)
 {
     log_cancel(log, grave);
     while (first_of(log))
-        free_first(log, grave);
+        log_cut(log, grave);
 }
 
 uint32_t segment_find(const struct segment *segment, uint32_t offset)
@@ -138,7 +141,7 @@ enum ff_err log_reserve(struct log *log, struct grave *grave, size_t size)
     block = choose_block(log, size);
     if (block - sizeof(*segment) > UINT32_MAX)
         return FF_ENOMEM;
-    segment = pool_alloc(grave->pool, block);
+    segment = grave_has_room(grave, block) ? pool_alloc(grave->pool, block) : NULL;
     if (!segment)
         return FF_ENOMEM;
     *segment = (struct segment){.base = log_head(log),
@@ -176,12 +179,22 @@ static void write_entry(struct segment *segment, size_t size, uint32_t tag, uint
     atomic_store_explicit(&segment->count, count + 1, memory_order_release);
 }
 
-void log_commit(struct log *log, size_t size, uint32_t tag, uint32_t age)
+/* What was reserved becomes the newest segment of all that its worker has. */
+static void admit_spare(struct log *log, struct grave *grave, uint32_t tick)
+{
+    log->spare->log = log;
+    log->spare->begun_at = tick;
+    ff_list_append(&grave->live, &log->spare->live);
+}
+
+void log_commit(struct log *log, struct grave *grave, size_t size, uint32_t tag, uint32_t tick)
 {
     struct segment *last = last_of(log);
     uint64_t number = atomic_load_explicit(&log->number, memory_order_relaxed);
 
-    write_entry(log->spare ? log->spare : last, size, tag, age);
+    write_entry(log->spare ? log->spare : last, size, tag, tick);
+    if (log->spare)
+        admit_spare(log, grave, tick);
     change_begin(log);
     if (log->spare) {
         if (last)
@@ -209,7 +222,7 @@ bool log_trim(struct log *log, struct grave *grave, uint64_t needed, uint64_t ke
 
         if (segment_end > needed && (is_newest || segment_end > limit))
             break;
-        free_first(log, grave);
+        log_cut(log, grave);
         is_moved = true;
     }
     return is_moved;

@@ -46,12 +46,19 @@ struct entry {
 
 struct segment {
     _Atomic(struct segment *) next;
-    struct segment *buried;     /* the grave's list, when it has left its log */
-    uint64_t retired;           /* and the epoch of that */
+    struct log *log; /* the one it is in; NULL: it has left it, and the grave has it */
+    union {
+        struct ff_list live; /* in a log: among all segments of its owner, the oldest first */
+        struct {             /* in the grave: */
+            struct segment *buried; /* the next one of its queue, */
+            uint64_t retired;       /* and the epoch in which it left its log */
+        };
+    };
     uint64_t base;              /* position of its first byte */
     uint64_t number;            /* messages of the log before its first one */
     uint32_t size;              /* octets of `bytes`, a multiple of 4 */
     uint32_t used;              /* octets of frames; the owner's, readers go by their view */
+    uint32_t begun_at;          /* the tick of its first frame */
     _Atomic uint32_t count;     /* frames */
     _Atomic uint32_t pin_count; /* workers that have it pinned */
     _Alignas(8) uint8_t bytes[];
@@ -138,7 +145,7 @@ uint32_t segment_find(const struct segment *segment, uint32_t offset);
 
 /*
  * Makes room for a frame of `size` octets; log_commit() or log_cancel() must
- * follow before anything else. FF_OK, FF_ENOMEM.
+ * follow before anything else. FF_OK, FF_ENOMEM (the budget's room is used up, too).
  */
 FF_MUST_CHECK enum ff_err log_reserve(struct log *log, struct grave *grave, size_t size);
 
@@ -148,8 +155,8 @@ void log_cancel(struct log *log, struct grave *grave);
 /* Where to write the reserved frame. */
 uint8_t *log_reserved(const struct log *log);
 
-/* The reserved frame is written: it becomes the newest message. */
-void log_commit(struct log *log, size_t size, uint32_t tag, uint32_t age);
+/* The reserved frame is written: it becomes the newest message, published at `tick`. */
+void log_commit(struct log *log, struct grave *grave, size_t size, uint32_t tag, uint32_t tick);
 
 /*
  * Frees what lies below `needed`, and what lies below head - `keep` whether it
@@ -157,6 +164,9 @@ void log_commit(struct log *log, size_t size, uint32_t tag, uint32_t age);
  * Returns true if the tail moved.
  */
 bool log_trim(struct log *log, struct grave *grave, uint64_t needed, uint64_t keep);
+
+/* Frees the oldest segment, whoever needs it: memory is short. There must be one. */
+void log_cut(struct log *log, struct grave *grave);
 
 /* Position and number before the newest message. There must be one. */
 uint64_t view_newest(const struct log_view *view, uint64_t *number);

@@ -115,6 +115,12 @@ void rate_sent(struct subscription *s)
     set_tell_timer(rate);
 }
 
+void rate_note_gone(struct rate *rate, uint64_t count)
+{
+    rate->skipped += count;
+    set_tell_timer(rate);
+}
+
 bool rate_can_tell(const struct rate *rate)
 {
     return rate->told_ms == 0 || router_now_ms(rate->router) >= rate->told_ms + RATE_TELL_MS;

@@ -50,6 +50,9 @@ bool rate_admit(struct subscription *s);
 /* A message was sent: the next one is due an interval later. */
 void rate_sent(struct subscription *s);
 
+/* So many messages are gone and nothing follows them: they are told of within RATE_TELL_MS. */
+void rate_note_gone(struct rate *rate, uint64_t count);
+
 /* May what was passed over be told now? */
 bool rate_can_tell(const struct rate *rate);
 

@@ -17,7 +17,6 @@ struct router_limits {
     uint32_t max_buffered; /* of a topic, for each encoding; at least max_message */
     uint32_t max_topics;   /* of all workers */
     uint32_t max_filters;
-    uint64_t max_memory; /* of the whole process */
 };
 
 struct registry {
@@ -35,8 +34,8 @@ struct registry {
 
 /* `key` and `all_topics` are the same for all workers. FF_OK, FF_ENOMEM. */
 FF_MUST_CHECK enum ff_err registry_init(struct registry *registry, const struct ff_hash_key *key,
-                                        struct pool *pool, struct epochs *epochs,
-                                        _Atomic uint32_t *all_topics);
+                                        struct pool *pool, struct ff_budget *budget,
+                                        struct epochs *epochs, _Atomic uint32_t *all_topics);
 
 /* All topics must be gone. */
 void registry_deinit(struct registry *registry);

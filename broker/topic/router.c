@@ -8,9 +8,7 @@
 enum {
     GROWTH = 8, /* a payload in the other encoding, at most: "-32," for one octet, floats */
     GROWTH_ROOM = 1024,
-    RELIEVE_MS = 20, /* it walks all topics: not again before something came that may be cut */
-    RELIEVE_AGAIN_MS = 1000,
-    RELIEVE_LEAST = 65536,
+    YOUNG_TICKS = 10,   /* 100 ms: who reads has read it by then */
     QUIET_TICKS = 1000, /* 10 s without a message: a topic with one subscription goes to sleep */
 };
 
@@ -23,7 +21,8 @@ enum ff_err router_init(struct router *router, const struct router_env *env,
         .wheel = env->wheel, .now_ms = env->now_ms, .ops = env->ops, .arg = env->arg};
     ff_list_init(&router->turn);
     ff_list_init(&router->drowsy);
-    err = registry_init(&router->registry, &env->key, env->pool, env->epochs, env->all_topics);
+    err = registry_init(&router->registry, &env->key, env->pool, env->budget, env->epochs,
+                        env->all_topics);
     if (!err)
         router_configure(router, limits, NULL, 0);
     return err;
@@ -197,8 +196,8 @@ static void commit(struct router *router, const struct rendering *r, struct topi
             continue;
         delivery = delivery_for(r, to, encoding);
         ff_delivery_write(log_reserved(&log->log), encoding, &delivery);
-        log_commit(&log->log, ff_delivery_size(encoding, &delivery), r->p->tag,
-                   wheel_now(router->wheel));
+        log_commit(&log->log, &router->registry.grave, ff_delivery_size(encoding, &delivery),
+                   r->p->tag, wheel_now(router->wheel));
         log->link.is_dirty = true;
         router_touch_link(router, &log->link);
         receipt->receivers += topic_log_receivers(log);
@@ -214,6 +213,57 @@ static size_t payload_size(const struct ff_payload *payload)
     return payload->kind == FF_PAYLOAD_BASE64 ? payload->bytes.len / 4 * 3 : payload->bytes.len;
 }
 
+/* How long the oldest segment must have been there to be cut at this level. */
+static uint32_t oldest_enough(enum ff_memory_level level)
+{
+    return level == FF_MEMORY_TIGHT ? YOUNG_TICKS : 1;
+}
+
+/*
+ * Where memory is short the oldest segments of all logs are cut, whoever needs
+ * them: their readers are told by GAPs. What has just been published stays, so
+ * that who reads at once loses nothing.
+ */
+static void trim_for_memory(struct router *router, size_t wanted)
+{
+    struct grave *grave = &router->registry.grave;
+    enum ff_memory_level level = grave->budget ? ff_budget_level(grave->budget) : FF_MEMORY_FREE;
+    uint32_t now = wheel_now(router->wheel);
+    uint64_t excess;
+
+    if (level == FF_MEMORY_FREE && (!wanted || grave_has_room(grave, wanted)))
+        return;
+    excess = ff_budget_excess(grave->budget, wanted);
+    for (uint64_t freed = grave->bytes; freed < excess && !ff_list_is_empty(&grave->live);) {
+        struct segment *oldest = FF_CONTAINER(grave->live.next, struct segment, live);
+        struct topic_log *log = FF_CONTAINER(oldest->log, struct topic_log, log);
+
+        if (now - oldest->begun_at < oldest_enough(wanted ? FF_MEMORY_FULL : level))
+            return;
+        freed += segment_size(oldest);
+        log_cut(&log->log, grave);
+        log->link.is_trimmed = true;
+        router_touch_link(router, &log->link);
+    }
+}
+
+/* In all logs of a topic, if there is one, and of the filters that match, or in none. */
+static enum ff_err reserve_all(struct router *router, struct rendering *r, struct topic *topic,
+                               struct topic **filters, uint32_t count)
+{
+    enum ff_err err = topic ? reserve(router, r, topic) : FF_OK;
+
+    for (uint32_t i = 0; i < count && !err; i++)
+        err = reserve(router, r, filters[i]);
+    if (!err)
+        return FF_OK;
+    if (topic)
+        cancel(router, topic);
+    for (uint32_t i = 0; i < count; i++)
+        cancel(router, filters[i]);
+    return err;
+}
+
 /* To a topic, if there is one, and to the filters that match: to all of them or to none. */
 static enum ff_err append(struct router *router, const struct publication *p, struct topic *topic,
                           struct receipt *receipt)
@@ -221,17 +271,14 @@ static enum ff_err append(struct router *router, const struct publication *p, st
     struct rendering r = {.p = p};
     struct topic **filters;
     uint32_t count = registry_match(&router->registry, topic, p->topic, &filters);
-    enum ff_err err = topic ? reserve(router, &r, topic) : FF_OK;
+    enum ff_err err = reserve_all(router, &r, topic, filters, count);
 
-    for (uint32_t i = 0; i < count && !err; i++)
-        err = reserve(router, &r, filters[i]);
-    if (err) {
-        if (topic)
-            cancel(router, topic);
-        for (uint32_t i = 0; i < count; i++)
-            cancel(router, filters[i]);
-        return err == FF_ELIMIT ? FF_EINVAL : err;
+    if (err == FF_ENOMEM && router->registry.grave.budget) {
+        trim_for_memory(router, p->payload.bytes.len * (count + 1UL));
+        err = reserve_all(router, &r, topic, filters, count);
     }
+    if (err)
+        return err == FF_ELIMIT ? FF_EINVAL : err;
     if (topic)
         commit(router, &r, topic, receipt);
     for (uint32_t i = 0; i < count; i++)
@@ -364,60 +411,6 @@ static void close_overrun(struct router *router, struct link *link)
         registry_drop_unused(&router->registry, link->topic);
 }
 
-static uint64_t log_length(const struct topic_log *log)
-{
-    return log_head(&log->log) - log_tail(&log->log);
-}
-
-/* Is memory short, and did logs grow since it was last looked for? Names and links cannot be cut.
- */
-static bool wants_relief(struct router *router)
-{
-    size_t used = router->registry.grave.pool->used_bytes;
-    uint64_t since = *router->now_ms - router->relieved_ms;
-
-    if (ff_mem_live_bytes() <= router->registry.limits.max_memory / 10 * 9 || since < RELIEVE_MS)
-        return false;
-    if (router->relieved_bytes > used)
-        router->relieved_bytes = used;
-    return used - router->relieved_bytes >= RELIEVE_LEAST ||
-           (since >= RELIEVE_AGAIN_MS && router->published != router->relieved_published);
-}
-
-/* Over nine tenths of the budget the longest logs are cut first, down to their newest message. */
-static void relieve(struct router *router)
-{
-    struct ff_map_node *node = NULL;
-    uint64_t longest = 0;
-    bool is_cut = false;
-
-    if (!wants_relief(router))
-        return;
-    while ((node = ff_map_next(&router->registry.topics, node))) {
-        struct topic *topic = FF_CONTAINER(node, struct topic, node);
-
-        for (int i = 0; i < FF_ENCODINGS; i++)
-            if (topic->logs[i] && log_length(topic->logs[i]) > longest)
-                longest = log_length(topic->logs[i]);
-    }
-    while (longest && (node = ff_map_next(&router->registry.topics, node))) {
-        struct topic *topic = FF_CONTAINER(node, struct topic, node);
-
-        for (int i = 0; i < FF_ENCODINGS; i++) {
-            struct topic_log *log = topic->logs[i];
-
-            if (log && log_length(log) > longest / 2 &&
-                log_trim(&log->log, &router->registry.grave, 0, longest / 2)) {
-                log->link.is_trimmed = is_cut = true;
-                router_touch_link(router, &log->link);
-            }
-        }
-    }
-    router->relieved_ms = *router->now_ms;
-    router->relieved_bytes = is_cut ? 0 : router->registry.grave.pool->used_bytes;
-    router->relieved_published = router->published;
-}
-
 /* A quiet topic is looked at again after a while. */
 static void note_quiet(struct router *router, struct topic *topic)
 {
@@ -481,7 +474,7 @@ bool router_settle(struct router *router)
     struct ff_list *node;
     bool is_dirty = false;
 
-    relieve(router);
+    trim_for_memory(router, 0);
     if (!grave_is_empty(&router->registry.grave))
         grave_sweep(&router->registry.grave);
     ff_list_init(&settled);

@@ -37,16 +37,14 @@ struct router {
     struct link *settling;
     struct ff_buf spare[FF_ENCODINGS]; /* payloads rewritten for the other encoding */
     uint64_t published;
-    uint64_t relieved_ms;        /* when memory was last looked for, */
-    size_t relieved_bytes;       /* what the pool had lent out after that, */
-    uint64_t relieved_published; /* and what had been published */
 };
 
 struct router_env {
     struct pool *pool;
     struct wheel *wheel;
-    const uint64_t *now_ms; /* monotonic; read when needed */
-    struct ff_hash_key key; /* the same for all workers */
+    struct ff_budget *budget; /* NULL: memory is not bounded */
+    const uint64_t *now_ms;   /* monotonic; read when needed */
+    struct ff_hash_key key;   /* the same for all workers */
     const struct router_ops *ops;
     void *arg;
     struct epochs *epochs;        /* NULL: one worker */
@@ -110,8 +108,9 @@ struct receipt {
 
 /*
  * Appends to the logs of the topic and of all filters that match it: to all of
- * them or, on failure, to none. FF_OK, FF_ENOMEM, FF_ELIMIT (over the topic's
- * own size limit), FF_EINVAL (the payload cannot be rewritten).
+ * them or, on failure, to none. FF_OK, FF_ENOMEM (memory is short, and cutting logs
+ * did not help), FF_ELIMIT (over the topic's own size limit), FF_EINVAL (the
+ * payload cannot be rewritten).
  */
 FF_MUST_CHECK enum ff_err router_publish(struct router *router, const struct publication *p,
                                          struct receipt *receipt);

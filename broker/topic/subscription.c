@@ -79,8 +79,8 @@ static bool target_newest(struct subscription *s, uint32_t skip_tag, struct part
     uint64_t skipped;
 
     if (!cursor_to_newest(&part->target, &part->view, skip_tag)) {
-        s->cursor = part->target; /* only own ones are left: nothing to send */
-        s->rate->skipped += gone;
+        s->cursor = part->target; /* only own ones are left, or none: nothing to send */
+        rate_note_gone(s->rate, gone);
         return false;
     }
     part->is_moved = true;
@@ -141,11 +141,12 @@ bool subscription_collect(struct subscription *s, uint32_t own_tag, struct plan 
 /* The first frame behind a GAP belongs to it: together they go, or neither. */
 static size_t unit_size(const struct part *part)
 {
-    uint32_t offset = (uint32_t)(part->target.position - part->target.segment->base);
     const struct segment *segment = part->target.segment;
+    uint32_t offset;
 
-    if (!part->range_len)
+    if (!part->range_len) /* the log was emptied: the GAP goes out alone */
         return part->gap_len;
+    offset = (uint32_t)(part->target.position - segment->base);
     return part->gap_len + segment_entry(segment, segment_find(segment, offset))->end - offset;
 }
 

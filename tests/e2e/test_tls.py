@@ -217,6 +217,26 @@ def certificates():
             assert "PRIVATE KEY" not in text
 
 
+def a_record_is_read_whole_where_memory_is_short():
+    """4 KiB are read at once then; of the rest of a record no event of the socket tells."""
+    with secure_broker("--memory", "16M", "--heartbeat", "300") as broker:
+        peer, n = typed(broker.secure, tls=context), 0
+        others, got = [], {"type": 8}
+        while got["type"] == 8:  # names until there is no room for one more
+            others.append(typed(broker.port))
+            for k in range(3):
+                n += 1
+                others[-1].send_json([{"type": 5, "topic": "%d/%d/%s" % (n, i, "n" * 230)} for i in range(200)])
+            got = others[-1].ask({"type": 5, "id": 1, "topic": "last/%d" % n})
+        assert got["code"] == 429, got
+        answers = 0
+        peer.send(b"".join(frame(TEXT, '{"type":6,"id":%d,"topic":"%s"}' % (i, "x" * 100)) for i in range(100)))  # one record
+        while answers < 100:
+            answers += peer.read_json()["type"] == 8
+        for other in others:
+            other.close()
+
+
 def fifty_stalled_readers():
     """They stall under overflow: each stream is whole, each gap is exact, some are told to leave."""
     count, readers = 5000, 50
@@ -249,6 +269,7 @@ def fifty_stalled_readers():
         assert gaps >= readers, "nobody was overrun: nothing was tried"
 
 
-for run in an_octet_at_a_time, records_of_every_size, old_versions_and_renegotiation, certificates, fifty_stalled_readers:
+for run in (an_octet_at_a_time, records_of_every_size, old_versions_and_renegotiation, certificates,
+            a_record_is_read_whole_where_memory_is_short, fifty_stalled_readers):
     run()
     print("ok", run.__name__, flush=True)

@@ -533,8 +533,7 @@ static void set_up_worker(uint32_t i)
     static const struct router_limits limits = {.max_message = MAX_PAYLOAD + 64,
                                                 .max_buffered = MAX_BUFFERED,
                                                 .max_topics = 100,
-                                                .max_filters = 100,
-                                                .max_memory = UINT64_MAX};
+                                                .max_filters = 100};
     struct worker_model *at = &crew[i];
     struct router_env env = {.pool = &at->pool,
                              .wheel = &at->wheel,

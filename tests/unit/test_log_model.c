@@ -344,8 +344,7 @@ static void set_up(void)
     const struct router_limits limits = {.max_message = MAX_PAYLOAD + 64,
                                          .max_buffered = MAX_BUFFERED,
                                          .max_topics = 100,
-                                         .max_filters = 100,
-                                         .max_memory = UINT64_MAX};
+                                         .max_filters = 100};
     struct router_env env = {.pool = &world.pool,
                              .wheel = &world.wheel,
                              .now_ms = &world.now_ms,

@@ -36,8 +36,7 @@ static int set_up(void **state)
     struct router_limits limits = {.max_message = 65536,
                                    .max_buffered = 1 << 20,
                                    .max_topics = 1000,
-                                   .max_filters = 1000,
-                                   .max_memory = UINT64_MAX};
+                                   .max_filters = 1000};
 
     (void)state;
     pool_init(&pool, 1 << 20);
@@ -259,48 +258,6 @@ static void limits_and_rules_hold(void **state)
 
 #define WITH_ROUTER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
-/* Where memory is names and links, looking for logs to cut would not help: not again and again. */
-static void memory_is_looked_for_only_where_it_may_be(void **state)
-{
-    static struct subscription subs[50];
-    struct router_limits limits = router.registry.limits;
-    struct receipt receipt;
-    uint64_t looked;
-
-    (void)state;
-    limits.max_memory = 1;
-    router_configure(&router, &limits, NULL, 0);
-    for (int i = 0; i < 50; i++) {
-        char name[8];
-        int len = snprintf(name, sizeof(name), "t/%d", i);
-
-        assert_int_equal(
-            router_subscribe(&router, &subs[i], (struct ff_slice){name, (size_t)len}, FF_JSON),
-            FF_OK);
-    }
-    now_ms += 5000;
-    (void)router_settle(&router);
-    looked = router.relieved_ms;
-    for (int i = 0; i < 100; i++) {
-        now_ms += 100;
-        (void)router_settle(&router);
-    }
-    assert_int_equal(router.relieved_ms, looked);
-    for (int i = 0; i < 3000; i++) /* nobody reads: the log is cut to its newest segment */
-        assert_int_equal(publish("t/0", &receipt), FF_OK);
-    assert_true(log_head(subs[0].link->log) - log_tail(subs[0].link->log) > 100000);
-    for (int i = 0; i < 20; i++) {
-        now_ms += 100;
-        (void)router_settle(&router);
-    }
-    assert_true(router.relieved_ms > looked);
-    assert_true(log_head(subs[0].link->log) - log_tail(subs[0].link->log) < 100000);
-    for (int i = 0; i < 50; i++)
-        router_unsubscribe(&router, &subs[i]);
-    limits.max_memory = UINT64_MAX;
-    router_configure(&router, &limits, NULL, 0);
-}
-
 static struct subscriber reader;
 static unsigned read_count;
 
@@ -453,7 +410,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_ROUTER(a_topic_is_there_while_it_has_subscriptions),
-        WITH_ROUTER(memory_is_looked_for_only_where_it_may_be),
         WITH_ROUTER(a_quiet_topic_holds_no_segment),
         WITH_ROUTER(a_quiet_topic_sleeps_and_loses_nothing),
         WITH_ROUTER(for_want_of_memory_a_sleeper_sleeps_on),

@@ -56,7 +56,7 @@ static void append(struct dice *dice, uint64_t number)
     memcpy(at, &frame, sizeof(frame));
     for (uint32_t i = sizeof(frame); i < size; i++)
         at[i] = octet_of(number, i);
-    log_commit(&topic, size, 1, 0);
+    log_commit(&topic, &grave, size, 1, 0);
 }
 
 /* Whole frames from `at` on, the first of them number `number`; returns how many. */
@@ -170,7 +170,7 @@ static void frames_are_whole_in_order_and_counted(void **state)
     (void)state;
     pool_init(&pool, 1 << 20);
     epochs_init(&epochs, READERS + 1);
-    grave_init(&grave, &pool, &epochs);
+    grave_init(&grave, &pool, NULL, &epochs);
     log_init(&topic, 0);
     topic.is_shared = true;
     for (uint32_t i = 0; i < READERS; i++) {
@@ -225,14 +225,14 @@ static void a_view_is_of_one_moment(void **state)
     (void)state;
     pool_init(&pool, 1 << 20);
     epochs_init(&epochs, 1);
-    grave_init(&grave, &pool, &epochs);
+    grave_init(&grave, &pool, NULL, &epochs);
     log_init(&topic, 0);
     topic.is_shared = true;
     atomic_store(&is_over, false);
     assert_int_equal(pthread_create(&reader, NULL, look_and_compare, &looks), 0);
     for (uint64_t i = 0; i < steps * 3; i++) {
         assert_int_equal(log_reserve(&topic, &grave, 64), FF_OK);
-        log_commit(&topic, 64, 1, 0);
+        log_commit(&topic, &grave, 64, 1, 0);
         if (i % 100 == 0)
             (void)log_trim(&topic, &grave, log_head(&topic), 0);
         grave_sweep(&grave);
