@@ -14,7 +14,13 @@
 
 #include "protocol/base/list.h"
 
-enum { WHEEL_TICK_MS = 10, WHEEL_BITS = 8, WHEEL_SLOTS = 1 << WHEEL_BITS, WHEEL_LEVELS = 4 };
+enum {
+    WHEEL_TICK_MS = 10,
+    WHEEL_TICKS_A_SECOND = 1000 / WHEEL_TICK_MS,
+    WHEEL_BITS = 8,
+    WHEEL_SLOTS = 1 << WHEEL_BITS,
+    WHEEL_LEVELS = 4,
+};
 
 struct wheel_timer;
 typedef void wheel_fn(struct wheel_timer *timer);

@@ -15,8 +15,8 @@ enum {
     SCRATCH_MAX = 1024 * 1024,
     SCRATCH_KEPT = 16 * 1024,
     MIN_SLOTS = 64,
-    HALF_OPEN_MIN_TICKS = 100, /* 1 s: a younger handshake is not dropped for another */
-    SPARE_CONNECTIONS = 32,    /* beyond max_connections, to be told so by a close code */
+    HALF_OPEN_MIN_TICKS = WHEEL_TICKS_A_SECOND, /* a younger handshake is not dropped for another */
+    SPARE_CONNECTIONS = 32, /* beyond max_connections, to be told so by a close code */
 };
 
 /* A free place holds the number of the next one with the lowest bit set: no pointer has it. */

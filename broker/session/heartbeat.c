@@ -10,7 +10,7 @@
 #include "broker/net/logger.h"
 #include "broker/session/session.h"
 
-enum { PLAIN_SENT_TICKS = 500, TICKS_A_SECOND = 100 };
+enum { PLAIN_SENT_TICKS = 5 * WHEEL_TICKS_A_SECOND };
 
 static uint32_t later(uint32_t a, uint32_t b)
 {
@@ -46,7 +46,7 @@ void heartbeat_timer(struct session *session)
 {
     struct conn *conn = &session->conn;
     uint32_t now = net_tick(conn->net);
-    uint32_t interval = session->heartbeat_s * (uint32_t)TICKS_A_SECOND;
+    uint32_t interval = session->heartbeat_s * (uint32_t)WHEEL_TICKS_A_SECOND;
     uint32_t sent_interval = session->mode == SESSION_PLAIN ? PLAIN_SENT_TICKS : interval;
     uint32_t next;
     uint32_t alive_at;

@@ -10,7 +10,7 @@
 #include "protocol/message/number.h"
 
 enum {
-    ANSWER_TICKS = 100, /* one answer a second to heartbeats without an id */
+    ANSWER_TICKS = WHEEL_TICKS_A_SECOND, /* one answer a second to heartbeats without an id */
     LONGEST_NAME = 8,
 };
 

@@ -11,8 +11,7 @@
 #include "protocol/message/decode.h"
 
 enum {
-    MINUTE_TICKS = 6000,
-    SECOND_TICKS = 100,
+    MINUTE_TICKS = 60 * WHEEL_TICKS_A_SECOND,
 };
 
 static size_t on_input(struct conn *conn, uint8_t *bytes, size_t len);
@@ -385,7 +384,7 @@ static bool admit_control(struct session *session)
     uint32_t limit = gateway_of(session)->settings->pings_per_second;
     uint32_t now = net_tick(session->conn.net);
 
-    if (now - session->control_at >= SECOND_TICKS) {
+    if (now - session->control_at >= WHEEL_TICKS_A_SECOND) {
         session->control_at = now;
         session->controls = 0;
     }

@@ -8,8 +8,9 @@
 enum {
     GROWTH = 8, /* a payload in the other encoding, at most: "-32," for one octet, floats */
     GROWTH_ROOM = 1024,
-    YOUNG_TICKS = 10,   /* 100 ms: who reads has read it by then */
-    QUIET_TICKS = 1000, /* 10 s without a message: a topic with one subscription goes to sleep */
+    YOUNG_TICKS = 10, /* 100 ms: who reads has read it by then */
+    QUIET_TICKS = 10 * WHEEL_TICKS_A_SECOND, /* without a message: a topic with one subscription
+                                                goes to sleep */
 };
 
 enum ff_err router_init(struct router *router, const struct router_env *env,
