@@ -2,12 +2,9 @@
 #include "broker/topic/registry.h"
 
 #include "protocol/base/mem.h"
+#include "protocol/message/transcode.h"
 
-enum {
-    MIN_PINNED = 4 * 1024 * 1024,
-    GROWTH = 8, /* a payload in the other encoding, at most: "-32," for one octet, floats */
-    GROWTH_ROOM = 1024,
-};
+enum { MIN_PINNED = 4 * 1024 * 1024 };
 
 static const struct topic_rule no_rule = {.overflow = OVERFLOW_SKIP};
 
@@ -60,7 +57,7 @@ uint32_t registry_max_buffered(const struct registry *registry, const struct top
 uint64_t registry_max_pinned(const struct registry *registry)
 {
     /* One message of the other encoding must fit, however it grew. */
-    uint64_t pinned = (uint64_t)registry->limits.max_message * GROWTH + GROWTH_ROOM;
+    uint64_t pinned = ff_transcode_most(registry->limits.max_message);
 
     return pinned < MIN_PINNED ? MIN_PINNED : pinned;
 }

@@ -6,8 +6,6 @@
 #include "protocol/message/transcode.h"
 
 enum {
-    GROWTH = 8, /* a payload in the other encoding, at most: "-32," for one octet, floats */
-    GROWTH_ROOM = 1024,
     YOUNG_TICKS = 10, /* 100 ms: who reads has read it by then */
     QUIET_TICKS = 10 * WHEEL_TICKS_A_SECOND, /* without a message: a topic with one subscription
                                                 goes to sleep */
@@ -41,7 +39,7 @@ void router_configure(struct router *router, const struct router_limits *limits,
 {
     registry_configure(&router->registry, limits, rules, rule_count);
     for (int i = 0; i < FF_ENCODINGS; i++) {
-        size_t most = (size_t)limits->max_message * GROWTH + GROWTH_ROOM;
+        size_t most = ff_transcode_most(limits->max_message);
 
         if (router->spare[i].max < most) /* sessions keep the limit they began with */
             router->spare[i].max = most;

@@ -23,4 +23,14 @@
 FF_MUST_CHECK enum ff_err ff_transcode(struct ff_payload *payload, enum ff_encoding encoding,
                                        struct ff_buf *spare);
 
+/*
+ * Octets that a message of `size` octets takes in the other encoding, at most:
+ * "-32," and "\u0001" stand for one octet, floats grow less; there is room for
+ * the envelope, too.
+ */
+static inline uint64_t ff_transcode_most(uint32_t size)
+{
+    return size * UINT64_C(8) + 1024;
+}
+
 #endif
