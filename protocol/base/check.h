@@ -29,4 +29,8 @@ __attribute__((noreturn, cold)) void ff_check_failed(const char *file, int line,
 
 #define FF_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+/* A number that is a macro, as text: so that a message names the limit it is about. */
+#define FF_DIGITS(number)  FF_DIGITS_(number)
+#define FF_DIGITS_(number) #number
+
 #endif

@@ -7,7 +7,9 @@
 #include "protocol/base/err.h"
 #include "protocol/base/mem.h"
 
-enum { MAX_EMPTY_FRAGMENTS = 64, FIRST_CAPACITY = 256 };
+#define MAX_EMPTY_FRAGMENTS 64
+
+enum { FIRST_CAPACITY = 256 };
 
 static bool is_control(uint8_t opcode)
 {
@@ -97,7 +99,8 @@ static bool enter_frame(struct ff_reader *r, const struct ff_frame_head *head,
         return false;
     }
     if (head->len == 0 && !head->fin && ++r->empty_fragments > MAX_EMPTY_FRAGMENTS) {
-        fail(r, event, FF_CLOSE_POLICY, "more than 64 empty fragments in a message");
+        fail(r, event, FF_CLOSE_POLICY,
+             "more than " FF_DIGITS(MAX_EMPTY_FRAGMENTS) " empty fragments in a message");
         return false;
     }
     return true;
