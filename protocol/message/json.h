@@ -19,10 +19,9 @@
 
 #include "protocol/base/buf.h"
 
-enum {
-    FF_DEPTH_MAX = 24,          /* levels of a payload: `[[1]]` has two */
-    FF_JSON_NESTING_MAX = 1024, /* beyond it the scanners do not read on */
-};
+#define FF_DEPTH_MAX 24 /* levels of a payload: `[[1]]` has two */
+
+enum { FF_JSON_NESTING_MAX = 1024 }; /* beyond it the scanners do not read on */
 
 /* Faults, as bits. */
 enum {
