@@ -5,7 +5,63 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/net/outbox.h"
+#include "broker/session/session.h"
+
 enum { RESTART, RELOAD };
+
+/* Octets that a value of each kind takes in its field. */
+enum {
+    OCTETS_COUNT = sizeof(uint32_t),
+    OCTETS_SIZE = sizeof(uint32_t),
+    OCTETS_SIZE64 = sizeof(uint64_t),
+    OCTETS_BOOL = sizeof(bool),
+    OCTETS_TEXT = sizeof(const char *),
+    OCTETS_LIST = sizeof(struct text_list),
+    OCTETS_CHOICE = sizeof(uint32_t),
+};
+
+#define BITS(number) (64 - __builtin_clzll((number) | 1ULL))
+
+/* A field that is narrower than its option would hold another number than was said. */
+#define ASSERT_FIELD(kind, type, field, most)                                                 \
+    _Static_assert(sizeof(((type *)0)->field) == OCTETS_##kind, #field " has another width"); \
+    _Static_assert(BITS(most) <= 8 * OCTETS_##kind, #field " is too narrow");
+#define OPTION(kind, name, field, value, least, most, reload, help) \
+    ASSERT_FIELD(kind, struct config, field, most)
+#define RULE(kind, name, field, least, most, help) \
+    ASSERT_FIELD(kind, struct topic_rule, field, most)
+#include "broker/app/options.def"
+
+/* Bits that are needed to count one further than each option goes. */
+enum {
+#define OPTION(kind, name, field, value, least, most, reload, help) \
+    BITS_##name = BITS((most) + 1ULL),
+#include "broker/app/options.def"
+};
+
+/* What is held against an option while the broker runs must get that far, or it never says no. */
+#define ASSERT_COUNTER(name, type, field)                         \
+    _Static_assert(BITS_##name <= 8 * sizeof(((type *)0)->field), \
+                   #field " cannot count as far as " #name " goes")
+ASSERT_COUNTER(max_subscriptions, struct session, subscription_count);
+ASSERT_COUNTER(max_subscribed_filters, struct session, filter_count);
+ASSERT_COUNTER(pings_per_second, struct session, controls);
+ASSERT_COUNTER(heartbeat, struct session, heartbeat_s);
+ASSERT_COUNTER(max_message, struct ff_reader, max_message);
+ASSERT_COUNTER(max_message, struct ff_reader, message_len);
+ASSERT_COUNTER(max_message, struct router_limits, max_message);
+ASSERT_COUNTER(max_buffered, struct router_limits, max_buffered);
+ASSERT_COUNTER(outbox, struct outbox, len);
+ASSERT_COUNTER(outbox, struct net, outbox_max);
+ASSERT_COUNTER(memory, struct net, budget.max);
+ASSERT_COUNTER(max_connections, struct gateway, session_count);
+ASSERT_COUNTER(max_connections, struct census, sessions);
+ASSERT_COUNTER(max_connections, struct worker, load);
+ASSERT_COUNTER(max_half_open, struct gateway, half_open_count);
+ASSERT_COUNTER(max_topics, struct registry, topic_count);
+ASSERT_COUNTER(max_topics, struct census, topics);
+ASSERT_COUNTER(max_filters, struct filter_tree, count);
 
 const struct option option_table[] = {
 #define OPTION(kind, name, field, value, least, most, reload, help)   \

@@ -52,8 +52,8 @@ struct session {
         uint32_t scanned;     /* in HTTP: octets of the head already looked at */
         uint32_t answered_at; /* plain mode: tick of the last heartbeat answer */
     };
-    uint16_t subscription_count;
-    uint16_t filter_count;
+    uint32_t subscription_count;
+    uint32_t filter_count;
     uint16_t controls;
     uint16_t heartbeat_s;
     uint8_t errors;

@@ -414,6 +414,21 @@ def limits():
         assert [c.read_json()["id"] for _ in range(120)] == list(range(120))
 
 
+def a_limit_holds_beyond_sixteen_bits():
+    limit, frames = 70000, 500
+    with Broker("--max-subscriptions", str(limit)) as broker:
+        a = typed(broker.port)
+        taken = refused = 0
+        for first in range(0, limit + frames, frames):
+            a.send_json([{"type": 5, "id": i, "topic": "t/%d" % i} for i in range(first, first + frames)])
+            for i in range(first, first + frames):
+                got = a.read_json()
+                taken += got["type"] == 8
+                refused += got.get("code") == 429
+                assert taken + refused == i + 1, got
+        assert (taken, refused) == (limit, frames), (taken, refused)
+
+
 def descriptors_run_out():
     """More clients than descriptors: who is there goes on, the others are told or wait."""
     with Broker(prefix=["sh", "-c", 'ulimit -n 200; exec "$@"', "sh"]) as broker:
@@ -478,6 +493,6 @@ with Broker() as broker:
     for run in tests:
         run(broker)
         print("ok", run.__name__, flush=True)
-for run in a_batch_owed_more_than_the_outbox, limits, descriptors_run_out, heartbeats, goodbye_beside_one_who_does_not_read, goodbye:
+for run in a_batch_owed_more_than_the_outbox, limits, a_limit_holds_beyond_sixteen_bits, descriptors_run_out, heartbeats, goodbye_beside_one_who_does_not_read, goodbye:
     run()
     print("ok", run.__name__, flush=True)
