@@ -5,7 +5,9 @@
  * (Varghese and Lauck, 1987, scheme 7.) Setting and stopping are O(1) and
  * cannot fail; a timer fires in the tick it is due or, when the loop was busy,
  * later, never earlier. Time is an argument: milliseconds of any clock that
- * only goes forward, read through a pointer.
+ * only goes forward, read through a pointer. The wheel counts ticks in 64 bits;
+ * those who keep a tick for later keep 32 of them (wheel_now), which come again
+ * after 497 days.
  */
 #ifndef NET_WHEEL_H
 #define NET_WHEEL_H
@@ -28,11 +30,11 @@ typedef void wheel_fn(struct wheel_timer *timer);
 struct wheel_timer {
     struct ff_list node;
     wheel_fn *fire;
-    uint32_t due; /* tick; the wheel's own, wraps after 497 days */
+    uint64_t due; /* tick; the wheel's own */
 };
 
 struct wheel {
-    uint32_t tick; /* all timers due up to here have fired */
+    uint64_t tick; /* all timers due up to here have fired */
     uint32_t count;
     uint64_t start_ms;
     const uint64_t *now_ms; /* the clock, as the loop last read it */
@@ -42,7 +44,10 @@ struct wheel {
 /* `now_ms` is read whenever a timer is set. */
 void wheel_init(struct wheel *wheel, const uint64_t *now_ms);
 
-/* The present tick: a clock of 10 ms in 32 bits. */
+/*
+ * The present tick: a clock of 10 ms in 32 bits. Two of its values are compared
+ * by their difference, and only while both are younger than 497 days.
+ */
 static inline uint32_t wheel_now(const struct wheel *wheel)
 {
     return (uint32_t)((*wheel->now_ms - wheel->start_ms) / WHEEL_TICK_MS);

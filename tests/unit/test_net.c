@@ -30,30 +30,40 @@ static void on_alarm(struct wheel_timer *timer)
     alarm->fired++;
 }
 
-static void timers_fire_once_and_never_early(void **state)
+/* A wheel that has been turning for so many ticks. */
+static void begin_wheel(uint64_t ticks)
+{
+    now_ms = 123456789;
+    wheel_init(&wheel, &now_ms);
+    now_ms += ticks * WHEEL_TICK_MS;
+    wheel_advance(&wheel);
+}
+
+static void check_timers(uint64_t ticks)
 {
     struct dice dice = {5};
     uint64_t last = 0;
 
-    (void)state;
-    now_ms = 123456789;
-    wheel_init(&wheel, &now_ms);
+    begin_wheel(ticks);
     for (int i = 0; i < TIMERS; i++) {
         uint64_t after =
             dice_below(&dice, 4) ? dice_below(&dice, 5000) : dice_below(&dice, 30000000);
 
         now_ms += dice_below(&dice, 7); /* the wheel lags behind the clock */
         wheel_timer_init(&alarms[i].timer, on_alarm);
+        alarms[i].fired = 0;
         alarms[i].due_ms = now_ms + after;
         wheel_set(&wheel, &alarms[i].timer, after);
         last = alarms[i].due_ms > last ? alarms[i].due_ms : last;
     }
     for (int i = 0; i < TIMERS; i += 10)
         wheel_stop(&wheel, &alarms[i].timer);
+    wheel_advance(&wheel);
     while (now_ms < last + 100) {
         uint64_t wait = wheel_wait_ms(&wheel, now_ms, 60000);
 
-        now_ms += wait ? wait : 1;
+        assert_true(wait > 0); /* all that is due has fired: a loop that does not wait spins */
+        now_ms += wait;
         wheel_advance(&wheel);
         for (int i = 0; i < TIMERS; i++) /* and not late by more than two ticks, if it is asked */
             assert_true(alarms[i].fired || i % 10 == 0 || alarms[i].due_ms + 30 > now_ms);
@@ -61,6 +71,53 @@ static void timers_fire_once_and_never_early(void **state)
     for (int i = 0; i < TIMERS; i++)
         assert_int_equal(alarms[i].fired, i % 10 != 0);
     assert_int_equal(wheel.count, 0);
+}
+
+static void timers_fire_once_and_never_early(void **state)
+{
+    (void)state;
+    check_timers(0);
+}
+
+/* P7: what a tick was kept in wraps after 497 days. */
+static void timers_know_no_border(void **state)
+{
+    static const uint64_t borders[] = {UINT64_C(1) << 31, UINT64_C(1) << 32, UINT64_C(1) << 33,
+                                       UINT64_C(1) << 40};
+
+    (void)state;
+    for (size_t i = 0; i < FF_COUNT(borders); i++) {
+        print_message("    %lu ticks\n", (unsigned long)borders[i]);
+        check_timers(borders[i] - 1000);
+    }
+}
+
+static void a_clock_that_leaps_fires_all_that_is_due(void **state)
+{
+    static const uint64_t days[] = {1, 248, 497, 498, 995, 400000};
+
+    (void)state;
+    begin_wheel(12345);
+    for (size_t i = 0; i < FF_COUNT(days); i++) {
+        uint64_t leap = days[i] * 24 * 3600 * 1000;
+
+        for (int k = 0; k < 3; k++) { /* one before, one where it lands, one behind */
+            wheel_timer_init(&alarms[k].timer, on_alarm);
+            alarms[k].fired = 0;
+            alarms[k].due_ms = now_ms + leap / 2 * (uint64_t)k;
+        }
+        wheel_set(&wheel, &alarms[0].timer, 0);
+        wheel_set(&wheel, &alarms[1].timer, leap / 2);
+        wheel_set(&wheel, &alarms[2].timer, leap + 20);
+        now_ms += leap;
+        wheel_advance(&wheel);
+        assert_int_equal(alarms[0].fired + alarms[1].fired, 2);
+        assert_int_equal(alarms[2].fired, 0);
+        now_ms += 40;
+        wheel_advance(&wheel);
+        assert_int_equal(alarms[2].fired, 1);
+        assert_int_equal(wheel.count, 0);
+    }
 }
 
 static void a_pool_gives_back_what_it_need_not_keep(void **state)
@@ -320,6 +377,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(timers_fire_once_and_never_early),
+        cmocka_unit_test(timers_know_no_border),
+        cmocka_unit_test(a_clock_that_leaps_fires_all_that_is_due),
         cmocka_unit_test_teardown(a_pool_gives_back_what_it_need_not_keep, nothing_leaked),
         cmocka_unit_test_teardown(what_nobody_asked_for_in_a_second_goes_back, nothing_leaked),
         cmocka_unit_test_teardown(at_most_sixteen_pongs_wait, nothing_leaked),
