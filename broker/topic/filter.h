@@ -17,7 +17,7 @@ struct filter_tree {
     struct topic **found; /* room for all filters, so that matching never allocates */
     uint32_t capacity;
     uint32_t count;
-    uint32_t generation; /* changes with every filter that comes or goes */
+    uint64_t generation; /* changes with every filter that comes or goes, and never comes again */
 };
 
 /* FF_OK, FF_ENOMEM. */

@@ -47,9 +47,9 @@ struct topic {
     uint64_t number;                      /* messages published while it was there */
     uint64_t reported;                    /* of them, when $SYS last looked */
     struct ff_list drowsy;                /* among those that may soon sleep */
-    uint64_t drowsy_number;               /* messages when it came there, */
-    uint32_t drowsy_at;                   /* and the tick */
-    uint32_t filters_generation;
+    uint64_t filters_generation;
+    uint64_t drowsy_number; /* messages when it came there, */
+    uint32_t drowsy_at;     /* and the tick */
     uint8_t name_len;
     bool is_filter;
     bool is_foreign; /* another worker owns the name */

@@ -188,6 +188,33 @@ static void random_filters_match_as_the_naive_way_says(void **state)
     assert_int_equal(router.registry.filters.nodes.count, 0);
 }
 
+/* A peer that subscribes to filters and leaves them makes 2^32 generations in a day. */
+static void a_generation_of_filters_never_comes_again(void **state)
+{
+    struct subscription name = {.owner = NULL};
+    struct subscription filter = {.owner = NULL};
+    struct receipt receipt;
+
+    (void)state;
+    assert_int_equal(router_subscribe(&router, &name, FF_SLICE("a"), FF_JSON), FF_OK);
+    for (int bits = 31; bits < 64; bits++) {
+        uint64_t generation;
+
+        assert_int_equal(router_subscribe(&router, &filter, FF_SLICE("+"), FF_JSON), FF_OK);
+        assert_int_equal(publish("a", &receipt), FF_OK);
+        assert_int_equal(receipt.receivers, 2);
+        generation = router.registry.filters.generation; /* what the topic knows is as of this */
+        router_unsubscribe(&router, &filter);
+        router.registry.filters.generation = generation;
+        router.registry.filters.generation += UINT64_C(1) << bits;
+        assert_int_equal(publish("a", &receipt), FF_OK);
+        assert_int_equal(receipt.receivers, 1);
+        router_walk(&router);
+        (void)router_settle(&router);
+    }
+    router_unsubscribe(&router, &name);
+}
+
 static void for_want_of_memory_a_message_goes_to_all_or_to_none(void **state)
 {
     static struct subscription subs[4];
@@ -416,6 +443,7 @@ int main(void)
         WITH_ROUTER(a_quiet_topic_costs_at_most_200_octets),
         WITH_ROUTER(a_steady_state_allocates_nothing),
         WITH_ROUTER(random_filters_match_as_the_naive_way_says),
+        WITH_ROUTER(a_generation_of_filters_never_comes_again),
         WITH_ROUTER(for_want_of_memory_a_message_goes_to_all_or_to_none),
         WITH_ROUTER(limits_and_rules_hold),
     };
