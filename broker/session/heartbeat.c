@@ -6,15 +6,33 @@
  * whose full socket took nothing either. The clocks are only judged when the
  * timer is due, and sockets were read before that: nobody is closed for what
  * the broker had not read.
+ *
+ * Ticks are 32 bits and come again after 497 days, so they are compared by their
+ * ages, and the timer, which is due every few minutes, lets no mark of its session
+ * get so old that it would look new.
  */
 #include "broker/net/logger.h"
 #include "broker/session/session.h"
 
-enum { PLAIN_SENT_TICKS = 5 * WHEEL_TICKS_A_SECOND };
+enum {
+    PLAIN_SENT_TICKS = 5 * WHEEL_TICKS_A_SECOND,
+    OLD_TICKS = 1 << 30, /* a mark of this age is no longer told from older ones */
+};
 
-static uint32_t later(uint32_t a, uint32_t b)
+static uint32_t later(uint32_t now, uint32_t a, uint32_t b)
 {
-    return (int32_t)(a - b) > 0 ? a : b;
+    return now - a < now - b ? a : b;
+}
+
+/* What else a session compares with the present tick: see session.c and plain.c. */
+static void keep_marks_young(struct session *session, uint32_t now)
+{
+    uint32_t *marks[] = {&session->conn.sent_at, &session->conn.heard_at, &session->conn.took_at,
+                         &session->errors_at,    &session->control_at,    &session->answered_at};
+
+    for (size_t i = 0; i < FF_COUNT(marks); i++)
+        if (now - *marks[i] > OLD_TICKS)
+            *marks[i] = now - OLD_TICKS;
 }
 
 static void send_ping(struct session *session)
@@ -51,9 +69,10 @@ void heartbeat_timer(struct session *session)
     uint32_t next;
     uint32_t alive_at;
 
+    keep_marks_young(session, now);
     if (conn->pauses)
         conn->heard_at = now; /* its clock stands while we do not read from it */
-    alive_at = conn->is_blocked ? later(conn->heard_at, conn->took_at) : conn->heard_at;
+    alive_at = conn->is_blocked ? later(now, conn->heard_at, conn->took_at) : conn->heard_at;
     if (now - alive_at >= interval * 5 / 2) {
         LOG_EVENT(LOG_INFO, "heartbeat_lost", LOG_NUM("connection", session->tag));
         session_close(session, FF_CLOSE_HEARTBEAT_LOST, "nothing was heard for %g s",
@@ -66,6 +85,7 @@ void heartbeat_timer(struct session *session)
         session->pinged_at = conn->heard_at;
         next = interval * 5 / 2 - (now - alive_at);
     } else {
+        session->pinged_at = conn->heard_at - 1; /* for none since then */
         next = interval - (now - conn->heard_at);
     }
     if (session->mode != SESSION_ECHO) {

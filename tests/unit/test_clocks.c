@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a session tells by the clock, where the clock's ticks of 32 bits begin
+ * anew: after 497 days. Sockets are real, time is the test's.
+ */
+#include <ev.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/app/config.h"
+#include "broker/net/logger.h"
+#include "broker/session/session.h"
+#include "tests/support/calls.h"
+#include "tests/support/client.h"
+#include "tests/support/test.h"
+
+enum { HEARTBEAT_S = 5, TEXT = 1 << 16 };
+
+static const uint64_t wrap_ms = (UINT64_C(1) << 32) * WHEEL_TICK_MS;
+
+static struct config *config;
+static struct census census;
+static struct worker worker;
+static struct gateway gateway;
+
+/* The only client, and what came to it so far. */
+static int fd;
+static char came[TEXT];
+static size_t came_len;
+
+/* The end of the turn before, then what came meanwhile. */
+static void turn(void)
+{
+    ev_run(worker.net.loop.ev, EVRUN_NOWAIT);
+}
+
+static void read_all(void)
+{
+    ssize_t got;
+
+    while ((got = recv(fd, came + came_len, TEXT - came_len, MSG_DONTWAIT)) > 0)
+        came_len += (size_t)got;
+}
+
+/* Goes on until the broker would sleep: by turns that are due, not by any that are not. */
+static void pass_ms(uint64_t ms)
+{
+    call_clock_ahead_ns += ms * 1000000;
+    for (int i = 0; i < 4; i++)
+        turn();
+    assert_true(wheel_wait_ms(&worker.net.wheel, worker.net.loop.now_ms, 1000) > 0);
+    read_all();
+}
+
+/* The broker has run for so long when its client comes. */
+static void begin(uint64_t age_ms)
+{
+    static char words[][16] = {"fanfared", "--heartbeat", "5", "--workers", "1"};
+    static char *argv[FF_COUNT(words)];
+    struct config_request request;
+    char error[CONFIG_ERROR_MAX];
+
+    for (size_t i = 0; i < FF_COUNT(words); i++)
+        argv[i] = words[i];
+    config = config_new(FF_COUNT(words), argv, &request, error);
+    assert_non_null(config);
+    log_set(LOG_ERROR, false);
+    assert_int_equal(census_init(&census, 1), FF_OK);
+    assert_int_equal(worker_init(&worker, 0, NULL), FF_OK);
+    assert_int_equal(gateway_init(&gateway, &worker, &census, &config->settings), FF_OK);
+    pass_ms(age_ms);
+}
+
+static void write_text(const char *text)
+{
+    uint8_t frame[1024];
+    size_t len = client_put_frame(frame, 0x81, text, strlen(text));
+
+    assert_int_equal(send(fd, frame, len, MSG_NOSIGNAL), len);
+    pass_ms(0);
+}
+
+/* How often it came; it is forgotten with all that came. */
+static unsigned count(const void *bytes, size_t len)
+{
+    unsigned found = 0;
+    const char *at = came;
+
+    while ((at = memmem(at, came_len - (size_t)(at - came), bytes, len))) {
+        at += len;
+        found++;
+    }
+    came_len = 0;
+    return found;
+}
+
+static unsigned count_text(const char *text)
+{
+    return count(text, strlen(text));
+}
+
+static struct session *session(void)
+{
+    struct session *only = NULL;
+
+    for (uint32_t i = 0; i < gateway.slot_count && !only; i++)
+        only = gateway_at(&gateway, i);
+    return only;
+}
+
+static void come(const char *path, const char *protocol)
+{
+    static const struct listener listener = {.is_tls = false};
+    static const struct address nobody = {.len = 0};
+    char head[512];
+    size_t len = client_put_head(head, sizeof(head), path, protocol);
+    int both[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, both), 0);
+    gateway_listener_ops.accepted(&gateway, &listener, both[0], &nobody);
+    fd = both[1];
+    came_len = 0;
+    assert_int_equal(send(fd, head, len, 0), len);
+    pass_ms(0);
+    assert_int_equal(count_text("101 Switching"), 1);
+    assert_non_null(session());
+}
+
+static int end(void **state)
+{
+    if (session())
+        conn_abort(&session()->conn);
+    (void)close(fd);
+    for (int i = 0; i < 10; i++)
+        turn();
+    gateway_deinit(&gateway);
+    worker_deinit(&worker);
+    census_deinit(&census);
+    config_free(config);
+    call_clock_ahead_ns = 0;
+    return nothing_leaked(state);
+}
+
+static void who_answers_lives_and_hears_across_the_border(void **state)
+{
+    uint8_t pong[16];
+    size_t len = client_put_frame(pong, 0x8a, "", 0);
+    unsigned pings = 0;
+    unsigned beats = 0;
+    unsigned messages = 0;
+
+    (void)state;
+    begin(wrap_ms - 30000);
+    come("/ws", "fanfare.v1.json");
+    write_text("{\"type\":5,\"id\":1,\"topic\":\"r\",\"rate\":2}");
+    for (int second = 0; second < 60; second++) {
+        char *ping;
+
+        pass_ms(1000);
+        ping = memmem(came, came_len, "\x89\0", 2);
+        pings += ping != NULL;
+        if (ping)
+            assert_int_equal(send(fd, pong, len, 0), len);
+        beats += count_text("{\"type\":1}");
+    }
+    assert_true(pings >= 10 && pings <= 12); /* every five seconds */
+    assert_true(beats >= 10 && beats <= 12);
+    for (int i = 0; i < 100; i++) {
+        write_text("{\"type\":7,\"topic\":\"r\",\"message\":1}");
+        pass_ms(100);
+        messages += count_text("{\"type\":2,");
+    }
+    assert_true(messages >= 19 && messages <= 21); /* two a second */
+}
+
+static void who_is_silent_is_closed_across_the_border(void **state)
+{
+    (void)state;
+    for (uint64_t before_ms = 0; before_ms <= 15000; before_ms += 2500) {
+        begin(wrap_ms - before_ms);
+        come("/ws", "fanfare.v1.json");
+        pass_ms(12400);
+        assert_non_null(session());
+        pass_ms(200);
+        assert_null(session());
+        assert_int_equal(count("\x0f\xa9", 2), 1); /* 4009 */
+        assert_int_equal(end(state), 0);
+    }
+    begin(0);
+    come("/ws", NULL);
+}
+
+/* As many ticks ago as come again `left` ticks from now. */
+static uint32_t almost_a_wrap_ago(uint32_t left)
+{
+    return net_tick(&worker.net) + left;
+}
+
+/* Some five minutes at most before a mark would look new its session's timer is due. */
+static void run_timer(void)
+{
+    heartbeat_timer(session());
+}
+
+static void malformed_messages_of_an_old_minute_are_forgotten(void **state)
+{
+    (void)state;
+    begin(wrap_ms / 2);
+    come("/ws", "fanfare.v1.json");
+    for (int i = 0; i < CLOSE_AFTER_ERRORS - 1; i++)
+        write_text("nonsense");
+    session()->errors_at = almost_a_wrap_ago(50);
+    run_timer();
+    pass_ms(1000);
+    write_text("nonsense");
+    assert_non_null(session());
+}
+
+static void control_frames_of_an_old_second_are_forgotten(void **state)
+{
+    (void)state;
+    begin(wrap_ms / 2);
+    come("/ws", "fanfare.v1.json");
+    session()->controls = (uint16_t)config->settings.pings_per_second;
+    session()->control_at = almost_a_wrap_ago(50);
+    run_timer();
+    pass_ms(600);
+    {
+        uint8_t ping[16];
+        size_t len = client_put_frame(ping, 0x89, "", 0);
+
+        assert_int_equal(send(fd, ping, len, 0), len);
+    }
+    pass_ms(0);
+    assert_non_null(session());
+}
+
+static void an_old_answer_to_a_heartbeat_keeps_no_new_one_back(void **state)
+{
+    (void)state;
+    begin(wrap_ms / 2);
+    come("/ws", NULL);
+    write_text("ping");
+    assert_int_equal(count_text("{\"type\":1}"), 1);
+    session()->answered_at = almost_a_wrap_ago(50);
+    run_timer();
+    pass_ms(600);
+    came_len = 0;
+    write_text("ping");
+    assert_int_equal(count_text("{\"type\":1}"), 1);
+}
+
+/* Blocked for longer than half a wrap, and heard all the time: the clocks count the later one. */
+static void of_two_clocks_the_later_one_counts_however_old_the_other_is(void **state)
+{
+    static const uint32_t ages[] = {1000, (1U << 31) - 1, 1U << 31, (1U << 31) + 1000, UINT32_MAX};
+
+    (void)state;
+    begin(wrap_ms / 2);
+    come("/ws", "fanfare.v1.json");
+    for (size_t i = 0; i < FF_COUNT(ages); i++) {
+        struct conn *conn = &session()->conn;
+
+        conn->is_blocked = true;
+        conn->heard_at = net_tick(&worker.net);
+        conn->took_at = conn->heard_at - ages[i];
+        run_timer();
+        assert_non_null(session());
+        conn->took_at = net_tick(&worker.net);
+        conn->heard_at = conn->took_at - 1200;
+        run_timer();
+        assert_non_null(session());
+        conn->is_blocked = false;
+        conn->heard_at = net_tick(&worker.net);
+    }
+}
+
+/* A PING that was sent a whole wrap ago is none for this silence. */
+static void each_silence_gets_its_own_ping(void **state)
+{
+    (void)state;
+    begin(wrap_ms / 2);
+    come("/ws", "fanfare.v1.json");
+    session()->conn.heard_at = session()->pinged_at = net_tick(&worker.net);
+    run_timer();
+    pass_ms(5100);
+    assert_int_equal(count("\x89\0", 2), 1);
+}
+
+#define FROM_THE_BEGINNING(test) cmocka_unit_test_teardown(test, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FROM_THE_BEGINNING(who_answers_lives_and_hears_across_the_border),
+        FROM_THE_BEGINNING(who_is_silent_is_closed_across_the_border),
+        FROM_THE_BEGINNING(malformed_messages_of_an_old_minute_are_forgotten),
+        FROM_THE_BEGINNING(control_frames_of_an_old_second_are_forgotten),
+        FROM_THE_BEGINNING(an_old_answer_to_a_heartbeat_keeps_no_new_one_back),
+        FROM_THE_BEGINNING(of_two_clocks_the_later_one_counts_however_old_the_other_is),
+        FROM_THE_BEGINNING(each_silence_gets_its_own_ping),
+    };
+
+    return cmocka_run_group_tests_name("clocks", tests, NULL, NULL);
+}
