@@ -50,7 +50,7 @@ struct conn_ops {
 enum conn_state { CONN_OPEN, CONN_CLOSING, CONN_LINGERING, CONN_DEAD };
 
 /* Why a connection is not read from, as bits. */
-enum { PAUSE_OUTBOX = 1, PAUSE_RATE = 2, PAUSE_OWNER = 4 };
+enum { PAUSE_OUTBOX = 1, PAUSE_RATE = 2, PAUSE_DEFERRED = 4 };
 
 struct conn {
     ev_io io;

@@ -45,8 +45,7 @@ struct gateway {
     uint32_t session_count;
     uint32_t half_open_count;
     struct ff_list half_open;   /* sessions in their handshake, the oldest first */
-    struct ff_list stalled;     /* publishes that wait for room: stall.h */
-    bool is_refused;            /* one was not taken just now */
+    struct ff_list deferred;    /* requests that wait for room: deferred.h */
     struct ff_buf scratch;      /* a message being written */
     struct ff_buf spare;        /* a payload being unescaped or quoted */
     struct ff_message *message; /* a message being read */

@@ -110,24 +110,27 @@ static void answer_heartbeat(struct session *session, struct ff_slice id)
     session_end_message(session, &w);
 }
 
-static void publish(struct session *session, struct ff_slice topic, struct ff_payload payload)
+static enum request_outcome publish(struct session *session, struct ff_slice topic,
+                                    struct ff_payload payload)
 {
     struct ticket ticket = {.session_tag = session->tag};
     struct publication p = {.topic = topic, .payload = payload, .tag = session->tag};
 
-    if (session_can_publish(session, ticket, topic) &&
-        !engine_publish(gateway_of(session)->engine, &p, ticket))
-        gateway_of(session)->is_refused = true; /* it waits: stall.h */
+    if (!session_can_publish(session, ticket, topic))
+        return REQUEST_DONE;
+    return engine_publish(gateway_of(session)->engine, &p, ticket) ? REQUEST_DONE
+                                                                   : REQUEST_DEFERRED;
 }
 
 /* What plain clients send has no id of its own to be labelled with. */
-static void refuse(struct session *session, enum ff_error code, const char *reason)
+static enum request_outcome refuse(struct session *session, enum ff_error code, const char *reason)
 {
     session_error(session, (struct ticket){.session_tag = session->tag}, code, "%s", reason);
+    return REQUEST_DONE;
 }
 
 /* {type: 2, message} is a publish; the topic it names, else the plain one, must be added. */
-static void publish_data(struct session *session, struct ff_slice object)
+static enum request_outcome publish_data(struct session *session, struct ff_slice object)
 {
     struct ff_message *m = gateway_of(session)->message;
     struct ff_decoder decoder = {
@@ -136,17 +139,28 @@ static void publish_data(struct session *session, struct ff_slice object)
     const char *reason;
 
     if (ff_decode_begin(&decoder, object, &reason) || !ff_decode_next(&decoder, m))
-        return;
-    if (m->error) {
-        refuse(session, m->error, m->reason);
-        return;
-    }
+        return REQUEST_DONE;
+    if (m->error)
+        return refuse(session, m->error, m->reason);
     if (ff_message_has(m, FF_FIELD_TOPIC))
         topic = m->values[FF_FIELD_TOPIC].text;
-    publish(session, topic, m->payload);
+    return publish(session, topic, m->payload);
 }
 
-static void handle_object(struct session *session, struct ff_slice object, unsigned faults)
+static enum request_outcome handle_request(struct session *session, struct ff_slice object)
+{
+    struct ff_message *m = gateway_of(session)->message;
+    struct ff_decoder decoder = {
+        .encoding = FF_JSON, .sender = FF_CLIENT, .spare = &gateway_of(session)->spare};
+    const char *reason;
+
+    if (ff_decode_begin(&decoder, object, &reason) || !ff_decode_next(&decoder, m))
+        return REQUEST_DONE;
+    return session_handle(session, m);
+}
+
+static enum request_outcome handle_object(struct session *session, struct ff_slice object,
+                                          unsigned faults)
 {
     struct shape shape = read_shape(object);
     struct ff_number number = ff_number_read(shape.type);
@@ -154,62 +168,56 @@ static void handle_object(struct session *session, struct ff_slice object, unsig
 
     if (type == FF_TYPE_HEARTBEAT) {
         answer_heartbeat(session, shape.id);
-    } else if (type == FF_TYPE_MESSAGE && (shape.message.at || shape.data.at)) {
-        publish_data(session, object);
-    } else if (is_request(&shape, type)) {
-        struct ff_decoder decoder = {
-            .encoding = FF_JSON, .sender = FF_CLIENT, .spare = &gateway_of(session)->spare};
-        const char *reason;
-
-        if (ff_decode_begin(&decoder, object, &reason) == FF_OK &&
-            ff_decode_next(&decoder, gateway_of(session)->message))
-            session_handle(session, gateway_of(session)->message);
-    } else if (faults) {
-        refuse(session, FF_ERROR_BAD_CONTENT, ff_fault_text(faults));
-    } else {
-        publish(session, session_plain_topic(session),
-                (struct ff_payload){FF_PAYLOAD_JSON, object});
+        return REQUEST_DONE;
     }
+    if (type == FF_TYPE_MESSAGE && (shape.message.at || shape.data.at))
+        return publish_data(session, object);
+    if (is_request(&shape, type))
+        return handle_request(session, object);
+    if (faults)
+        return refuse(session, FF_ERROR_BAD_CONTENT, ff_fault_text(faults));
+    return publish(session, session_plain_topic(session),
+                   (struct ff_payload){FF_PAYLOAD_JSON, object});
 }
 
 /* Text that is no JSON is published as a JSON string. */
-static void publish_text(struct session *session, struct ff_slice text)
+static enum request_outcome publish_text(struct session *session, struct ff_slice text)
 {
     struct ff_buf *spare = &gateway_of(session)->spare;
     size_t size = ff_json_quoted_size(text);
 
     spare->len = 0;
-    if (ff_buf_reserve(spare, size)) {
-        refuse(session, FF_ERROR_INTERNAL, "out of memory");
-        return;
-    }
+    if (ff_buf_reserve(spare, size))
+        return refuse(session, FF_ERROR_INTERNAL, "out of memory");
     (void)ff_json_write_quoted(spare->data, text);
     spare->len = size;
-    publish(session, session_plain_topic(session),
-            (struct ff_payload){FF_PAYLOAD_JSON, ff_buf_slice(spare)});
+    return publish(session, session_plain_topic(session),
+                   (struct ff_payload){FF_PAYLOAD_JSON, ff_buf_slice(spare)});
 }
 
-void plain_message(struct session *session, enum ff_opcode opcode, struct ff_slice bytes)
+enum request_outcome plain_message(struct session *session, enum ff_opcode opcode,
+                                   struct ff_slice bytes)
 {
     struct ff_json j = ff_json_of(bytes);
     struct ff_slice value;
     unsigned faults = 0;
     enum ff_err err = opcode == FF_OP_TEXT ? ff_json_take(&j, &value, &faults) : FF_EINVAL;
 
-    if (opcode == FF_OP_BINARY) {
-        publish(session, session_plain_topic(session),
-                (struct ff_payload){FF_PAYLOAD_BYTES, bytes});
-    } else if (ff_slice_is_equal(bytes, FF_SLICE("ping"))) {
+    if (opcode == FF_OP_BINARY)
+        return publish(session, session_plain_topic(session),
+                       (struct ff_payload){FF_PAYLOAD_BYTES, bytes});
+    if (ff_slice_is_equal(bytes, FF_SLICE("ping"))) {
         answer_heartbeat(session, (struct ff_slice){NULL, 0});
-    } else if (err == FF_ELIMIT) {
-        refuse(session, FF_ERROR_BAD_CONTENT, ff_fault_text(FF_FAULT_DEEP));
-    } else if (err || j.at != j.end) {
-        publish_text(session, bytes);
-    } else if (value.at[0] == '{') {
-        handle_object(session, value, faults);
-    } else if (faults) {
-        refuse(session, FF_ERROR_BAD_CONTENT, ff_fault_text(faults));
-    } else {
-        publish(session, session_plain_topic(session), (struct ff_payload){FF_PAYLOAD_JSON, value});
+        return REQUEST_DONE;
     }
+    if (err == FF_ELIMIT)
+        return refuse(session, FF_ERROR_BAD_CONTENT, ff_fault_text(FF_FAULT_DEEP));
+    if (err || j.at != j.end)
+        return publish_text(session, bytes);
+    if (value.at[0] == '{')
+        return handle_object(session, value, faults);
+    if (faults)
+        return refuse(session, FF_ERROR_BAD_CONTENT, ff_fault_text(faults));
+    return publish(session, session_plain_topic(session),
+                   (struct ff_payload){FF_PAYLOAD_JSON, value});
 }

@@ -27,7 +27,7 @@ bool session_can_publish(struct session *session, struct ticket ticket, struct f
     return false;
 }
 
-void session_publish(struct session *session, const struct ff_message *m)
+enum request_outcome session_publish(struct session *session, const struct ff_message *m)
 {
     struct ticket ticket = session_ticket(session, m);
     const char *later = find_later_field(m);
@@ -35,11 +35,13 @@ void session_publish(struct session *session, const struct ff_message *m)
         .topic = m->values[FF_FIELD_TOPIC].text, .payload = m->payload, .tag = session->tag};
 
     if (!session_can_publish(session, ticket, p.topic))
-        return;
-    if (later)
+        return REQUEST_DONE;
+    if (later) {
         session_error(session, ticket, FF_ERROR_NOT_FOUND, "%s", later);
-    else if (!engine_publish(gateway_of(session)->engine, &p, ticket))
-        gateway_of(session)->is_refused = true; /* what comes now waits: stall.h */
+        return REQUEST_DONE;
+    }
+    return engine_publish(gateway_of(session)->engine, &p, ticket) ? REQUEST_DONE
+                                                                   : REQUEST_DEFERRED;
 }
 
 static void refuse(struct session *session, struct ticket ticket, enum ff_err err)

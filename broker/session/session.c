@@ -6,7 +6,7 @@
 
 #include "broker/net/logger.h"
 #include "broker/session/bucket.h"
-#include "broker/session/stall.h"
+#include "broker/session/deferred.h"
 #include "protocol/base/mem.h"
 #include "protocol/message/decode.h"
 
@@ -35,7 +35,7 @@ static void on_end(struct conn *conn)
 
     /* A command may be under way: what it works with is freed when the turn ends. */
     session_leave_all(session);
-    stall_drop(session);
+    deferred_drop(session);
     gateway_forget(gateway_of(session), session);
     bucket_free(session->bucket);
     session->bucket = NULL;
@@ -145,9 +145,8 @@ void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct a
 
 static void begin_plain(struct session *session)
 {
-    gateway_of(session)->is_refused = false;
-    if (session_subscribe_plain(session) && gateway_of(session)->is_refused)
-        stall_keep_plain(session, FF_OP_TEXT, (struct ff_slice){NULL, 0});
+    if (session_subscribe_plain(session) == REQUEST_DEFERRED)
+        deferred_keep_plain(session, FF_OP_TEXT, (struct ff_slice){NULL, 0});
 }
 
 void session_open(struct session *session, enum session_mode mode, enum ff_encoding encoding)
@@ -307,17 +306,17 @@ uint64_t session_buffered(const struct session *session)
     return bytes;
 }
 
-void session_handle(struct session *session, const struct ff_message *m)
+enum request_outcome session_handle(struct session *session, const struct ff_message *m)
 {
     struct ticket ticket = session_ticket(session, m);
 
     if (m->error == FF_ERROR_MALFORMED) {
         session_malformed(session, ticket, m->reason);
-        return;
+        return REQUEST_DONE;
     }
     if (m->error) {
         session_error(session, ticket, m->error, "%s", m->reason);
-        return;
+        return REQUEST_DONE;
     }
     switch (m->type) {
     case FF_TYPE_HEARTBEAT:
@@ -327,14 +326,12 @@ void session_handle(struct session *session, const struct ff_message *m)
         session_hello(session, m);
         break;
     case FF_TYPE_SUBSCRIBE:
-        session_subscribe(session, m);
-        break;
+        return session_subscribe(session, m);
     case FF_TYPE_UNSUBSCRIBE:
         session_unsubscribe(session, m);
         break;
     case FF_TYPE_PUBLISH:
-        session_publish(session, m);
-        break;
+        return session_publish(session, m);
     case FF_TYPE_MESSAGE:
         session_error(session, ticket, FF_ERROR_NOT_FOUND,
                       "MESSAGE is the broker's to send: publish with type 7");
@@ -343,6 +340,25 @@ void session_handle(struct session *session, const struct ff_message *m)
         session_error(session, ticket, FF_ERROR_NOT_FOUND, "%s is not in this version",
                       ff_type_name(m->type));
         break;
+    }
+    return REQUEST_DONE;
+}
+
+enum request_outcome session_handle_all(struct session *session, struct ff_decoder *decoder)
+{
+    struct ff_message *message = gateway_of(session)->message;
+
+    for (;;) {
+        struct ff_decoder before = *decoder;
+
+        if (!conn_is_open(&session->conn) || !ff_decode_next(decoder, message))
+            return REQUEST_DONE;
+        if (session_handle(session, message) == REQUEST_DEFERRED) {
+            *decoder = before;
+            return REQUEST_DEFERRED;
+        }
+        if (conn_owed(&session->conn) > OUTBOX_PAUSE) /* a batch may be owed more than the outbox */
+            conn_flush(&session->conn);
     }
 }
 
@@ -366,16 +382,14 @@ static void typed_message(struct session *session, enum ff_opcode opcode, struct
         session_malformed(session, (struct ticket){.session_tag = session->tag}, reason);
         return;
     }
-    if (!stall_run(session, &decoder))
-        stall_keep(session, &decoder);
+    if (session_handle_all(session, &decoder) == REQUEST_DEFERRED)
+        deferred_keep(session, &decoder);
 }
 
 static void handle_plain(struct session *session, enum ff_opcode opcode, struct ff_slice bytes)
 {
-    gateway_of(session)->is_refused = false;
-    plain_message(session, opcode, bytes);
-    if (gateway_of(session)->is_refused)
-        stall_keep_plain(session, opcode, bytes);
+    if (plain_message(session, opcode, bytes) == REQUEST_DEFERRED)
+        deferred_keep_plain(session, opcode, bytes);
 }
 
 /* Pings, pongs and closes have a limit of their own: they cost, and carry nothing. */

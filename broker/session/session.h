@@ -27,7 +27,14 @@ enum {
 /* Why a newcomer is closed with 1013 right after its handshake. */
 enum refusal { REFUSED_NOT, REFUSED_ADDRESS, REFUSED_CONNECTIONS, REFUSED_MEMORY };
 
+/*
+ * What became of a request. DEFERRED: its topic's owner has no room for it now; nothing was done,
+ * and the same request may be made again (deferred.h).
+ */
+enum request_outcome { REQUEST_DONE, REQUEST_DEFERRED };
+
 struct bucket;
+struct ff_decoder;
 
 struct session {
     struct conn conn;
@@ -105,7 +112,15 @@ uint64_t session_buffered(const struct session *session);
 bool session_is_memory_short(const struct session *session);
 
 /* One decoded message. */
-void session_handle(struct session *session, const struct ff_message *m);
+FF_MUST_CHECK enum request_outcome session_handle(struct session *session,
+                                                  const struct ff_message *m);
+
+/*
+ * Handles what a decoder still has. DONE: all of it, or the session ended.
+ * DEFERRED: the decoder stands before a message that was not taken.
+ */
+FF_MUST_CHECK enum request_outcome session_handle_all(struct session *session,
+                                                      struct ff_decoder *decoder);
 
 /* What a request's id is, for an answer that may come later. */
 struct ticket session_ticket(const struct session *session, const struct ff_message *m);
@@ -118,9 +133,11 @@ __attribute__((format(printf, 4, 5))) void session_error(struct session *session
 void session_malformed(struct session *session, struct ticket ticket, const char *reason);
 
 /* One file for each family of commands. */
-void session_subscribe(struct session *session, const struct ff_message *m);
+FF_MUST_CHECK enum request_outcome session_subscribe(struct session *session,
+                                                     const struct ff_message *m);
 void session_unsubscribe(struct session *session, const struct ff_message *m);
-void session_publish(struct session *session, const struct ff_message *m);
+FF_MUST_CHECK enum request_outcome session_publish(struct session *session,
+                                                   const struct ff_message *m);
 
 /* May clients publish to this topic? If not, the error is sent. */
 bool session_can_publish(struct session *session, struct ticket ticket, struct ff_slice topic);
@@ -128,9 +145,8 @@ void session_hello(struct session *session, const struct ff_message *m);
 void session_heartbeat(struct session *session, const struct ff_message *m);
 void session_welcome(struct session *session, struct ticket ticket);
 
-/* subscribe.c: to a plain client's own topic, by the broker itself; false: the session was closed.
- */
-bool session_subscribe_plain(struct session *session);
+/* subscribe.c: to a plain client's own topic, by the broker itself; it may close the session. */
+FF_MUST_CHECK enum request_outcome session_subscribe_plain(struct session *session);
 struct ff_slice session_plain_topic(const struct session *session);
 
 /* The session is over: its subscriptions end at once, their memory is freed later. */
@@ -150,7 +166,8 @@ void http_answer(struct session *session, int status, const char *headers, const
                  struct ff_slice body);
 
 /* plain.c, echo.c */
-void plain_message(struct session *session, enum ff_opcode opcode, struct ff_slice bytes);
+FF_MUST_CHECK enum request_outcome plain_message(struct session *session, enum ff_opcode opcode,
+                                                 struct ff_slice bytes);
 void echo_message(struct session *session, enum ff_opcode opcode, struct ff_slice bytes);
 
 /* heartbeat.c */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 
+#include "broker/session/deferred.h"
 #include "broker/session/session.h"
-#include "broker/session/stall.h"
 #include "broker/topic/rate.h"
 #include "protocol/base/mem.h"
 
@@ -275,7 +275,7 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
     undo(session, ticket, s);
 }
 
-void session_subscribe(struct session *session, const struct ff_message *m)
+enum request_outcome session_subscribe(struct session *session, const struct ff_message *m)
 {
     struct ticket ticket = session_ticket(session, m);
     struct ff_slice name = m->values[FF_FIELD_TOPIC].text;
@@ -284,25 +284,25 @@ void session_subscribe(struct session *session, const struct ff_message *m)
     if (ff_message_has(m, FF_FIELD_SINCE) && session_find(session, name)) {
         session_error(session, ticket, FF_ERROR_MALFORMED,
                       "since is for a new subscription: unsubscribe first");
-        return;
+        return REQUEST_DONE;
     }
     if (!judge(session, ticket, name, m))
-        return;
+        return REQUEST_DONE;
     s = session_find(session, name);
     if (s) {
         if (apply(session, s, m))
             session_error(session, ticket, FF_ERROR_INTERNAL, "out of memory");
         else
             acknowledge(session, ticket, name);
-        return;
+        return REQUEST_DONE;
     }
     ticket.is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER;
     s = make(session, ticket, name, m);
     if (!s || engine_subscribe(gateway_of(session)->engine, s, name,
                                (enum ff_encoding)session->encoding, ticket))
-        return;
-    gateway_of(session)->is_refused = true; /* it waits, and so does what comes now: stall.h */
+        return REQUEST_DONE;
     undo(session, ticket, s);
+    return REQUEST_DEFERRED;
 }
 
 struct ff_slice session_plain_topic(const struct session *session)
@@ -372,7 +372,7 @@ void session_free_all(struct session *session)
         discard(session, first_of(session));
 }
 
-bool session_subscribe_plain(struct session *session)
+enum request_outcome session_subscribe_plain(struct session *session)
 {
     struct ff_slice name = session_plain_topic(session);
     struct ticket ticket = {.session_tag = session->tag,
@@ -382,13 +382,12 @@ bool session_subscribe_plain(struct session *session)
     if (ff_topic_is_reserved(name) && !gateway_of(session)->settings->sys) {
         session_close(session, FF_CLOSE_NOT_ALLOWED,
                       "$SYS is off: the option sys = true turns it on");
-        return false;
+        return REQUEST_DONE;
     }
     s = make(session, ticket, name, NULL);
     if (s && !engine_subscribe(gateway_of(session)->engine, s, name, FF_JSON, ticket)) {
         undo(session, ticket, s);
-        gateway_of(session)->is_refused = true;
-        return true;
+        return REQUEST_DEFERRED;
     }
     s = s ? session_find(session, name) : NULL;
     if (s) { /* the name stands in the topic now: ten thousand copies of "lobby" are not needed */
@@ -398,12 +397,12 @@ bool session_subscribe_plain(struct session *session)
     } else {
         refuse_plain(session);
     }
-    return conn_is_open(&session->conn);
+    return REQUEST_DONE;
 }
 
 static void on_room(void *arg)
 {
-    stall_resume(arg);
+    deferred_retry(arg);
 }
 
 const struct engine_events session_engine_events = {

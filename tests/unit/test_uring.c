@@ -92,7 +92,7 @@ static size_t input(struct conn *conn, uint8_t *bytes, size_t len)
     struct side *side = side_of(conn);
 
     if (dice_below(&dice, 2)) {
-        conn_pause(conn, PAUSE_OWNER);
+        conn_pause(conn, PAUSE_DEFERRED);
         return 0;
     }
     side->heard += len;
@@ -255,7 +255,7 @@ static void stir(void)
         if (dice_below(&dice, 20) == 0)
             ask(side);
         if (dice_below(&dice, 4) == 0)
-            conn_resume(&side->conn, PAUSE_OWNER);
+            conn_resume(&side->conn, PAUSE_DEFERRED);
         if (dice_below(&dice, 20000) == 0)
             close_peer(side);
     }
@@ -273,7 +273,7 @@ static void close_sides(void)
              tries < 1000 && side->peer >= 0 &&
              (conn_owed(&side->conn) || (side->heard < side->asked && !side->is_finished));
              tries++) {
-            conn_resume(&side->conn, PAUSE_OWNER);
+            conn_resume(&side->conn, PAUSE_DEFERRED);
             receive(side, SIZE_MAX);
             ev_run(net.loop.ev, EVRUN_NOWAIT);
         }
