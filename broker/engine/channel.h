@@ -28,8 +28,9 @@ struct ask {
     uint8_t topic_len;
     bool is_block;
     bool has_id;
-    uint32_t tag;
     uint32_t payload_len;
+    uint32_t place; /* of the session */
+    uint64_t tag;
     union {
         uint64_t id;
         struct waiter *waiter; /* of a link: the asker's, handed back with the answer */

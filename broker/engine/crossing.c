@@ -108,8 +108,9 @@ static bool write_publish(struct ask *ask, const struct publication *p, struct t
                         .topic_len = (uint8_t)p->topic.len,
                         .is_block = is_block,
                         .has_id = ticket.has_id,
-                        .tag = p->tag,
                         .payload_len = (uint32_t)len,
+                        .place = ticket.session_place,
+                        .tag = p->tag,
                         .id = ticket.id};
     memcpy(ask->bytes, p->topic.at, p->topic.len);
     to = ask->bytes + p->topic.len;
@@ -160,8 +161,8 @@ static bool take_publish(struct channel *channel, const struct ask *ask, struct 
         .tag = ask->tag};
 
     answer->err = router_publish(channel->owner->engine.router, &p, &answer->publish.receipt);
-    answer->publish.ticket =
-        (struct ticket){.id = ask->id, .session_tag = ask->tag, .has_id = ask->has_id};
+    answer->publish.ticket = (struct ticket){
+        .id = ask->id, .session_tag = ask->tag, .session_place = ask->place, .has_id = ask->has_id};
     if (ask->is_block) {
         ff_mem_free(ask->block);
         channel_release_block(channel, ask->payload_len);

@@ -19,7 +19,8 @@
 /* Who asked, and what the answer is to be labelled with. */
 struct ticket {
     uint64_t id;
-    uint32_t session_tag;
+    uint64_t session_tag;   /* names the session, now and for ever */
+    uint32_t session_place; /* where it is found */
     bool has_id;
     bool is_filter; /* of a subscription */
 };

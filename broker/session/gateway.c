@@ -24,20 +24,16 @@ enum {
 #define SLOT_IS_FREE 1ULL
 #define NO_SLOT      UINT32_MAX
 
-/* A free place, behind all others. */
-static void queue_slot(struct gateway *gateway, uint32_t i)
+/* The place that is taken next. */
+static void push_slot(struct gateway *gateway, uint32_t i)
 {
-    gateway->slots[i].free = NO_SLOT * SLOT_STEP + SLOT_IS_FREE;
-    if (gateway->last_free == NO_SLOT)
-        gateway->first_free = i;
-    else
-        gateway->slots[gateway->last_free].free = i * SLOT_STEP + SLOT_IS_FREE;
-    gateway->last_free = i;
+    gateway->slots[i].free = gateway->first_free * SLOT_STEP + SLOT_IS_FREE;
+    gateway->first_free = i;
 }
 
 uint64_t gateway_random(struct gateway *gateway)
 {
-    /* xorshift128+ (Vigna, 2014): ids need to be unlike, not secret. */
+    /* xorshift128+ (Vigna, 2014): nothing drawn from it needs to be secret. */
     uint64_t a = gateway->random_state[0];
     uint64_t b = gateway->random_state[1];
 
@@ -108,19 +104,14 @@ static uint32_t find_end(const struct gateway *gateway)
 static void shrink_slots(struct gateway *gateway)
 {
     uint32_t count = find_end(gateway) + MIN_SLOTS;
-    uint32_t i = gateway->first_free;
     union session_slot *slots;
 
     if (count > gateway->slot_count / 4)
         return;
-    gateway->first_free = gateway->last_free = NO_SLOT;
-    while (i != NO_SLOT) { /* the queue keeps its order, too */
-        uint32_t after = (uint32_t)(gateway->slots[i].free / SLOT_STEP);
-
-        if (i < count)
-            queue_slot(gateway, i);
-        i = after;
-    }
+    gateway->first_free = NO_SLOT;
+    for (uint32_t i = count; i-- > 0;)
+        if (!gateway_at(gateway, i))
+            push_slot(gateway, i);
     slots = ff_mem_realloc(gateway->slots, count * sizeof(*slots));
     gateway->slots = slots ? slots : gateway->slots;
     gateway->slot_count = count;
@@ -154,23 +145,14 @@ static void on_second(struct wheel_timer *timer)
 
 static enum ff_err draw_entropy(struct gateway *gateway)
 {
-    uint64_t bits[2];
+    uint64_t bits[3];
 
     if (getrandom(bits, sizeof(bits), 0) != (ssize_t)sizeof(bits))
         return FF_ESYS;
     gateway->random_state[0] = bits[0];
     gateway->random_state[1] = bits[1] | 1;
+    gateway->id_seed = bits[2];
     return FF_OK;
-}
-
-/* Bits of a tag that tell the worker. */
-static uint32_t worker_bits(uint32_t workers)
-{
-    uint32_t bits = 0;
-
-    while (1U << bits < workers)
-        bits++;
-    return bits;
 }
 
 static struct engine *make_engine(struct gateway *gateway)
@@ -199,12 +181,8 @@ enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct 
     struct router_limits limits = router_limits(settings);
     enum ff_err err;
 
-    *gateway = (struct gateway){.worker = worker,
-                                .census = census,
-                                .settings = settings,
-                                .place_bits = SLOT_BITS - worker_bits(census->workers),
-                                .first_free = NO_SLOT,
-                                .last_free = NO_SLOT};
+    *gateway = (struct gateway){
+        .worker = worker, .census = census, .settings = settings, .first_free = NO_SLOT};
     err = draw_entropy(gateway);
     if (err)
         return err;
@@ -263,23 +241,16 @@ static bool grow_slots(struct gateway *gateway)
     uint32_t count = gateway->slot_count + gateway->slot_count / 4 + MIN_SLOTS;
     union session_slot *slots;
 
-    if (count > gateway_places(gateway))
-        count = gateway_places(gateway);
-    if (count == gateway->slot_count)
-        return false;
     slots = ff_mem_realloc(gateway->slots, count * sizeof(*slots));
     if (!slots)
         return false;
-    for (uint32_t i = gateway->slot_count; i < count; i++)
-        slots[i].free = (i + 1 < count ? i + 1 : NO_SLOT) * SLOT_STEP + SLOT_IS_FREE;
-    gateway->first_free = gateway->slot_count;
-    gateway->last_free = count - 1;
     gateway->slots = slots;
+    for (uint32_t i = count; i-- > gateway->slot_count;)
+        push_slot(gateway, i);
     gateway->slot_count = count;
     return true;
 }
 
-/* Gives the session its tag: its place, and a count that changes with each newcomer. */
 bool gateway_admit(struct gateway *gateway, struct session *session)
 {
     union session_slot *slot;
@@ -290,13 +261,9 @@ bool gateway_admit(struct gateway *gateway, struct session *session)
     i = gateway->first_free;
     slot = &gateway->slots[i];
     gateway->first_free = (uint32_t)(slot->free / SLOT_STEP);
-    if (gateway->first_free == NO_SLOT)
-        gateway->last_free = NO_SLOT;
     slot->session = session;
-    do {
-        session->tag =
-            ++gateway->newcomers << SLOT_BITS | gateway->worker->index << gateway->place_bits | i;
-    } while (session->tag == 0); /* 0 is nobody's */
+    session->place = i;
+    session->tag = ++gateway->newcomers << TAG_WORKER_BITS | gateway->worker->index; /* never 0 */
     gateway->session_count++;
     atomic_fetch_add_explicit(&gateway->census->sessions, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&gateway->worker->load, 1, memory_order_relaxed);
@@ -310,12 +277,12 @@ struct session *gateway_at(const struct gateway *gateway, uint32_t i)
     return slot->free & SLOT_IS_FREE ? NULL : slot->session;
 }
 
-struct session *gateway_find(const struct gateway *gateway, uint32_t tag)
+struct session *gateway_find(const struct gateway *gateway, struct ticket ticket)
 {
-    uint32_t i = tag & (gateway_places(gateway) - 1);
+    uint32_t i = ticket.session_place; /* there may be fewer places now */
     struct session *session = i < gateway->slot_count ? gateway_at(gateway, i) : NULL;
 
-    return session && session->tag == tag ? session : NULL;
+    return session && session->tag == ticket.session_tag ? session : NULL;
 }
 
 void gateway_each(struct gateway *gateway, void (*visit)(void *arg, struct session *session),
@@ -336,12 +303,10 @@ void gateway_leave_half_open(struct gateway *gateway, struct session *session)
 
 void gateway_forget(struct gateway *gateway, struct session *session)
 {
-    uint32_t i = session->tag & (gateway_places(gateway) - 1);
-
     gateway_leave_half_open(gateway, session);
     census_release_address(gateway->census, session->address);
     session->address = NULL;
-    queue_slot(gateway, i);
+    push_slot(gateway, session->place);
     gateway->session_count--;
     atomic_fetch_sub_explicit(&gateway->census->sessions, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&gateway->worker->load, 1, memory_order_relaxed);

@@ -3,9 +3,11 @@
  * gateway.h - what all sessions of a worker share, and who may come in.
  *
  * The gateway accepts connections, counts them (in all, of one address, half
- * open), knows every session by its tag, and holds the memory that a command
- * works in. A tag is unique among live sessions and is not given out again
- * soon; answers of the engine find their session by it, or nobody.
+ * open), knows every session by its place and its tag, and holds the memory
+ * that a command works in. A place is taken again when its session is gone; a
+ * tag never is, in any worker, because messages in a topic's log name their
+ * publisher by it and may outlive him by days. An answer of the engine finds
+ * its session by both, or nobody.
  */
 #ifndef SESSION_GATEWAY_H
 #define SESSION_GATEWAY_H
@@ -20,13 +22,15 @@
 struct session;
 struct console;
 
-/* A place for a session; free ones form a queue, so that a tag rests before it comes again. */
+/* A place for a session. */
 union session_slot {
     struct session *session;
     uint64_t free; /* see gateway.c */
 };
 
-enum { SLOT_BITS = 20 }; /* of a tag: the worker and the place */
+/* The lowest bits of a tag are the worker's index, above them its sessions are counted: 2^58. */
+enum { TAG_WORKER_BITS = 6 };
+_Static_assert(1 << TAG_WORKER_BITS >= WORKERS_MAX, "every worker has tags of its own");
 
 struct gateway {
     struct worker *worker;
@@ -37,11 +41,10 @@ struct gateway {
     struct tls_context *tls; /* NULL: no TLS listener can be served */
     const struct console *console;
     union session_slot *slots;
-    uint32_t newcomers;  /* sessions so far: the upper part of the next tag */
-    uint32_t place_bits; /* of SLOT_BITS, the others tell the worker */
+    uint64_t newcomers; /* sessions so far */
+    uint64_t id_seed;   /* session_id() */
     uint32_t slot_count;
     uint32_t first_free;
-    uint32_t last_free;
     uint32_t session_count;
     uint32_t half_open_count;
     struct ff_list half_open;   /* sessions in their handshake, the oldest first */
@@ -53,7 +56,7 @@ struct gateway {
     struct wheel_timer second;   /* $SYS */
     uint64_t last_published;     /* when $SYS last looked */
     bool is_counting[SYS_LISTS]; /* it did a second ago */
-    uint64_t random_state[2];    /* for session ids */
+    uint64_t random_state[2];    /* gateway_random() */
 };
 
 /*
@@ -73,8 +76,8 @@ void gateway_configure(struct gateway *gateway, const struct settings *settings,
 /* The listeners' part. */
 extern const struct listener_ops gateway_listener_ops;
 
-/* NULL: it is gone. */
-struct session *gateway_find(const struct gateway *gateway, uint32_t tag);
+/* Who asked; NULL: it is gone. O(1). */
+struct session *gateway_find(const struct gateway *gateway, struct ticket ticket);
 
 /* The session in a place, `i` < slot_count; NULL: it is free. */
 struct session *gateway_at(const struct gateway *gateway, uint32_t i);
@@ -83,7 +86,7 @@ struct session *gateway_at(const struct gateway *gateway, uint32_t i);
 void gateway_each(struct gateway *gateway, void (*visit)(void *arg, struct session *session),
                   void *arg);
 
-/* A new session gets its place and its tag. False: out of memory or of places. */
+/* A new session gets its place and its tag. False: out of memory. */
 FF_MUST_CHECK bool gateway_admit(struct gateway *gateway, struct session *session);
 
 /* Its connection stands: it is half open until its handshake is over. */
@@ -92,16 +95,10 @@ void gateway_enter_half_open(struct gateway *gateway, struct session *session);
 /* A session's handshake is over, one way or the other. */
 void gateway_leave_half_open(struct gateway *gateway, struct session *session);
 
-/* A session is over: its tag, its place and its address are given back. */
+/* A session is over: its place and its address are given back. */
 void gateway_forget(struct gateway *gateway, struct session *session);
 
 /* 64 random bits. */
 uint64_t gateway_random(struct gateway *gateway);
-
-/* Places that a gateway may give out. */
-static inline uint32_t gateway_places(const struct gateway *gateway)
-{
-    return 1U << gateway->place_bits;
-}
 
 #endif

@@ -17,7 +17,7 @@ void session_welcome(struct session *session, struct ticket ticket)
     struct ff_writer w = session_begin_message(session, FF_TYPE_WELCOME);
     char id[17];
 
-    (void)snprintf(id, sizeof(id), "%016llx", (unsigned long long)session->id);
+    (void)snprintf(id, sizeof(id), "%016llx", (unsigned long long)session_id(session));
     if (ticket.has_id)
         ff_writer_integer(&w, FF_FIELD_ID, ticket.id);
     ff_writer_string(&w, FF_FIELD_SESSION, ff_slice_of(id));
@@ -41,7 +41,7 @@ void session_hello(struct session *session, const struct ff_message *m)
                                 session->heartbeat_s * (unsigned)HEARTBEAT_LOST_MS);
     }
     if (session->mode == SESSION_TYPED)
-        session_welcome(session, session_ticket(session, m));
+        session_welcome(session, session_ticket_of(session, m));
 }
 
 void session_heartbeat(struct session *session, const struct ff_message *m)

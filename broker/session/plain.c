@@ -113,7 +113,7 @@ static void answer_heartbeat(struct session *session, struct ff_slice id)
 static enum request_outcome publish(struct session *session, struct ff_slice topic,
                                     struct ff_payload payload)
 {
-    struct ticket ticket = {.session_tag = session->tag};
+    struct ticket ticket = session_ticket(session);
     struct publication p = {.topic = topic, .payload = payload, .tag = session->tag};
 
     if (!session_can_publish(session, ticket, topic))
@@ -125,7 +125,7 @@ static enum request_outcome publish(struct session *session, struct ff_slice top
 /* What plain clients send has no id of its own to be labelled with. */
 static enum request_outcome refuse(struct session *session, enum ff_error code, const char *reason)
 {
-    session_error(session, (struct ticket){.session_tag = session->tag}, code, "%s", reason);
+    session_error(session, session_ticket(session), code, "%s", reason);
     return REQUEST_DONE;
 }
 

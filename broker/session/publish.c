@@ -29,7 +29,7 @@ bool session_can_publish(struct session *session, struct ticket ticket, struct f
 
 enum request_outcome session_publish(struct session *session, const struct ff_message *m)
 {
-    struct ticket ticket = session_ticket(session, m);
+    struct ticket ticket = session_ticket_of(session, m);
     const char *later = find_later_field(m);
     struct publication p = {
         .topic = m->values[FF_FIELD_TOPIC].text, .payload = m->payload, .tag = session->tag};
@@ -58,7 +58,7 @@ static void refuse(struct session *session, struct ticket ticket, enum ff_err er
 
 void session_on_published(void *arg, struct ticket ticket, const struct engine_receipt *receipt)
 {
-    struct session *session = gateway_find(arg, ticket.session_tag);
+    struct session *session = gateway_find(arg, ticket);
     struct ff_writer w;
 
     if (!session)

@@ -156,7 +156,6 @@ void session_open(struct session *session, enum session_mode mode, enum ff_encod
     gateway_leave_half_open(gateway_of(session), session);
     session->mode = (uint8_t)mode;
     session->encoding = (uint8_t)encoding;
-    session->id = gateway_random(gateway_of(session));
     ff_reader_init(&session->reader, FF_ROLE_SERVER, settings->max_message);
     heartbeat_start(session);
     turn_away(session);
@@ -170,7 +169,7 @@ void session_open(struct session *session, enum session_mode mode, enum ff_encod
         }
     }
     if (mode == SESSION_TYPED)
-        session_welcome(session, (struct ticket){.session_tag = session->tag});
+        session_welcome(session, session_ticket(session));
     else if (mode == SESSION_PLAIN)
         begin_plain(session);
 }
@@ -253,11 +252,23 @@ void session_end_message(struct session *session, struct ff_writer *w)
         fail_send(session, err);
 }
 
-struct ticket session_ticket(const struct session *session, const struct ff_message *m)
+struct ticket session_ticket_of(const struct session *session, const struct ff_message *m)
 {
-    return (struct ticket){.id = m->values[FF_FIELD_ID].integer,
-                           .session_tag = session->tag,
-                           .has_id = ff_message_has(m, FF_FIELD_ID)};
+    struct ticket ticket = session_ticket(session);
+
+    ticket.id = m->values[FF_FIELD_ID].integer;
+    ticket.has_id = ff_message_has(m, FF_FIELD_ID);
+    return ticket;
+}
+
+uint64_t session_id(const struct session *session)
+{
+    /* The finalizer of SplitMix64 (Steele, Lea, Flood, 2014): no two tags give the same. */
+    uint64_t bits = session->tag + gateway_of(session)->id_seed;
+
+    bits = (bits ^ bits >> 30) * 0xbf58476d1ce4e5b9U;
+    bits = (bits ^ bits >> 27) * 0x94d049bb133111ebU;
+    return bits ^ bits >> 31;
 }
 
 void session_error(struct session *session, struct ticket ticket, enum ff_error code,
@@ -308,7 +319,7 @@ uint64_t session_buffered(const struct session *session)
 
 enum request_outcome session_handle(struct session *session, const struct ff_message *m)
 {
-    struct ticket ticket = session_ticket(session, m);
+    struct ticket ticket = session_ticket_of(session, m);
 
     if (m->error == FF_ERROR_MALFORMED) {
         session_malformed(session, ticket, m->reason);
@@ -379,7 +390,7 @@ static void typed_message(struct session *session, enum ff_opcode opcode, struct
         return;
     }
     if (ff_decode_begin(&decoder, frame, &reason)) {
-        session_malformed(session, (struct ticket){.session_tag = session->tag}, reason);
+        session_malformed(session, session_ticket(session), reason);
         return;
     }
     if (session_handle_all(session, &decoder) == REQUEST_DEFERRED)

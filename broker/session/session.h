@@ -47,8 +47,8 @@ struct session {
         struct subscription *plain_subscription;
         char *plain_text; /* a copy, while it is not subscribed to it */
     };
-    uint64_t id; /* public, random */
-    uint32_t tag;
+    uint64_t tag;        /* gateway.h */
+    uint32_t place;      /* among its gateway's */
     uint32_t errors_at;  /* tick of the first malformed message of this minute */
     uint32_t control_at; /* tick of the first control frame of this second */
     union {
@@ -122,8 +122,15 @@ FF_MUST_CHECK enum request_outcome session_handle(struct session *session,
 FF_MUST_CHECK enum request_outcome session_handle_all(struct session *session,
                                                       struct ff_decoder *decoder);
 
-/* What a request's id is, for an answer that may come later. */
-struct ticket session_ticket(const struct session *session, const struct ff_message *m);
+/* Public, unlike any other session's, not secret: what clients call a session by. */
+uint64_t session_id(const struct session *session);
+
+/* For an answer that may come later: without an id, and with a request's. */
+static inline struct ticket session_ticket(const struct session *session)
+{
+    return (struct ticket){.session_tag = session->tag, .session_place = session->place};
+}
+struct ticket session_ticket_of(const struct session *session, const struct ff_message *m);
 
 __attribute__((format(printf, 4, 5))) void session_error(struct session *session,
                                                          struct ticket ticket, enum ff_error code,

@@ -250,7 +250,7 @@ static void refuse_plain(struct session *session)
 
 static void on_subscribed(void *arg, struct ticket ticket, struct subscription *s, enum ff_err err)
 {
-    struct session *session = gateway_find(arg, ticket.session_tag);
+    struct session *session = gateway_find(arg, ticket);
     const struct router_limits *limits = &((struct gateway *)arg)->router.registry.limits;
     struct ff_slice unknown = {NULL, 0};
 
@@ -277,7 +277,7 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
 
 enum request_outcome session_subscribe(struct session *session, const struct ff_message *m)
 {
-    struct ticket ticket = session_ticket(session, m);
+    struct ticket ticket = session_ticket_of(session, m);
     struct ff_slice name = m->values[FF_FIELD_TOPIC].text;
     struct subscription *s;
 
@@ -328,7 +328,7 @@ static bool keep_plain_text(struct session *session, const struct subscription *
 
 void session_unsubscribe(struct session *session, const struct ff_message *m)
 {
-    struct ticket ticket = session_ticket(session, m);
+    struct ticket ticket = session_ticket_of(session, m);
     struct ff_slice name = m->values[FF_FIELD_TOPIC].text;
     struct subscription *s;
 
@@ -375,8 +375,7 @@ void session_free_all(struct session *session)
 enum request_outcome session_subscribe_plain(struct session *session)
 {
     struct ff_slice name = session_plain_topic(session);
-    struct ticket ticket = {.session_tag = session->tag,
-                            .is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER};
+    struct ticket ticket = session_ticket(session);
     struct subscription *s;
 
     if (ff_topic_is_reserved(name) && !gateway_of(session)->settings->sys) {
@@ -384,6 +383,7 @@ enum request_outcome session_subscribe_plain(struct session *session)
                       "$SYS is off: the option sys = true turns it on");
         return REQUEST_DONE;
     }
+    ticket.is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER;
     s = make(session, ticket, name, NULL);
     if (s && !engine_subscribe(gateway_of(session)->engine, s, name, FF_JSON, ticket)) {
         undo(session, ticket, s);

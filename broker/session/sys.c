@@ -154,7 +154,7 @@ static enum ff_err write_slow(const struct ranked *ranked, struct ff_buf *out)
         return err;
     return ff_buf_printf(
         out, ",\"session\":\"%016" PRIx64 "\",\"overflow\":\"%s\",\"buffered\":%" PRIu64 "}",
-        session->id, overflow_name(s->overflow), ranked->score);
+        session_id(session), overflow_name(s->overflow), ranked->score);
 }
 
 static const struct {

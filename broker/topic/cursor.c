@@ -35,7 +35,7 @@ static bool settle(struct cursor *cursor, const struct log_view *view)
 
 /* The frames from the cursor to the end of its segment that are all own, or all not. */
 static struct run find_run(const struct cursor *cursor, const struct log_view *view,
-                           uint32_t skip_tag, bool *is_skipped)
+                           uint64_t skip_tag, bool *is_skipped)
 {
     struct segment *segment = cursor->segment;
     uint32_t end = view_end(view, segment);
@@ -46,10 +46,10 @@ static struct run find_run(const struct cursor *cursor, const struct log_view *v
     if (!skip_tag)
         return run;
     i = segment_find(segment, run.from);
-    *is_skipped = segment_entry(segment, i)->tag == skip_tag;
+    *is_skipped = entry_tag(segment_entry(segment, i)) == skip_tag;
     do
         run.to = segment_entry(segment, i++)->end;
-    while (run.to < end && (segment_entry(segment, i)->tag == skip_tag) == *is_skipped);
+    while (run.to < end && (entry_tag(segment_entry(segment, i)) == skip_tag) == *is_skipped);
     return run;
 }
 
@@ -64,7 +64,7 @@ static void move_to(struct cursor *cursor, const struct log_view *view, uint32_t
 }
 
 /* Over frames that are not for this subscriber. False at the head. */
-static bool pass_skipped(struct cursor *cursor, const struct log_view *view, uint32_t skip_tag)
+static bool pass_skipped(struct cursor *cursor, const struct log_view *view, uint64_t skip_tag)
 {
     bool is_skipped;
 
@@ -93,7 +93,7 @@ static uint32_t fit(const struct run *run, size_t max, bool must)
     return must ? segment_entry(run->segment, i)->end - run->from : 0;
 }
 
-size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint32_t skip_tag,
+size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint64_t skip_tag,
                       struct plan *plan, size_t max)
 {
     struct cursor at;
@@ -119,7 +119,7 @@ size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint32
 }
 
 struct cursor_cut cursor_advance(struct cursor *cursor, const struct log_view *view,
-                                 uint32_t skip_tag, size_t len)
+                                 uint64_t skip_tag, size_t len)
 {
     struct cursor_cut cut = {NULL, NULL, 0};
 
@@ -150,7 +150,7 @@ struct cursor_cut cursor_advance(struct cursor *cursor, const struct log_view *v
     return cut;
 }
 
-bool cursor_to_newest(struct cursor *cursor, const struct log_view *view, uint32_t skip_tag)
+bool cursor_to_newest(struct cursor *cursor, const struct log_view *view, uint64_t skip_tag)
 {
     struct cursor newest = *cursor;
     struct cursor at = *cursor;

@@ -36,7 +36,7 @@ void cursor_to_tail(struct cursor *cursor, const struct log_view *view);
  * when there is none behind the cursor, which is then at the head. The cursor
  * must not be behind the tail.
  */
-bool cursor_to_newest(struct cursor *cursor, const struct log_view *view, uint32_t skip_tag);
+bool cursor_to_newest(struct cursor *cursor, const struct log_view *view, uint64_t skip_tag);
 
 static inline bool cursor_is_behind_tail(const struct cursor *cursor, const struct log_view *view)
 {
@@ -49,7 +49,7 @@ static inline bool cursor_is_behind_tail(const struct cursor *cursor, const stru
  * octets added. The cursor must not be behind the tail; it does not move but
  * over frames that are skipped before anything was added.
  */
-size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint32_t skip_tag,
+size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint64_t skip_tag,
                       struct plan *plan, size_t max);
 
 /*
@@ -57,6 +57,6 @@ size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint32
  * that was cut. Moves over the skipped frames behind it, too.
  */
 struct cursor_cut cursor_advance(struct cursor *cursor, const struct log_view *view,
-                                 uint32_t skip_tag, size_t len);
+                                 uint64_t skip_tag, size_t len);
 
 #endif

@@ -166,7 +166,7 @@ uint8_t *log_reserved(const struct log *log)
 }
 
 /* Frame and entry are there before anybody is told. */
-static void write_entry(struct segment *segment, size_t size, uint32_t tag, uint32_t age)
+static void write_entry(struct segment *segment, size_t size, uint64_t tag)
 {
     uint32_t count = count_of(segment);
     struct entry *entry;
@@ -175,7 +175,7 @@ static void write_entry(struct segment *segment, size_t size, uint32_t tag, uint
     FF_CHECK(has_room(segment, size));
     entry = at;
     segment->used += (uint32_t)size;
-    *entry = (struct entry){.end = segment->used, .tag = tag, .age = age};
+    *entry = (struct entry){.end = segment->used, .tag = {(uint32_t)tag, (uint32_t)(tag >> 32)}};
     atomic_store_explicit(&segment->count, count + 1, memory_order_release);
 }
 
@@ -187,12 +187,12 @@ static void admit_spare(struct log *log, struct grave *grave, uint32_t tick)
     ff_list_append(&grave->live, &log->spare->live);
 }
 
-void log_commit(struct log *log, struct grave *grave, size_t size, uint32_t tag, uint32_t tick)
+void log_commit(struct log *log, struct grave *grave, size_t size, uint64_t tag, uint32_t tick)
 {
     struct segment *last = last_of(log);
     uint64_t number = atomic_load_explicit(&log->number, memory_order_relaxed);
 
-    write_entry(log->spare ? log->spare : last, size, tag, tick);
+    write_entry(log->spare ? log->spare : last, size, tag);
     if (log->spare)
         admit_spare(log, grave, tick);
     change_begin(log);

@@ -39,9 +39,8 @@ enum {
 
 /* One frame in its segment. */
 struct entry {
-    uint32_t end; /* where it ends, from the segment's first byte */
-    uint32_t tag; /* the session that published it */
-    uint32_t age; /* the tick of its publication */
+    uint32_t end;    /* where it ends, from the segment's first byte */
+    uint32_t tag[2]; /* the session that published it: entry_tag() */
 };
 
 struct segment {
@@ -128,6 +127,12 @@ static inline const struct entry *segment_entry(const struct segment *segment, u
     return at;
 }
 
+/* In halves, because entries lie at any multiple of 4 octets. */
+static inline uint64_t entry_tag(const struct entry *entry)
+{
+    return (uint64_t)entry->tag[1] << 32 | entry->tag[0];
+}
+
 /* Octets of its memory. */
 static inline size_t segment_size(const struct segment *segment)
 {
@@ -156,7 +161,7 @@ void log_cancel(struct log *log, struct grave *grave);
 uint8_t *log_reserved(const struct log *log);
 
 /* The reserved frame is written: it becomes the newest message, published at `tick`. */
-void log_commit(struct log *log, struct grave *grave, size_t size, uint32_t tag, uint32_t tick);
+void log_commit(struct log *log, struct grave *grave, size_t size, uint64_t tag, uint32_t tick);
 
 /*
  * Frees what lies below `needed`, and what lies below head - `keep` whether it

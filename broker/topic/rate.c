@@ -132,7 +132,7 @@ void rate_told(struct rate *rate)
     rate->told_ms = router_now_ms(rate->router);
 }
 
-uint64_t rate_take_skipped(struct subscription *s, uint32_t own_tag, bool keep_newest)
+uint64_t rate_take_skipped(struct subscription *s, uint64_t own_tag, bool keep_newest)
 {
     struct log_view view = log_look(s->link->log);
     uint64_t skipped = s->rate->skipped + rate_catch_up(&s->cursor, &view);

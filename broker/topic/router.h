@@ -98,7 +98,7 @@ void router_rest(struct router *router);
 struct publication {
     struct ff_slice topic; /* a name */
     struct ff_payload payload;
-    uint32_t tag; /* the publishing session's, 0: the broker's own */
+    uint64_t tag; /* the publishing session's, 0: the broker's own */
 };
 
 struct receipt {

@@ -72,7 +72,7 @@ size_t subscription_write_gap(const struct subscription *s, const char *cause, u
 }
 
 /* A rated subscription: the newest message, and what was passed over for it. */
-static bool target_newest(struct subscription *s, uint32_t skip_tag, struct part *part)
+static bool target_newest(struct subscription *s, uint64_t skip_tag, struct part *part)
 {
     uint64_t before = part->target.number;
     uint64_t gone = rate_catch_up(&part->target, &part->view);
@@ -104,10 +104,10 @@ static void target_overrun(struct subscription *s, struct part *part)
     part->gap_len = subscription_write_gap(s, "slow", part->target.number - before, part->gap);
 }
 
-bool subscription_collect(struct subscription *s, uint32_t own_tag, struct plan *plan, size_t max,
+bool subscription_collect(struct subscription *s, uint64_t own_tag, struct plan *plan, size_t max,
                           struct part *part)
 {
-    uint32_t skip_tag = s->no_echo ? own_tag : 0;
+    uint64_t skip_tag = s->no_echo ? own_tag : 0;
     size_t gap_at = (size_t)plan->count;
 
     part->subscription = s;
@@ -160,10 +160,10 @@ static void note_rate(struct part *part, uint64_t before)
     rate_sent(s);
 }
 
-bool subscription_taken(struct part *part, uint32_t own_tag, size_t *len, struct part_rest *rest)
+bool subscription_taken(struct part *part, uint64_t own_tag, size_t *len, struct part_rest *rest)
 {
     struct subscription *s = part->subscription;
-    uint32_t skip_tag = s->no_echo ? own_tag : 0;
+    uint64_t skip_tag = s->no_echo ? own_tag : 0;
     uint64_t position = s->cursor.position;
     uint64_t number = s->cursor.number;
     size_t whole = part->gap_len + part->range_len;

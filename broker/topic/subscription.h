@@ -81,7 +81,7 @@ enum { GAP_MAX = 640 };
  * nothing is owed (the subscription is at the head). `part->gap` and
  * `part->view` must be set.
  */
-bool subscription_collect(struct subscription *s, uint32_t own_tag, struct plan *plan, size_t max,
+bool subscription_collect(struct subscription *s, uint64_t own_tag, struct plan *plan, size_t max,
                           struct part *part);
 
 /* What is left of a unit that was cut: up to two pieces to be copied, or one that is pinned. */
@@ -94,7 +94,7 @@ struct part_rest {
  * `*len` octets from this part on were taken; what belongs to the part is
  * subtracted. True if the subscription is now at the head of the part's view.
  */
-bool subscription_taken(struct part *part, uint32_t own_tag, size_t *len, struct part_rest *rest);
+bool subscription_taken(struct part *part, uint64_t own_tag, size_t *len, struct part_rest *rest);
 
 /* Writes a GAP frame for this subscription; returns its size, at most GAP_MAX. */
 size_t subscription_write_gap(const struct subscription *s, const char *cause, uint64_t skipped,

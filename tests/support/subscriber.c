@@ -8,7 +8,7 @@
 
 enum { ROOM = 1 << 16, PARTS = 16, PART_ROOM = 8192 };
 
-void subscriber_init(struct subscriber *who, uint32_t tag, enum ff_encoding encoding)
+void subscriber_init(struct subscriber *who, uint64_t tag, enum ff_encoding encoding)
 {
     *who = (struct subscriber){.tag = tag, .encoding = encoding};
     ff_list_init(&who->pending);

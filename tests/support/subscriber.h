@@ -14,7 +14,7 @@
 struct subscriber {
     struct ff_list pending;
     struct ff_reader reader;
-    uint32_t tag;
+    uint64_t tag;
     enum ff_encoding encoding;
     size_t room; /* octets that its socket takes */
     bool is_blocked;
@@ -32,7 +32,7 @@ struct subscriber {
 };
 
 /* `received` and `overrun` must be set. */
-void subscriber_init(struct subscriber *who, uint32_t tag, enum ff_encoding encoding);
+void subscriber_init(struct subscriber *who, uint64_t tag, enum ff_encoding encoding);
 
 /* Its subscriptions are gone; what was cut is let go. */
 void subscriber_deinit(struct subscriber *who);

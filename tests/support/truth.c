@@ -18,7 +18,7 @@ struct truth {
 
 /* Where each message stands in the truths of all that it matches, and who published it. */
 struct message {
-    uint32_t tag;
+    uint64_t tag;
     uint32_t places[TRUTH_TOPICS];
 };
 
@@ -49,7 +49,7 @@ void truth_end(void)
     free(messages);
 }
 
-void truth_note(uint32_t owner, uint32_t id, uint32_t tag, struct ff_slice name)
+void truth_note(uint32_t owner, uint32_t id, uint64_t tag, struct ff_slice name)
 {
     messages[id].tag = tag;
     for (uint32_t t = 0; t < TRUTH_TOPICS; t++) {

@@ -30,7 +30,7 @@ void truth_begin(uint32_t max_messages, uint32_t owners);
 void truth_end(void);
 
 /* The owner: message `id` of the publisher `tag` is the next one of all that `name` matches. */
-void truth_note(uint32_t owner, uint32_t id, uint32_t tag, struct ff_slice name);
+void truth_note(uint32_t owner, uint32_t id, uint64_t tag, struct ff_slice name);
 
 /* The owner: it was not taken after all; nothing was noted meanwhile. */
 void truth_take_back(uint32_t owner, struct ff_slice name);
@@ -43,7 +43,7 @@ uint32_t truth_number(uint32_t id, uint32_t topic);
 
 /* How a subscription reads. */
 struct reading {
-    uint32_t tag;  /* its session's */
+    uint64_t tag;  /* its session's */
     bool is_quiet; /* what that published is passed over */
     bool is_rated; /* messages may be left out; how many is told late */
 };

@@ -42,7 +42,7 @@ static bool is_starving; /* a third of the simulated runs: allocations fail now 
 
 static uint32_t max_messages;
 static _Atomic uint32_t last_id;
-static _Atomic uint32_t last_tag;
+static _Atomic uint64_t last_tag;
 
 struct follower {
     struct subscription *parts; /* NULL: free */
@@ -423,7 +423,7 @@ static void leave(struct peer *peer)
 
 static void begin(struct peer *peer, enum ff_encoding encoding)
 {
-    subscriber_init(&peer->socket, atomic_fetch_add(&last_tag, 1) + 1, encoding);
+    subscriber_init(&peer->socket, (atomic_fetch_add(&last_tag, 1) + 1) << 32 | 1, encoding);
     peer->socket.received = on_received;
     peer->socket.overrun = close_overrun;
 }

@@ -243,6 +243,121 @@ static void blocks_on_their_way_are_bounded(void **state)
     exchange_free(exchange);
 }
 
+static struct session *find_newest(struct gateway *gateway)
+{
+    for (uint32_t i = 0; i < gateway->slot_count; i++) {
+        struct session *session = gateway_at(gateway, i);
+
+        if (session && session->tag >> TAG_WORKER_BITS == gateway->newcomers)
+            return session;
+    }
+    return NULL;
+}
+
+/* One comes, and goes again if `stays` is false; its ticket. */
+static struct ticket come_and_go(struct gateway *gateway, bool stays, int *fd)
+{
+    struct session *session;
+    struct ticket ticket;
+
+    *fd = accept_socket(gateway);
+    session = find_newest(gateway);
+    assert_non_null(session);
+    ticket = session_ticket(session);
+    assert_ptr_equal(gateway_find(gateway, ticket), session);
+    if (!stays) {
+        conn_abort(&session->conn);
+        assert_null(gateway_find(gateway, ticket));
+        net_bury(&gateway->worker->net);
+        (void)close(*fd);
+    }
+    return ticket;
+}
+
+/*
+ * Messages that are kept name their publisher by it: who comes later must not take them for his
+ * own. In 32 bits that held 20 of a place a tag came again with the 4,096th newcomer.
+ */
+static void a_tag_is_never_given_out_again(void **state)
+{
+    static const struct {
+        const char *where;
+        uint64_t newcomers;
+    } borders[] = {
+        {"12 bits", (1U << 12) - 3},          {"20 bits", (1U << 20) - 3},
+        {"26 bits", (1U << 26) - 3},          {"32 bits", (UINT64_C(1) << 32) - 3},
+        {"38 bits", (UINT64_C(1) << 38) - 3},
+    };
+    struct ticket dead;
+    struct ticket first;
+    int fds[2];
+
+    (void)state;
+    atomic_fetch_add(&workers[1].load, 1000); /* all come to worker 0 */
+    first = come_and_go(&gateways[0], true, &fds[0]);
+    dead = come_and_go(&gateways[0], false, &fds[1]);
+    for (unsigned i = 0; i < 2 * (1U << 12); i++) {
+        struct ticket ticket = come_and_go(&gateways[0], false, &fds[1]);
+
+        assert_true(ticket.session_tag != dead.session_tag);
+        assert_true(ticket.session_tag != first.session_tag);
+        assert_int_equal(ticket.session_place, dead.session_place); /* the same place each time */
+    }
+    for (size_t i = 0; i < FF_COUNT(borders); i++) {
+        uint64_t last = 0;
+
+        print_message("    %s\n", borders[i].where);
+        gateways[0].newcomers = borders[i].newcomers;
+        for (int k = 0; k < 6; k++) {
+            struct ticket ticket = come_and_go(&gateways[0], false, &fds[1]);
+
+            assert_true(ticket.session_tag > last);
+            last = ticket.session_tag;
+        }
+        assert_null(gateway_find(&gateways[0], dead));
+        assert_non_null(gateway_find(&gateways[0], first));
+    }
+    atomic_fetch_sub(&workers[1].load, 1000);
+    (void)close(fds[0]);
+}
+
+static void workers_give_out_different_tags(void **state)
+{
+    struct ticket tickets[COUNT];
+    int fds[COUNT];
+
+    (void)state;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        atomic_fetch_add(&workers[!i].load, 1000);
+        tickets[i] = come_and_go(&gateways[i], true, &fds[i]);
+        atomic_fetch_sub(&workers[!i].load, 1000);
+    }
+    assert_int_equal(tickets[0].session_place, tickets[1].session_place);
+    assert_true(tickets[0].session_tag != tickets[1].session_tag);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        assert_null(gateway_find(&gateways[!i], tickets[i]));
+        (void)close(fds[i]);
+    }
+}
+
+/* A tag of 32 bits had room for 2^20 places in all workers, and a reset for who came then. */
+static void no_worker_runs_out_of_places(void **state)
+{
+    enum { CROWD = (1 << 20) / COUNT + 1000 };
+    struct session session = {.address = NULL}; /* stands for each of them */
+
+    (void)state;
+    for (uint32_t i = 0; i < CROWD; i++) {
+        assert_true(gateway_admit(&gateways[1], &session));
+        assert_ptr_equal(gateway_find(&gateways[1], session_ticket(&session)), &session);
+    }
+    for (uint32_t i = 0; i < CROWD; i++) {
+        session.place = i;
+        gateway_forget(&gateways[1], &session);
+    }
+    assert_int_equal(gateways[1].session_count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +366,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_asked_in_the_flush_is_told_in_the_same_turn, begin,
                                         end),
         cmocka_unit_test_setup_teardown(a_crowded_worker_is_handed_no_socket, begin, end),
+        cmocka_unit_test_setup_teardown(a_tag_is_never_given_out_again, begin, end),
+        cmocka_unit_test_setup_teardown(workers_give_out_different_tags, begin, end),
+        cmocka_unit_test_setup_teardown(no_worker_runs_out_of_places, begin, end),
         cmocka_unit_test_teardown(blocks_on_their_way_are_bounded, nothing_leaked),
     };
 

@@ -48,7 +48,7 @@ struct peer {
 
 /* Who published the messages of a topic, in order. */
 struct truth {
-    uint32_t *tags; /* HISTORY entries */
+    uint64_t *tags; /* HISTORY entries */
     uint64_t count;
 };
 
@@ -356,7 +356,7 @@ static void set_up(void)
     assert_int_equal(router_init(&world.router, &env, &limits), FF_OK);
     world.dice.state = seed;
     for (uint32_t i = 0; i < TOPICS; i++) {
-        world.truths[i].tags = calloc(HISTORY, sizeof(uint32_t));
+        world.truths[i].tags = calloc(HISTORY, sizeof(uint64_t));
         numbers[i].ids = calloc(HISTORY, sizeof(uint64_t));
         assert_non_null(world.truths[i].tags);
         assert_non_null(numbers[i].ids);
@@ -364,7 +364,9 @@ static void set_up(void)
     for (uint32_t i = 0; i < PEERS; i++) {
         struct peer *peer = &world.peers[i];
 
-        subscriber_init(&peer->socket, i + 1, i % 3 == 0 ? FF_MSGPACK : FF_JSON);
+        /* Tags that differ in their upper half alone. */
+        subscriber_init(&peer->socket, (uint64_t)(i + 1) << 32 | 1,
+                        i % 3 == 0 ? FF_MSGPACK : FF_JSON);
         peer->socket.received = on_received;
         peer->socket.overrun = close_overrun;
         peer->socket.chosen = check_target;
