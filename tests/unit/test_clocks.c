@@ -153,10 +153,10 @@ static void who_answers_lives_and_hears_across_the_border(void **state)
     begin(wrap_ms - 30000);
     come("/ws", "fanfare.v1.json");
     write_text("{\"type\":5,\"id\":1,\"topic\":\"r\",\"rate\":2}");
-    for (int second = 0; second < 60; second++) {
+    for (int tenth = 0; tenth < 600; tenth++) {
         char *ping;
 
-        pass_ms(1000);
+        pass_ms(100);
         ping = memmem(came, came_len, "\x89\0", 2);
         pings += ping != NULL;
         if (ping)

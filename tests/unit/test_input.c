@@ -25,6 +25,14 @@ static size_t spent;     /* octets handled in this turn, messages counted */
 static size_t max_spent; /* of all turns */
 static bool pauses;      /* an owner pauses at each message */
 
+/* No turn ends because the machine is busy: by octets alone. */
+uint64_t __wrap_loop_clock_us(void);
+
+uint64_t __wrap_loop_clock_us(void)
+{
+    return 1000000;
+}
+
 static struct side *side_of(struct conn *conn)
 {
     return FF_CONTAINER(conn, struct side, conn);
