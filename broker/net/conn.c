@@ -247,6 +247,17 @@ size_t conn_owed(const struct conn *conn)
     return conn->outbox ? conn->outbox->len : 0;
 }
 
+bool conn_drop_frame(struct conn *conn)
+{
+    struct rest *rest = conn->rest;
+
+    FF_CHECK(rest && rest->pinned.len && !conn->is_offered);
+    if (rest->len || !rest->pinned.is_whole_frame || conn_transport(conn)->is_holding(conn))
+        return false;
+    drop_rest(conn);
+    return true;
+}
+
 size_t conn_rest_size(const struct conn *conn)
 {
     return conn->rest ? conn->rest->len + conn->rest->pinned.len : 0;
@@ -348,6 +359,10 @@ static size_t take_own(struct conn *conn, size_t sent)
         rest->len -= (uint32_t)part;
         sent -= part;
         part = sent < rest->pinned.len ? sent : rest->pinned.len;
+        if (part) {
+            rest->pinned.is_whole_frame = false;
+            rest->pinned.touch(rest->pinned.arg, net_tick(conn->net));
+        }
         rest->pinned.bytes = part ? rest->pinned.bytes + part : rest->pinned.bytes;
         rest->pinned.len -= part;
         sent -= part;

@@ -113,11 +113,19 @@ void conn_mark(struct conn *conn);
 struct conn_pinned {
     const uint8_t *bytes;
     size_t len;
+    void (*touch)(void *arg, uint32_t tick); /* a part of it was sent */
     void (*release)(void *arg);
     void *arg;
+    bool is_whole_frame; /* not an octet of its frame was sent yet */
 };
 FF_MUST_CHECK enum ff_err conn_keep_rest(struct conn *conn, const struct ff_slice copies[2],
                                          const struct conn_pinned *pinned);
+
+/*
+ * Lets go of a rest that is pinned. False: its frame was begun, so that nothing
+ * else may follow on this stream.
+ */
+bool conn_drop_frame(struct conn *conn);
 
 /* Octets of the rest. */
 size_t conn_rest_size(const struct conn *conn);

@@ -137,21 +137,23 @@ void delivery_collect(struct conn *conn, struct plan *plan)
 static void keep_rest(struct session *session, struct subscription *s, const struct part_rest *rest)
 {
     struct ff_slice copies[2] = {rest->gap, {(const char *)rest->cut.bytes, rest->cut.len}};
-    struct conn_pinned pinned = {rest->cut.bytes, rest->cut.len, pin_release, NULL};
+    struct conn_pinned pinned = {.bytes = rest->cut.bytes,
+                                 .len = rest->cut.len,
+                                 .touch = pin_touch,
+                                 .release = pin_release,
+                                 .is_whole_frame = rest->cut.is_whole_frame};
     bool is_pinned = rest->cut.len > COPY_MAX;
 
     if (is_pinned) {
-        struct pin *pin;
+        struct pin_hold *hold;
 
         copies[1].len = 0;
-        if (pin_take(&s->link->pins, rest->cut.segment,
-                     registry_max_pinned(&gateway_of(session)->router.registry), &pin)) {
-            LOG_EVENT(LOG_WARN, "pins_used_up", LOG_NUM("connection", session->tag),
-                      LOG_NUM("code", FF_CLOSE_SLOW_CONSUMER));
+        if (pin_take(&s->link->pins, rest->cut.segment, session, net_tick(session->conn.net),
+                     &hold)) {
             conn_abort(&session->conn);
             return;
         }
-        pinned.arg = pin;
+        pinned.arg = hold;
     }
     if (conn_keep_rest(&session->conn, copies, is_pinned ? &pinned : NULL)) {
         if (is_pinned)
@@ -196,6 +198,21 @@ static bool on_ready(void *arg, struct subscription *s)
     return !session->conn.is_blocked;
 }
 
+/* It has been idle longest of those that hold back what has left its log. */
+static void on_evict(void *arg, void *owner)
+{
+    struct session *session = owner;
+
+    (void)arg;
+    LOG_EVENT(LOG_WARN, "pins_used_up", LOG_NUM("connection", session->tag),
+              LOG_NUM("code", FF_CLOSE_SLOW_CONSUMER));
+    if (conn_is_open(&session->conn) && conn_drop_frame(&session->conn))
+        session_close(session, FF_CLOSE_SLOW_CONSUMER,
+                      "too many stand in large messages that are no longer kept");
+    else
+        conn_abort(&session->conn);
+}
+
 static void on_skipped(void *arg, struct subscription *s, uint64_t count)
 {
     struct session *session = s->owner;
@@ -208,5 +225,6 @@ static void on_skipped(void *arg, struct subscription *s, uint64_t count)
 const struct router_ops delivery_router_ops = {
     .ready = on_ready,
     .overrun = on_overrun,
+    .evict = on_evict,
     .skipped = on_skipped,
 };

@@ -121,7 +121,7 @@ size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint64
 struct cursor_cut cursor_advance(struct cursor *cursor, const struct log_view *view,
                                  uint64_t skip_tag, size_t len)
 {
-    struct cursor_cut cut = {NULL, NULL, 0};
+    struct cursor_cut cut = {.len = 0};
 
     while (len && settle(cursor, view)) {
         bool is_skipped;

@@ -23,6 +23,7 @@ struct cursor_cut {
     struct segment *segment;
     const uint8_t *bytes; /* the part not yet sent, .len 0: nothing was cut */
     size_t len;
+    bool is_whole_frame; /* it was cut at its first octet: behind a GAP */
 };
 
 /* At the head: the next message will be the first. */

@@ -6,7 +6,7 @@
 #include "protocol/message/transcode.h"
 
 enum {
-    YOUNG_TICKS = 10, /* 100 ms: who reads has read it by then */
+    YOUNG_TICKS = 10,                        /* 100 ms: who reads has read it by then */
     QUIET_TICKS = 10 * WHEEL_TICKS_A_SECOND, /* without a message: a topic with one subscription
                                                 goes to sleep */
 };
@@ -19,6 +19,8 @@ enum ff_err router_init(struct router *router, const struct router_env *env,
     *router = (struct router){
         .wheel = env->wheel, .now_ms = env->now_ms, .ops = env->ops, .arg = env->arg};
     ff_list_init(&router->turn);
+    router->pins = (struct pin_court){.evict = env->ops->evict, .arg = env->arg};
+    ff_list_init(&router->pins.all);
     ff_list_init(&router->drowsy);
     err = registry_init(&router->registry, &env->key, env->pool, env->budget, env->epochs,
                         env->all_topics);
@@ -246,6 +248,16 @@ static void trim_for_memory(struct router *router, size_t wanted)
     }
 }
 
+/* Where cutting logs was not enough, connections let go of what they hold back. */
+static void relieve_of_pins(struct router *router)
+{
+    struct grave *grave = &router->registry.grave;
+
+    if (grave->budget && !ff_list_is_empty(&router->pins.all) &&
+        ff_budget_level(grave->budget) >= FF_MEMORY_FULL)
+        pins_relieve(&router->pins, ff_budget_used(grave->budget) - grave->budget->max);
+}
+
 /* In all logs of a topic, if there is one, and of the filters that match, or in none. */
 static enum ff_err reserve_all(struct router *router, struct rendering *r, struct topic *topic,
                                struct topic **filters, uint32_t count)
@@ -438,6 +450,14 @@ void router_rest(struct router *router)
     }
 }
 
+/* What connections hold back of a log must not be more than may be. */
+static void judge_pins(struct router *router, struct link *link, const struct log_view *view)
+{
+    if (link->pins)
+        pins_judge(link->pins, &router->pins, view_tail(view),
+                   registry_max_pinned(&router->registry));
+}
+
 /* What nobody needs any more is freed; who lost something by it is told. */
 static void settle_near(struct router *router, struct link *link)
 {
@@ -453,17 +473,20 @@ static void settle_near(struct router *router, struct link *link)
         link->is_trimmed |= log_tail(&log->log) > least;
     if (link->is_trimmed)
         tell_far(log);
+    view = log_look(&log->log);
+    judge_pins(router, link, &view);
     note_quiet(router, link->topic);
 }
 
 /* What another worker's log keeps for us. */
-static void settle_far(struct far_link *far)
+static void settle_far(struct router *router, struct far_link *far)
 {
     struct log_view view;
 
     if (far->state != FAR_LINKED)
         return;
     view = log_look(far->link.log);
+    judge_pins(router, &far->link, &view);
     far_settle(far, &view);
 }
 
@@ -474,6 +497,7 @@ bool router_settle(struct router *router)
     bool is_dirty = false;
 
     trim_for_memory(router, 0);
+    relieve_of_pins(router);
     if (!grave_is_empty(&router->registry.grave))
         grave_sweep(&router->registry.grave);
     ff_list_init(&settled);
@@ -482,7 +506,7 @@ bool router_settle(struct router *router)
         bool is_trimmed;
 
         if (link->is_far)
-            settle_far(link_far(link));
+            settle_far(router, link_far(link));
         else
             settle_near(router, link);
         /* One that is behind is not met again before it was sent something: then it is touched. */

@@ -22,6 +22,8 @@ struct router_ops {
     bool (*ready)(void *arg, struct subscription *s);
     /* A waiting subscription with the rule `close` was overrun; it must be removed. */
     void (*overrun)(void *arg, struct subscription *s);
+    /* It holds back a segment that has left its log, and too many do: see pin.h. */
+    pin_evict_fn *evict;
     /* So many messages were passed over by its rate: say so now. */
     void (*skipped)(void *arg, struct subscription *s, uint64_t count);
 };
@@ -35,6 +37,7 @@ struct router {
     struct ff_list turn;   /* links touched in this turn */
     struct ff_list drowsy; /* topics that were quiet then, and may sleep when they still are */
     struct link *settling;
+    struct pin_court pins;             /* who is told that it holds back too much */
     struct ff_buf spare[FF_ENCODINGS]; /* payloads rewritten for the other encoding */
     uint64_t published;
 };

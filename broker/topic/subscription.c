@@ -187,8 +187,10 @@ bool subscription_taken(struct part *part, uint64_t own_tag, size_t *len, struct
             uint32_t from = (uint32_t)(s->cursor.position - segment->base);
 
             (void)cursor_advance(&s->cursor, &part->view, skip_tag, unit - part->gap_len);
-            rest->cut = (struct cursor_cut){part->target.segment, segment->bytes + from,
-                                            unit - part->gap_len};
+            rest->cut = (struct cursor_cut){.segment = part->target.segment,
+                                            .bytes = segment->bytes + from,
+                                            .len = unit - part->gap_len,
+                                            .is_whole_frame = true};
         }
     }
     if (frames)

@@ -119,6 +119,21 @@ def echoes_that_nobody_reads():
             client.close()
 
 
+@test
+def large_frames_in_which_readers_stand():
+    """Each stands in a frame of its own, of a topic of its own: no topic's budget stops them."""
+    with Limited(32, "--max-message", "1M") as broker:
+        readers, publisher = [typed(broker.port, rcvbuf=4096) for _ in range(200)], typed(broker.port)
+        for k, reader in enumerate(readers):
+            reader.ask({"type": 5, "id": 1, "topic": "t/%d" % k})
+            for i in range(3):
+                got = publisher.ask({"type": 7, "id": 1, "topic": "t/%d" % k, "message": "x" * 900000})
+                assert got["type"] == 8 or got["code"] == 503, got
+        broker.judge()
+        for reader in readers:
+            reader.close()
+
+
 class Mix:
     """Clients each of which takes memory in its own way, all they can, one after the other and again."""
 

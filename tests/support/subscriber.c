@@ -119,7 +119,7 @@ static void keep_rest(struct subscriber *who, struct subscription *s, const stru
         who->copied_len = len;
     }
     if (rest->cut.len > FRAME_OWN_SEGMENT) {
-        assert_int_equal(pin_take(&s->link->pins, rest->cut.segment, UINT64_MAX, &who->pin), FF_OK);
+        assert_int_equal(pin_take(&s->link->pins, rest->cut.segment, who, 0, &who->pin), FF_OK);
         who->pinned = rest->cut;
     }
 }

@@ -22,7 +22,7 @@ struct subscriber {
     size_t copied_len;
     size_t copied_at;
     struct cursor_cut pinned;
-    struct pin *pin;
+    struct pin_hold *pin;
     /* A MESSAGE or a GAP came. */
     void (*received)(struct subscriber *who, const struct ff_message *m);
     /* One with the rule `close` has lost its place: it must be unsubscribed. */

@@ -83,12 +83,12 @@ static uint64_t check_frames(const uint8_t *at, size_t len, uint64_t number)
 /* The rest of a frame that was cut, in this turn and, pinned, in one to come. */
 static void check_cut(struct follower *f, const struct cursor_cut *cut)
 {
-    struct pin *pin;
+    struct pin_hold *pin;
     uint8_t before;
 
     f->cuts++;
     before = cut->bytes[cut->len - 1];
-    assert_int_equal(pin_take(&f->pins, cut->segment, UINT64_MAX, &pin), FF_OK);
+    assert_int_equal(pin_take(&f->pins, cut->segment, f, 0, &pin), FF_OK);
     epoch_leave(&epochs, f->worker);
     sched_yield();
     assert_int_equal(cut->bytes[cut->len - 1], before);
