@@ -142,6 +142,7 @@ static enum ff_err attach(struct router *owner, struct far_link *far)
         return FF_ENOMEM;
     }
     atomic_store_explicit(&far->needed, log_head(&log->log), memory_order_relaxed);
+    atomic_store_explicit(&far->active_needed, UINT64_MAX, memory_order_relaxed);
     log->log.is_shared = true;
     far->owner_router = owner;
     far->near = &log->link;
@@ -195,6 +196,8 @@ void far_settle(struct far_link *far, const struct log_view *view)
 {
     uint64_t needed = link_settle(&far->link, view, far->walked);
 
+    atomic_store_explicit(&far->active_needed, link_active_needed(&far->link),
+                          memory_order_relaxed);
     atomic_store_explicit(&far->buffered, far->link.buffered, memory_order_relaxed);
     if (needed == atomic_load_explicit(&far->needed, memory_order_relaxed) &&
         far->taken_count == atomic_load_explicit(&far->taken, memory_order_relaxed))
@@ -210,7 +213,7 @@ void far_note_count(struct far_link *far)
     atomic_store_explicit(&far->receivers, link_count(&far->link), memory_order_relaxed);
 }
 
-uint64_t far_needed(const struct far_link *first)
+uint64_t far_needed(const struct far_link *first, uint64_t *active)
 {
     uint64_t least = UINT64_MAX;
 
@@ -219,6 +222,9 @@ uint64_t far_needed(const struct far_link *first)
         uint32_t taken = atomic_load_explicit(&far->taken, memory_order_acquire);
         uint64_t needed = atomic_load_explicit(&far->needed, memory_order_acquire);
 
+        uint64_t far_active = atomic_load_explicit(&far->active_needed, memory_order_relaxed);
+
+        *active = far_active < *active ? far_active : *active;
         least = needed < least ? needed : least;
         if (taken != far->given && far->floor < least)
             least = far->floor;

@@ -45,6 +45,7 @@ struct far_link {
 
     /* Stored by the worker, loaded by the owner. */
     _Alignas(FF_CACHE_LINE) _Atomic uint64_t needed;
+    _Atomic uint64_t active_needed; /* of those whose sockets are not full */
     _Atomic uint64_t buffered;
     _Atomic uint32_t receivers;
     _Atomic uint32_t taken; /* places, see above */
@@ -112,8 +113,11 @@ void far_settle(struct far_link *far, const struct log_view *view);
 /* The worker: a subscription came or went. */
 void far_note_count(struct far_link *far);
 
-/* The lowest position that one of these workers still needs. */
-uint64_t far_needed(const struct far_link *first);
+/*
+ * The lowest position that one of these workers still needs; `*active` becomes
+ * that of subscriptions whose sockets are not full, if it is lower.
+ */
+uint64_t far_needed(const struct far_link *first, uint64_t *active);
 
 static inline struct far_link *link_far(struct link *link)
 {

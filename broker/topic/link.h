@@ -71,6 +71,12 @@ static inline bool link_is_pending(const struct subscription *s)
 /* Into its owner's list of those that have something to send, or out of it. */
 void link_set_pending(struct subscription *s, struct ff_list *list);
 
+/* The lowest position of active subscriptions, as of link_settle(); UINT64_MAX: there are none. */
+static inline uint64_t link_active_needed(const struct link *link)
+{
+    return link->counts[PART_ACTIVE] ? link->active_needed : UINT64_MAX;
+}
+
 /* Its cursor moved although it still waits: the bound may rise. */
 void link_note_progress(struct subscription *s, uint64_t before);
 

@@ -209,10 +209,9 @@ void log_commit(struct log *log, struct grave *grave, size_t size, uint64_t tag,
     change_end(log);
 }
 
-bool log_trim(struct log *log, struct grave *grave, uint64_t needed, uint64_t keep)
+bool log_trim(struct log *log, struct grave *grave, uint64_t needed, uint64_t limit)
 {
     uint64_t head = log_head(log);
-    uint64_t limit = head > keep ? head - keep : 0;
     const struct segment *first;
     bool is_moved = false;
 

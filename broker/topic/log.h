@@ -164,11 +164,11 @@ uint8_t *log_reserved(const struct log *log);
 void log_commit(struct log *log, struct grave *grave, size_t size, uint64_t tag, uint32_t tick);
 
 /*
- * Frees what lies below `needed`, and what lies below head - `keep` whether it
- * is needed or not, but the segment with the newest message only if it is not.
+ * Frees what lies below `needed`, and what lies below `limit` whether it is
+ * needed or not, but the segment with the newest message only if it is not.
  * Returns true if the tail moved.
  */
-bool log_trim(struct log *log, struct grave *grave, uint64_t needed, uint64_t keep);
+bool log_trim(struct log *log, struct grave *grave, uint64_t needed, uint64_t limit);
 
 /* Frees the oldest segment, whoever needs it: memory is short. There must be one. */
 void log_cut(struct log *log, struct grave *grave);

@@ -6,7 +6,8 @@
 #include "protocol/message/transcode.h"
 
 enum {
-    YOUNG_TICKS = 10,                        /* 100 ms: who reads has read it by then */
+    PATIENCE = 4,     /* times max_buffered a log may hold for who has not had its turn */
+    YOUNG_TICKS = 10, /* 100 ms: who reads has read it by then */
     QUIET_TICKS = 10 * WHEEL_TICKS_A_SECOND, /* without a message: a topic with one subscription
                                                 goes to sleep */
 };
@@ -458,18 +459,40 @@ static void judge_pins(struct router *router, struct link *link, const struct lo
                    registry_max_pinned(&router->registry));
 }
 
+static uint64_t below(uint64_t head, uint64_t by)
+{
+    return head > by ? head - by : 0;
+}
+
+/*
+ * Below which position a log is freed whether it is needed or not. Subscriptions
+ * whose sockets are not full (the lowest of them at `active`) have not had their
+ * turn yet: for them it is kept a while longer, however much came within one turn.
+ */
+static uint64_t choose_limit(uint64_t head, uint64_t max_buffered, uint64_t active)
+{
+    uint64_t limit = below(head, max_buffered);
+    uint64_t patient = below(head, PATIENCE * max_buffered);
+
+    if (active < limit)
+        limit = active > patient ? active : patient;
+    return limit;
+}
+
 /* What nobody needs any more is freed; who lost something by it is told. */
 static void settle_near(struct router *router, struct link *link)
 {
     struct topic_log *log = link_topic_log(link);
     struct log_view view = log_look(&log->log);
     uint64_t needed = link_settle(link, &view, view.head);
-    uint64_t least = far_needed(log->far);
+    uint64_t active = link_active_needed(link);
+    uint64_t least = far_needed(log->far, &active);
 
     if (least > needed)
         least = needed;
-    if (log_trim(&log->log, &router->registry.grave, least,
-                 registry_max_buffered(&router->registry, link->topic)))
+    if (log_trim(
+            &log->log, &router->registry.grave, least,
+            choose_limit(view.head, registry_max_buffered(&router->registry, link->topic), active)))
         link->is_trimmed |= log_tail(&log->log) > least;
     if (link->is_trimmed)
         tell_far(log);

@@ -33,10 +33,8 @@ static int set_up(void **state)
         .ready = on_ready, .overrun = on_overrun, .skipped = on_skipped};
     struct router_env env = {
         .pool = &pool, .wheel = &wheel, .now_ms = &now_ms, .key = {{3, 4}}, .ops = &ops};
-    struct router_limits limits = {.max_message = 65536,
-                                   .max_buffered = 1 << 20,
-                                   .max_topics = 1000,
-                                   .max_filters = 1000};
+    struct router_limits limits = {
+        .max_message = 65536, .max_buffered = 1 << 20, .max_topics = 1000, .max_filters = 1000};
 
     (void)state;
     pool_init(&pool, 1 << 20);
@@ -325,6 +323,47 @@ static void pass_quiet_time(void)
     }
 }
 
+/* How much of its log is there. */
+static uint64_t kept(const struct subscription *s)
+{
+    return log_head(s->link->log) - log_tail(s->link->log);
+}
+
+static void publish_octets(uint64_t octets)
+{
+    struct receipt receipt;
+    struct topic *topic = router_find(&router, FF_SLICE("a"));
+    uint64_t end = log_head(&topic->logs[FF_JSON]->log) + octets;
+
+    while (log_head(&topic->logs[FF_JSON]->log) < end)
+        assert_int_equal(publish("a", &receipt), FF_OK);
+}
+
+static void who_has_not_had_its_turn_is_not_overrun_by_a_burst(void **state)
+{
+    enum { MAX_BUFFERED = 1 << 20, SEGMENT = 65536 };
+    struct subscription s = {.owner = &reader};
+    struct receipt receipt;
+
+    (void)state;
+    begin_reading();
+    assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), FF_JSON), FF_OK);
+    assert_int_equal(publish("a", &receipt), FF_OK);
+    publish_octets(3 * MAX_BUFFERED);
+    end_turn(); /* its socket is not full, it was only not its turn */
+    assert_true(s.cursor.position >= log_tail(s.link->log));
+    publish_octets(2 * MAX_BUFFERED);
+    end_turn(); /* but there is an end to patience */
+    assert_true(s.cursor.position < log_tail(s.link->log));
+    assert_true(kept(&s) <= 4 * MAX_BUFFERED + SEGMENT);
+    link_move(&s, PART_WAITING); /* and none where the socket is full */
+    publish_octets(SEGMENT);
+    end_turn();
+    assert_true(kept(&s) <= MAX_BUFFERED + SEGMENT);
+    router_unsubscribe(&router, &s);
+    subscriber_deinit(&reader);
+}
+
 static void a_quiet_topic_sleeps_and_loses_nothing(void **state)
 {
     struct subscription s = {.owner = &reader};
@@ -438,6 +477,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_ROUTER(a_topic_is_there_while_it_has_subscriptions),
         WITH_ROUTER(a_quiet_topic_holds_no_segment),
+        WITH_ROUTER(who_has_not_had_its_turn_is_not_overrun_by_a_burst),
         WITH_ROUTER(a_quiet_topic_sleeps_and_loses_nothing),
         WITH_ROUTER(for_want_of_memory_a_sleeper_sleeps_on),
         WITH_ROUTER(a_quiet_topic_costs_at_most_200_octets),

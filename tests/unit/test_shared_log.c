@@ -144,6 +144,11 @@ static void *run_follower(void *arg)
     return NULL;
 }
 
+static uint64_t below_head(uint64_t by)
+{
+    return log_head(&topic) > by ? log_head(&topic) - by : 0;
+}
+
 /* The owner's turns; a quiet moment now and then, in which the log becomes empty. */
 static void write_all(struct dice *dice)
 {
@@ -151,7 +156,7 @@ static void write_all(struct dice *dice)
         epoch_enter(&epochs, WRITER);
         for (uint32_t i = dice_below(dice, TURN_MAX); i && number < steps; i--)
             append(dice, number++);
-        (void)log_trim(&topic, &grave, 0, dice_below(dice, 500) ? KEEP : 0);
+        (void)log_trim(&topic, &grave, 0, below_head(dice_below(dice, 500) ? KEEP : 0));
         if (dice_below(dice, 500) == 0)
             (void)log_trim(&topic, &grave, log_head(&topic), 0);
         grave_sweep(&grave);
