@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/topic/log.h"
 
+enum { WARMEST = 8 /* 64 KiB */ };
+
 void log_init(struct log *log, uint64_t number)
 {
     *log = (struct log){.number = number};
@@ -56,6 +58,32 @@ static uint32_t count_of(const struct segment *segment)
     return atomic_load_explicit(&segment->count, memory_order_acquire);
 }
 
+/*
+ * A log that has become empty begins its next burst with a segment that would
+ * have held all of this one: one range and one send() for each reader. It shrinks
+ * by half with each burst that used less than half.
+ */
+static void remember_burst(struct log *log)
+{
+    size_t need = sizeof(struct segment) + log->burst;
+    uint8_t shift = 0;
+
+    while (shift < WARMEST && (size_t)SEGMENT_SMALLEST << shift < need)
+        shift++;
+    if (shift < log->warm)
+        log->warm--;
+    else
+        log->warm = shift;
+    log->burst = 0;
+}
+
+/* Frames that have a segment of their own say nothing about the others. */
+static void count_burst(struct log *log, size_t size)
+{
+    if (size <= FRAME_OWN_SEGMENT && log->burst < SEGMENT_LARGEST)
+        log->burst += (uint32_t)(size + sizeof(struct entry));
+}
+
 void log_cut(struct log *log, struct grave *grave)
 {
     struct segment *segment = first_of(log);
@@ -69,16 +97,8 @@ void log_cut(struct log *log, struct grave *grave)
     if (!next)
         atomic_store_explicit(&log->last, NULL, memory_order_release);
     change_end(log);
-    if (!next) {
-        /* A busy log begins its next burst with a large segment: one range, not eight. */
-        uint8_t busy = 0;
-
-        while (busy < 8 && (size_t)SEGMENT_SMALLEST << busy < segment_size(segment))
-            busy++;
-        log->warm = segment->used > segment->size / 2 || busy > log->warm + 1 ? busy
-                    : log->warm                                               ? log->warm - 1
-                                                                              : 0;
-    }
+    if (!next)
+        remember_burst(log);
     grave_take(grave, segment, log->is_shared);
 }
 
@@ -192,6 +212,7 @@ void log_commit(struct log *log, struct grave *grave, size_t size, uint64_t tag,
     struct segment *last = last_of(log);
     uint64_t number = atomic_load_explicit(&log->number, memory_order_relaxed);
 
+    count_burst(log, size);
     write_entry(log->spare ? log->spare : last, size, tag);
     if (log->spare)
         admit_spare(log, grave, tick);

@@ -70,7 +70,8 @@ struct log {
     _Atomic uint64_t number;  /* messages ever appended */
     struct segment *spare;    /* reserved and not yet in the log */
     _Atomic uint32_t version; /* odd: it is being changed */
-    uint8_t warm;             /* size of the first segment after a quiet time, as a shift of 256 */
+    uint32_t burst;           /* octets of frames and entries since it was empty, up to 64 KiB */
+    uint8_t warm;             /* size of the first segment after that, as a shift of 256 */
     bool is_shared;           /* other workers read it */
 };
 

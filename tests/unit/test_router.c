@@ -98,6 +98,59 @@ static void a_quiet_topic_holds_no_segment(void **state)
     router_unsubscribe(&router, &s);
 }
 
+/* Sends all that it is owed, as one call; of how many ranges. */
+static int send_all(struct subscription *s)
+{
+    struct iovec ranges[PLAN_IOVECS];
+    struct plan plan = {.iov = ranges, .max_bytes = 1 << 20};
+    char gap[GAP_MAX];
+    struct part part = {.gap = gap, .view = log_look(s->link->log)};
+    struct part_rest rest = {.gap = {NULL, 0}};
+    size_t len;
+
+    assert_true(subscription_collect(s, 1, &plan, 1 << 20, &part));
+    len = plan.bytes;
+    assert_true(subscription_taken(&part, 1, &len, &rest));
+    return plan.count;
+}
+
+/* The log of a topic remembers how much comes at once. */
+static void a_burst_as_large_as_the_last_one_is_one_range(void **state)
+{
+    static const struct {
+        int messages;
+        size_t payload;
+    } cases[] = {{1, 128}, {16, 128}, {16, 1024}, {128, 128}, {256, 128}, {40, 900}, {7, 3000}};
+    static char payload[4096];
+
+    (void)state;
+    memset(payload, 'x', sizeof(payload));
+    for (size_t i = 0; i < FF_COUNT(cases); i++) {
+        struct subscription s = {.owner = NULL};
+        struct publication p = {.topic = FF_SLICE("a"),
+                                .payload = {FF_PAYLOAD_JSON, {payload, cases[i].payload}},
+                                .tag = 1};
+
+        payload[0] = payload[cases[i].payload - 1] = '"';
+        assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), FF_JSON), FF_OK);
+        for (int round = 0; round < 50; round++) {
+            struct receipt receipt;
+            int ranges;
+
+            for (int k = 0; k < cases[i].messages; k++)
+                assert_int_equal(router_publish(&router, &p, &receipt), FF_OK);
+            router_walk(&router);
+            ranges = send_all(&s);
+            (void)router_settle(&router);
+            if (round > 0 && ranges != 1)
+                fail_msg("%d of %zu octets: %d ranges in round %d", cases[i].messages,
+                         cases[i].payload, ranges, round);
+        }
+        router_unsubscribe(&router, &s);
+        payload[cases[i].payload - 1] = 'x';
+    }
+}
+
 /* Publishes, walks, sends and trims: with a warm pool nothing asks the heap. */
 static void a_steady_state_allocates_nothing(void **state)
 {
@@ -118,19 +171,8 @@ static void a_steady_state_allocates_nothing(void **state)
         for (int k = 0; k <= round % 40; k++)
             assert_int_equal(publish("a", &receipt), FF_OK);
         router_walk(&router);
-        for (int i = 0; i < COUNT; i++) {
-            struct iovec ranges[PLAN_IOVECS];
-            struct plan plan = {.iov = ranges, .max_bytes = 1 << 20};
-            char gap[GAP_MAX];
-            struct part part = {.gap = gap};
-            struct part_rest rest = {.gap = {NULL, 0}};
-            size_t len;
-
-            part.view = log_look(subs[i].link->log);
-            assert_true(subscription_collect(&subs[i], 1, &plan, 1 << 20, &part));
-            len = plan.bytes;
-            assert_true(subscription_taken(&part, 1, &len, &rest));
-        }
+        for (int i = 0; i < COUNT; i++)
+            (void)send_all(&subs[i]);
         (void)router_settle(&router);
     }
     /* Rewriting for MessagePack goes through msgpack-c's packer, which has no memory of its own. */
@@ -481,6 +523,7 @@ int main(void)
         WITH_ROUTER(a_quiet_topic_sleeps_and_loses_nothing),
         WITH_ROUTER(for_want_of_memory_a_sleeper_sleeps_on),
         WITH_ROUTER(a_quiet_topic_costs_at_most_200_octets),
+        WITH_ROUTER(a_burst_as_large_as_the_last_one_is_one_range),
         WITH_ROUTER(a_steady_state_allocates_nothing),
         WITH_ROUTER(random_filters_match_as_the_naive_way_says),
         WITH_ROUTER(a_generation_of_filters_never_comes_again),
