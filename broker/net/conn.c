@@ -252,7 +252,7 @@ bool conn_drop_frame(struct conn *conn)
     struct rest *rest = conn->rest;
 
     FF_CHECK(rest && rest->pinned.len && !conn->is_offered);
-    if (rest->len || !rest->pinned.is_whole_frame || conn_transport(conn)->is_holding(conn))
+    if (rest->len || !rest->pinned.is_whole_frame || conn_is_holding(conn))
         return false;
     drop_rest(conn);
     return true;
@@ -395,7 +395,7 @@ static void set_blocked(struct conn *conn, bool is_blocked)
 
 bool conn_is_dry(struct conn *conn)
 {
-    bool is_dry = !conn_transport(conn)->is_holding(conn) && socket_unsent(conn_fd(conn)) == 0;
+    bool is_dry = !conn_is_holding(conn) && socket_unsent(conn_fd(conn)) == 0;
 
     if (conn->is_drying == !is_dry)
         return is_dry;
@@ -442,6 +442,8 @@ bool conn_offer(struct conn *conn, struct plan *plan)
 
 bool conn_settle(struct conn *conn, const struct plan *plan, long sent)
 {
+    size_t left;
+
     conn->is_offered = false;
     if (sent == TRANSPORT_GONE) {
         lose(conn);
@@ -454,11 +456,10 @@ bool conn_settle(struct conn *conn, const struct plan *plan, long sent)
     sent = sent < 0 ? 0 : sent;
     /* Before `taken`, which marks the connection again if more is owed. */
     set_blocked(conn, ((size_t)sent < plan->bytes && (size_t)sent < plan->max_bytes) ||
-                          conn_transport(conn)->is_holding(conn) || conn->is_drying);
+                          conn_is_holding(conn) || conn->is_drying);
+    left = plan->own ? take_own(conn, (size_t)sent) : (size_t)sent;
     if (plan->bytes > plan->own)
-        conn->net->ops->taken(conn, plan, take_own(conn, (size_t)sent));
-    else
-        (void)take_own(conn, (size_t)sent);
+        conn->net->ops->taken(conn, plan, left);
     if (conn->state == CONN_DEAD || conn->is_blocked)
         return false;
     return conn->state == CONN_CLOSING || plan_is_full(plan);
@@ -468,9 +469,11 @@ bool conn_settle(struct conn *conn, const struct plan *plan, long sent)
 static bool flush_once(struct conn *conn, size_t *total)
 {
     struct iovec ranges[PLAN_IOVECS];
-    struct plan plan = {.iov = ranges, .is_first = true};
+    struct plan plan; /* conn_offer() sets all the rest */
     long sent;
 
+    plan.iov = ranges;
+    plan.is_first = true;
     if (!conn_offer(conn, &plan))
         return false;
     sent = conn_transport(conn)->send(conn, plan.iov, plan.count);
@@ -485,7 +488,7 @@ static void flush(struct conn *conn)
 
     if (conn->state == CONN_DEAD || conn->state == CONN_LINGERING)
         return;
-    pushed = conn_transport(conn)->push(conn);
+    pushed = conn->tls ? transport_tls.push(conn) : 0;
     if (pushed == TRANSPORT_GONE) {
         lose(conn);
         return;

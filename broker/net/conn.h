@@ -182,6 +182,12 @@ static inline const struct transport *conn_transport(const struct conn *conn)
     return conn->tls ? &transport_tls : &transport_tcp;
 }
 
+/* Does TLS hold a record back that must go out before anything else? */
+static inline bool conn_is_holding(const struct conn *conn)
+{
+    return conn->tls && transport_tls.is_holding(conn);
+}
+
 static inline bool conn_is_open(const struct conn *conn)
 {
     return conn->state == CONN_OPEN;

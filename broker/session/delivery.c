@@ -50,7 +50,8 @@ struct delivery_notes *delivery_notes_new(bool of_many_plans)
 static void rest_at_head(struct subscription *s)
 {
     link_set_pending(s, NULL);
-    link_move(s, PART_ACTIVE);
+    if (s->part != PART_ACTIVE)
+        link_move(s, PART_ACTIVE);
 }
 
 static void on_overrun(void *arg, struct subscription *s)

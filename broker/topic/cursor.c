@@ -93,12 +93,25 @@ static uint32_t fit(const struct run *run, size_t max, bool must)
     return must ? segment_entry(run->segment, i)->end - run->from : 0;
 }
 
+/* Does all that the cursor has not passed lie in the newest segment? */
+static bool is_in_last(const struct cursor *cursor, const struct log_view *view)
+{
+    return view->last && cursor->position >= view->last->base && cursor->position < view->head;
+}
+
 size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint64_t skip_tag,
                       struct plan *plan, size_t max)
 {
     struct cursor at;
     size_t added = 0;
 
+    if (!skip_tag && is_in_last(cursor, view) && view->head - cursor->position <= max) {
+        const struct segment *last = view->last; /* nearly always: one range, up to the head */
+
+        added = view->head - cursor->position;
+        plan_add(plan, last->bytes + (cursor->position - last->base), added);
+        return added;
+    }
     if (!pass_skipped(cursor, view, skip_tag))
         return 0;
     at = *cursor;

@@ -114,6 +114,7 @@ bool subscription_collect(struct subscription *s, uint64_t own_tag, struct plan 
     part->gap_len = 0;
     part->range_len = 0;
     part->is_moved = false;
+    part->is_to_head = false;
     part->target = s->cursor;
     if (s->cursor.position == part->view.head)
         return false;
@@ -128,6 +129,9 @@ bool subscription_collect(struct subscription *s, uint64_t own_tag, struct plan 
         plan_add(plan, part->gap, part->gap_len);
     if (plan->count < PLAN_IOVECS)
         part->range_len = cursor_collect(&part->target, &part->view, skip_tag, plan, max);
+    /* What is passed over counts for nothing here: a range that is shorter ends before the head. */
+    part->is_to_head =
+        part->range_len && part->target.position + part->range_len == part->view.head;
     if (!part->is_moved) {
         uint64_t before = s->cursor.position;
 
@@ -173,6 +177,11 @@ bool subscription_taken(struct part *part, uint64_t own_tag, size_t *len, struct
     *len -= taken;
     if (!taken)
         return false;
+    if (taken == whole && part->is_to_head && !s->rate) {
+        cursor_to_head(&s->cursor,
+                       &part->view); /* it leaves the waiting ones, which tells its link */
+        return true;
+    }
     if (part->is_moved)
         s->cursor = part->target;
     if (part->gap_len) {

@@ -70,7 +70,8 @@ struct part {
     struct log_view view; /* of this flush */
     struct cursor target; /* where the range begins, when the overflow or rate rule moved it */
     bool is_moved;
-    char *gap; /* GAP_MAX octets of room */
+    bool is_to_head; /* the range ends at the view's head */
+    char *gap;       /* GAP_MAX octets of room */
 };
 
 enum { GAP_MAX = 640 };
