@@ -85,7 +85,7 @@ static const struct choice {
 } choice_table[] = {
     {"log_level", {"error", "warn", "info", "debug"}},
     {"log_format", {"text", "json"}},
-    {"flush", {"send", "uring"}},
+    {"flush", {"auto", "send", "uring"}},
     {"overflow", {"skip", "latest", "close"}},
 };
 

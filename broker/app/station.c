@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "broker/net/logger.h"
 #include "broker/session/session.h"
 
 static void open_order(struct mail *mail)
@@ -58,10 +59,26 @@ void station_configure(struct station *station, const struct config *config,
     gateway_configure(&station->gateway, &config->settings, config->rules, config->rule_count);
 }
 
+/* As the operator wants it; what came of it is said once for all workers. */
+static void choose_flush(struct station *station)
+{
+    uint32_t wanted = station->gateway.settings->flush;
+    const char *why = wanted == FLUSH_SEND ? "asked for" : NULL;
+
+    if (wanted != FLUSH_SEND)
+        why = net_use_uring(&station->worker.net);
+    if (station->worker.index > 0)
+        return;
+    if (!why)
+        LOG_EVENT(LOG_INFO, "flush", LOG_TEXT("by", "uring"));
+    else
+        LOG_EVENT(wanted == FLUSH_URING ? LOG_WARN : LOG_INFO, "flush", LOG_TEXT("by", "send"),
+                  LOG_TEXT("why", why));
+}
+
 void station_run(struct station *station)
 {
-    if (station->gateway.settings->flush == FLUSH_URING)
-        net_use_uring(&station->worker.net);
+    choose_flush(station);
     loop_run(&station->worker.net.loop);
 }
 

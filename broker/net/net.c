@@ -68,11 +68,10 @@ static void fall_back(struct net *net, const char *why)
     net->uring = NULL;
 }
 
-void net_use_uring(struct net *net)
+const char *net_use_uring(struct net *net)
 {
     net->uring = uring_new();
-    if (!net->uring)
-        fall_back(net, strerror(errno));
+    return net->uring ? NULL : strerror(errno);
 }
 
 bool net_flush(struct net *net, uint64_t slice_us)

@@ -57,9 +57,11 @@ void net_serve(struct net *net, const struct conn_ops *ops, void *owner);
 /* At the beginning of a turn. */
 void net_begin(struct net *net);
 
-/* In its own thread: from here on the flush's sends go out together. Where the kernel does not let
- * us a line says so. */
-void net_use_uring(struct net *net);
+/*
+ * In its own thread: from here on the flush's sends go out together. NULL, or why
+ * the kernel does not let us: then they go out one by one.
+ */
+const char *net_use_uring(struct net *net);
 
 /*
  * Works on the flush list for at most `slice_us`; then what is left waits for

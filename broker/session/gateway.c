@@ -195,7 +195,7 @@ enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct 
         return err;
     gateway->engine = make_engine(gateway);
     gateway->message = ff_mem_alloc(sizeof(*gateway->message));
-    gateway->delivery = delivery_notes_new(settings->flush == FLUSH_URING);
+    gateway->delivery = delivery_notes_new(settings->flush != FLUSH_SEND);
     if (!gateway->engine || !gateway->message || !gateway->delivery) {
         gateway_deinit(gateway);
         return FF_ENOMEM;

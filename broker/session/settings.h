@@ -15,7 +15,7 @@ struct text_list {
     uint32_t count;
 };
 
-enum flush_kind { FLUSH_SEND, FLUSH_URING };
+enum flush_kind { FLUSH_AUTO, FLUSH_SEND, FLUSH_URING };
 
 struct settings {
     uint32_t flush; /* enum flush_kind; read at the start only */
