@@ -16,6 +16,15 @@ uint64_t loop_clock_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+/* Whatever the clock does, the loop's time only goes forward: timers count on it. */
+static void look_at_clock(struct loop *loop)
+{
+    uint64_t now_ms = loop_clock_us() / 1000;
+
+    if (now_ms > loop->now_ms)
+        loop->now_ms = now_ms;
+}
+
 static void on_check(struct ev_loop *ev, ev_check *watcher, int events)
 {
     struct loop *loop = watcher->data;
@@ -24,7 +33,7 @@ static void on_check(struct ev_loop *ev, ev_check *watcher, int events)
     (void)events;
     atomic_store(&loop->is_asleep, false);
     atomic_store(&loop->is_woken, false);
-    loop->now_ms = loop_clock_us() / 1000;
+    look_at_clock(loop);
     loop->begin(loop->arg);
 }
 
@@ -99,7 +108,7 @@ static void *allocate(void *block, long size)
 enum ff_err loop_init(struct loop *loop, loop_begin_fn *begin, loop_turn_fn *turn, void *arg)
 {
     *loop = (struct loop){.begin = begin, .turn = turn, .arg = arg};
-    loop->now_ms = loop_clock_us() / 1000;
+    look_at_clock(loop);
     ev_set_allocator(allocate); /* libev ends the process when it is told no */
     loop->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (!loop->ev)

@@ -45,7 +45,7 @@ struct loop {
     loop_begin_fn *begin;
     loop_turn_fn *turn;
     void *arg;
-    uint64_t now_ms; /* monotonic, read once when events came */
+    uint64_t now_ms; /* monotonic, read once when events came; never goes back */
 };
 
 /* FF_OK, FF_ENOMEM, FF_ESYS (no descriptor). */

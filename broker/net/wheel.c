@@ -116,7 +116,7 @@ void wheel_advance(struct wheel *wheel)
 
 uint64_t wheel_wait_ms(const struct wheel *wheel, uint64_t now_ms, uint64_t max_ms)
 {
-    uint64_t passed = now_ms - wheel->start_ms;
+    uint64_t passed = (now_ms > *wheel->now_ms ? now_ms : *wheel->now_ms) - wheel->start_ms;
     uint64_t next = wheel->tick + 1;
 
     if (wheel->count == 0)

@@ -17,6 +17,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
+import peer as peer_module  # noqa: E402
 from peer import BINARY, CLOSE, CONT, PING, PONG, TEXT, Broker, Gone, Peer, close_code, frame, typed  # noqa: E402
 
 LONG = bool(os.environ.get("FANFARE_LONG"))
@@ -548,24 +549,37 @@ def secrets_reach_no_log():
         assert MARKER not in broker.log()
 
 
+class FakedTime:
+    """A broker whose clocks a test moves (of the release build: faketime is preloaded)."""
+
+    def __init__(self, *args, **env):
+        self.stamp = "/tmp/faketime-%d" % os.getpid()
+        self.jump("+0")
+        found = subprocess.run(["sh", "-c", "ls /usr/lib/*/faketime/libfaketime.so.1"], capture_output=True, text=True)
+        assert found.returncode == 0, "faketime is missing: apt-get install faketime"
+        env.update(LD_PRELOAD=found.stdout.strip(), FAKETIME_TIMESTAMP_FILE=self.stamp, FAKETIME_NO_CACHE="1")
+        kept, peer_module.BIN = peer_module.BIN, os.environ.get("FANFARE_RELEASE", peer_module.BIN)
+        self.broker = Broker("--sys", *args, env=env)
+        peer_module.BIN = kept
+
+    def jump(self, to):
+        with open(self.stamp + "~", "w") as out:
+            out.write(to)
+        os.rename(self.stamp + "~", self.stamp)  # at once: an empty file would take the clocks back
+
+    def __enter__(self):
+        self.broker.__enter__()
+        return self.broker, self.jump
+
+    def __exit__(self, *why):
+        self.broker.__exit__(*why)
+        os.unlink(self.stamp)
+
+
 @test
 def f16_clocks_that_jump_disconnect_nobody():
-    """Timers follow the monotonic clock; faketime moves the other one (release build: it is preloaded)."""
-    stamp = "/tmp/faketime-%d" % os.getpid()
-
-    def jump(to):
-        with open(stamp, "w") as out:
-            out.write(to)
-
-    jump("+0")
-    found = subprocess.run(["sh", "-c", "ls /usr/lib/*/faketime/libfaketime.so.1"], capture_output=True, text=True)
-    assert found.returncode == 0, "faketime is missing: apt-get install faketime"
-    env = {"LD_PRELOAD": found.stdout.strip(), "FAKETIME_TIMESTAMP_FILE": stamp, "FAKETIME_NO_CACHE": "1",
-           "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    import peer as peer_module
-    kept, peer_module.BIN = peer_module.BIN, os.environ.get("FANFARE_RELEASE", peer_module.BIN)
-    with Broker("--heartbeat", "5", "--sys", env=env) as broker:
-        peer_module.BIN = kept
+    """Timers follow the monotonic clock; faketime moves the other one."""
+    with FakedTime("--heartbeat", "5", DONT_FAKE_MONOTONIC="1", FAKETIME_DONT_FAKE_MONOTONIC="1") as (broker, jump):
         a = typed(broker.port)
         a.ask({"type": 5, "id": 1, "topic": "t"})
         watcher = Watcher(broker)
@@ -578,7 +592,39 @@ def f16_clocks_that_jump_disconnect_nobody():
             assert 0 <= after["uptime"] - before < 60 and after["connections"] == 2, (before, after)
         bad = Peer(broker.port, path="/nope")
         assert bad.status == 404 and "2100-01-01" in broker.log(), "the clock did jump"
-    os.unlink(stamp)
+
+
+@test
+def f16_a_broker_is_not_too_old_after_497_days():
+    """Where ticks of 32 bits begin anew, and again: heartbeats, rates, publishes; and it waits when it has nothing to do."""
+    def cpu_ticks(broker):
+        with open("/proc/%d/stat" % broker.process.pid) as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    with FakedTime("--heartbeat", "5") as (broker, jump):
+        for to in "+249d", "+498d", "+995d":
+            jump(to)
+            a, watcher = typed(broker.port), Watcher(broker)
+            watcher.figures()
+            before = cpu_ticks(broker)
+            for _ in range(5):
+                watcher.peer.read_json()  # one a second
+            assert cpu_ticks(broker) - before < 100, "it spins %s" % to
+            a.ask({"type": 5, "id": 1, "topic": "slow", "rate": 2})
+            a.ask({"type": 5, "id": 2, "topic": "t"})
+            for i in range(100):
+                assert a.ask({"type": 7, "id": 3, "topic": "slow", "message": i})["receivers"] == 1
+                assert a.ask({"type": 7, "id": 4, "topic": "t", "message": i})["receivers"] == 1
+            seen = []
+            while not seen or seen[-1] != 99:  # the newest always arrives
+                m = a.read_json()
+                if m["type"] == 2 and m["topic"] == "slow":
+                    seen.append(m["message"])
+            assert len(seen) < 100, seen
+            while a.read()[0] != PING:
+                pass
+            assert a.ask({"type": 1, "id": 1})["type"] == 1
 
 
 only = sys.argv[1:]

@@ -287,6 +287,26 @@ static void each_silence_gets_its_own_ping(void **state)
     assert_int_equal(count("\x89\0", 2), 1);
 }
 
+/* A monotonic clock does not, but a hypervisor may have another opinion. */
+static void a_clock_that_goes_back_ends_nobody(void **state)
+{
+    static const uint64_t three_days_ns = UINT64_C(3) * 24 * 3600 * 1000000000;
+    uint32_t before;
+
+    (void)state;
+    begin(wrap_ms);
+    come("/ws", "fanfare.v1.json");
+    before = net_tick(&worker.net);
+    call_clock_ahead_ns -= three_days_ns;
+    pass_ms(1000);
+    assert_non_null(session());
+    assert_int_equal(net_tick(&worker.net), before);
+    call_clock_ahead_ns += three_days_ns;
+    pass_ms(1000);
+    assert_non_null(session());
+    assert_true(net_tick(&worker.net) - before >= 200);
+}
+
 #define FROM_THE_BEGINNING(test) cmocka_unit_test_teardown(test, end)
 
 int main(void)
@@ -299,6 +319,7 @@ int main(void)
         FROM_THE_BEGINNING(an_old_answer_to_a_heartbeat_keeps_no_new_one_back),
         FROM_THE_BEGINNING(of_two_clocks_the_later_one_counts_however_old_the_other_is),
         FROM_THE_BEGINNING(each_silence_gets_its_own_ping),
+        FROM_THE_BEGINNING(a_clock_that_goes_back_ends_nobody),
     };
 
     return cmocka_run_group_tests_name("clocks", tests, NULL, NULL);
