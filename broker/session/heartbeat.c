@@ -35,6 +35,16 @@ static void keep_marks_young(struct session *session, uint32_t now)
             *marks[i] = now - OLD_TICKS;
 }
 
+/*
+ * A clock stands while we do not read from its connection, unless it is the connection's own
+ * fault: one that takes nothing of the answers it is owed is dead by the clock of what it took.
+ * (TCP_USER_TIMEOUT would end it, too, but not where it came by a Unix socket.)
+ */
+static bool is_waited_for(const struct conn *conn)
+{
+    return conn->pauses && !((conn->pauses & PAUSE_OUTBOX) && conn->is_blocked);
+}
+
 static void send_ping(struct session *session)
 {
     static const uint8_t ping[] = {0x80 | FF_OP_PING, 0};
@@ -70,8 +80,8 @@ void heartbeat_timer(struct session *session)
     uint32_t alive_at;
 
     keep_marks_young(session, now);
-    if (conn->pauses)
-        conn->heard_at = now; /* its clock stands while we do not read from it */
+    if (is_waited_for(conn))
+        conn->heard_at = now;
     alive_at = conn->is_blocked ? later(now, conn->heard_at, conn->took_at) : conn->heard_at;
     if (now - alive_at >= interval * 5 / 2) {
         LOG_EVENT(LOG_INFO, "heartbeat_lost", LOG_NUM("connection", session->tag));

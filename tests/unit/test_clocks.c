@@ -287,6 +287,59 @@ static void each_silence_gets_its_own_ping(void **state)
     assert_int_equal(count("\x89\0", 2), 1);
 }
 
+/* Asks without reading until it is not read from any more. */
+static void owe_answers(void)
+{
+    static const char ask[] = "{\"type\":6,\"id\":1,\"topic\":\"nobody is subscribed to this\"}";
+    uint8_t frame[128];
+    size_t len = client_put_frame(frame, 0x81, ask, sizeof(ask) - 1);
+
+    while (!(session()->conn.pauses & PAUSE_OUTBOX) || !session()->conn.is_blocked) {
+        for (int i = 0; i < 100 && send(fd, frame, len, MSG_NOSIGNAL | MSG_DONTWAIT) > 0; i++)
+            continue;
+        turn();
+    }
+}
+
+/* Whether it came by TCP or by a Unix socket: see TCP_USER_TIMEOUT. */
+static void who_takes_nothing_of_what_it_is_owed_is_closed(void **state)
+{
+    (void)state;
+    begin(wrap_ms - 5000);
+    come("/ws", "fanfare.v1.json");
+    owe_answers();
+    for (int tenth = 0; tenth < 120; tenth++) {
+        call_clock_ahead_ns += 100000000;
+        turn();
+    }
+    assert_non_null(session());
+    for (int tenth = 0; tenth < 10; tenth++) {
+        call_clock_ahead_ns += 100000000;
+        turn();
+    }
+    assert_null(session());
+}
+
+static void who_takes_a_little_of_what_it_is_owed_lives(void **state)
+{
+    (void)state;
+    begin(wrap_ms - 5000);
+    come("/ws", "fanfare.v1.json");
+    for (int round = 0; round < 6; round++) {
+        owe_answers();
+        for (int second = 0; second < 12; second++) {
+            call_clock_ahead_ns += 1000000000;
+            turn();
+            assert_non_null(session());
+            assert_true(session()->conn.pauses & PAUSE_OUTBOX);
+        }
+        for (int i = 0; i < 100; i++) /* enough that the socket has room */
+            (void)!recv(fd, came, 2048, MSG_DONTWAIT);
+        turn();
+        turn();
+    }
+}
+
 /* A monotonic clock does not, but a hypervisor may have another opinion. */
 static void a_clock_that_goes_back_ends_nobody(void **state)
 {
@@ -319,6 +372,8 @@ int main(void)
         FROM_THE_BEGINNING(an_old_answer_to_a_heartbeat_keeps_no_new_one_back),
         FROM_THE_BEGINNING(of_two_clocks_the_later_one_counts_however_old_the_other_is),
         FROM_THE_BEGINNING(each_silence_gets_its_own_ping),
+        FROM_THE_BEGINNING(who_takes_nothing_of_what_it_is_owed_is_closed),
+        FROM_THE_BEGINNING(who_takes_a_little_of_what_it_is_owed_lives),
         FROM_THE_BEGINNING(a_clock_that_goes_back_ends_nobody),
     };
 
