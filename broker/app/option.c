@@ -44,8 +44,8 @@ enum {
 #define ASSERT_COUNTER(name, type, field)                         \
     _Static_assert(BITS_##name <= 8 * sizeof(((type *)0)->field), \
                    #field " cannot count as far as " #name " goes")
-ASSERT_COUNTER(max_subscriptions, struct session, subscription_count);
-ASSERT_COUNTER(max_subscribed_filters, struct session, filter_count);
+_Static_assert((int)BITS_max_subscriptions <= (int)SUBSCRIPTIONS_BITS, "see subscriptions.h");
+ASSERT_COUNTER(max_subscribed_filters, struct subscriptions, filter_count);
 ASSERT_COUNTER(pings_per_second, struct session, controls);
 ASSERT_COUNTER(heartbeat, struct session, heartbeat_s);
 ASSERT_COUNTER(max_message, struct ff_reader, max_message);

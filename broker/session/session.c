@@ -134,7 +134,7 @@ void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct a
     socket_set_up(fd);
     socket_set_user_timeout(fd, settings->heartbeat_s * HEARTBEAT_LOST_MS);
     session->heartbeat_s = (uint16_t)settings->heartbeat_s;
-    ff_list_init(&session->subscriptions);
+    subscriptions_init(&session->subscriptions);
     ff_list_init(&session->pending);
     conn_init(&session->conn, &gateway->worker->net, fd, tls);
     gateway_enter_half_open(gateway, session);

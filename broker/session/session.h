@@ -13,6 +13,7 @@
 
 #include "broker/net/conn.h"
 #include "broker/session/gateway.h"
+#include "broker/session/subscriptions.h"
 #include "protocol/message/encode.h"
 #include "protocol/websocket/reader.h"
 
@@ -39,7 +40,7 @@ struct ff_decoder;
 struct session {
     struct conn conn;
     struct ff_reader reader;
-    struct ff_list subscriptions;
+    struct subscriptions subscriptions;
     struct ff_list pending;        /* those that have something to send */
     struct bucket *bucket;         /* NULL: no rate limit */
     struct address_count *address; /* NULL: not counted */
@@ -59,8 +60,6 @@ struct session {
         uint32_t scanned;     /* in HTTP: octets of the head already looked at */
         uint32_t answered_at; /* plain mode: tick of the last heartbeat answer */
     };
-    uint32_t subscription_count;
-    uint32_t filter_count;
     uint16_t controls;
     uint16_t heartbeat_s;
     uint8_t errors;

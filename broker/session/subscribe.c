@@ -18,22 +18,8 @@ static const char *find_later_field(const struct ff_message *m)
 
 struct subscription *session_find(const struct session *session, struct ff_slice name)
 {
-    const struct registry *registry = &gateway_of(session)->router.registry;
-    const struct topic *topic = registry_find(registry, name);
-    const struct sleeper *sleeper = topic ? NULL : registry_find_sleeper(registry, name);
-
-    if (sleeper)
-        return sleeper->subscription->owner == session ? sleeper->subscription : NULL;
-    if (!topic)
-        return NULL;
-    for (struct ff_list *node = session->subscriptions.next; node != &session->subscriptions;
-         node = node->next) {
-        struct subscription *s = FF_CONTAINER(node, struct subscription, node);
-
-        if (s->link && !subscription_is_asleep(s) && router_topic_of(s) == topic)
-            return s;
-    }
-    return NULL;
+    return subscriptions_find(&session->subscriptions, &gateway_of(session)->router.registry.key,
+                              name);
 }
 
 static void tell_skipped(struct session *session, struct subscription *s, bool keep_newest)
@@ -150,12 +136,13 @@ static bool has_place(struct session *session, struct ticket ticket)
 {
     const struct settings *settings = gateway_of(session)->settings;
 
-    if (session->subscription_count >= settings->max_subscriptions) {
+    if (session->subscriptions.count >= settings->max_subscriptions) {
         session_error(session, ticket, FF_ERROR_TOO_MANY, "max_subscriptions of a connection is %u",
                       settings->max_subscriptions);
         return false;
     }
-    if (ticket.is_filter && session->filter_count >= settings->max_subscribed_filters) {
+    if (ticket.is_filter &&
+        session->subscriptions.filter_count >= settings->max_subscribed_filters) {
         session_error(session, ticket, FF_ERROR_TOO_MANY,
                       "max_subscribed_filters of a connection is %u",
                       settings->max_subscribed_filters);
@@ -195,26 +182,17 @@ static struct subscription *make(struct session *session, struct ticket ticket,
         ff_mem_free(s);
         return NULL;
     }
-    session->subscription_count++;
-    session->filter_count += ticket.is_filter;
-    ff_list_append(&session->subscriptions, &s->node);
+    subscriptions_add(&session->subscriptions, &gateway->router.registry.key, name,
+                      ticket.is_filter, s);
     return s;
-}
-
-/* Out of its topic, if it still is in it; the memory stays. */
-static void leave(struct session *session, struct subscription *s)
-{
-    if (!s->link)
-        return;
-    session->filter_count -= subscription_is_filter(s);
-    session->subscription_count--;
-    engine_unsubscribe(gateway_of(session)->engine, s);
 }
 
 static void discard(struct session *session, struct subscription *s)
 {
-    leave(session, s);
-    ff_list_remove(&s->node);
+    if (!s->link) /* the session has just ended: it is freed with it */
+        return;
+    subscriptions_remove(&session->subscriptions, subscription_is_filter(s), s);
+    engine_unsubscribe(gateway_of(session)->engine, s);
     ff_mem_free(s);
 }
 
@@ -234,9 +212,7 @@ static void acknowledge(struct session *session, struct ticket ticket, struct ff
 /* It is as if it had never been. */
 static void undo(struct session *session, struct ticket ticket, struct subscription *s)
 {
-    session->subscription_count--;
-    session->filter_count -= ticket.is_filter;
-    ff_list_remove(&s->node);
+    subscriptions_remove(&session->subscriptions, ticket.is_filter, s);
     rate_free(s);
     ff_mem_free(s);
 }
@@ -346,30 +322,26 @@ void session_unsubscribe(struct session *session, const struct ff_message *m)
     acknowledge(session, ticket, name);
 }
 
-static struct subscription *first_of(struct session *session)
-{
-    return FF_CONTAINER(session->subscriptions.next, struct subscription, node);
-}
-
 void session_leave_all(struct session *session)
 {
-    struct ff_list *node = session->subscriptions.next;
+    struct subscription *s = NULL;
 
-    while (node != &session->subscriptions) {
-        struct subscription *s = FF_CONTAINER(node, struct subscription, node);
-
-        node = node->next;
-        if (s->link)
-            leave(session, s);
-        else /* it was refused, and is just being freed */
-            ff_list_remove(&s->node);
-    }
+    while ((s = subscriptions_next(&session->subscriptions, s)))
+        if (s->link) /* else it was refused, and is just being freed */
+            engine_unsubscribe(gateway_of(session)->engine, s);
 }
 
 void session_free_all(struct session *session)
 {
-    while (!ff_list_is_empty(&session->subscriptions))
-        discard(session, first_of(session));
+    struct subscription *s = subscriptions_next(&session->subscriptions, NULL);
+
+    while (s) {
+        struct subscription *next = subscriptions_next(&session->subscriptions, s);
+
+        ff_mem_free(s);
+        s = next;
+    }
+    subscriptions_deinit(&session->subscriptions);
 }
 
 enum request_outcome session_subscribe_plain(struct session *session)

@@ -11,6 +11,7 @@
 
 #include "broker/topic/cursor.h"
 #include "protocol/base/list.h"
+#include "protocol/base/map.h"
 #include "protocol/message/message.h"
 
 struct link;
@@ -40,7 +41,10 @@ struct subscription {
         struct cursor cursor;
         void *waiter; /* while it is asked for: the engine's */
     };
-    struct ff_list node;    /* among its owner's subscriptions */
+    union { /* among its owner's subscriptions: as the owner keeps them */
+        struct ff_list node;
+        struct ff_map_node map_node;
+    };
     struct ff_list pending; /* among those of them that have something to send */
     struct rate *rate;      /* NULL: every message */
     uint32_t index;         /* in the link's array; SUBSCRIPTION_ASKED, SUBSCRIPTION_ASLEEP */
