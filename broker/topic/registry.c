@@ -57,7 +57,7 @@ uint32_t registry_max_buffered(const struct registry *registry, const struct top
 uint64_t registry_max_pinned(const struct registry *registry)
 {
     /* One message of the other encoding must fit, however it grew. */
-    uint64_t pinned = ff_transcode_most(registry->limits.max_message);
+    uint64_t pinned = ff_transcode_most(registry->max_message_ever);
 
     return pinned < MIN_PINNED ? MIN_PINNED : pinned;
 }
@@ -68,6 +68,8 @@ void registry_configure(struct registry *registry, const struct router_limits *l
     struct ff_map_node *node = NULL;
 
     registry->limits = *limits;
+    if (registry->max_message_ever < limits->max_message)
+        registry->max_message_ever = limits->max_message;
     registry->rules = rules;
     registry->rule_count = rule_count;
     while ((node = ff_map_next(&registry->topics, node))) {

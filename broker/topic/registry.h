@@ -26,6 +26,7 @@ struct registry {
     struct ff_hash_key key;
     struct grave grave; /* where the logs' segments come from and go */
     struct router_limits limits;
+    uint32_t max_message_ever; /* the highest so far: sessions keep what they began with */
     const struct topic_rule *rules;
     uint32_t rule_count;
     uint32_t topic_count;         /* names that this worker owns */

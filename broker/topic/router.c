@@ -41,12 +41,8 @@ void router_configure(struct router *router, const struct router_limits *limits,
                       const struct topic_rule *rules, uint32_t rule_count)
 {
     registry_configure(&router->registry, limits, rules, rule_count);
-    for (int i = 0; i < FF_ENCODINGS; i++) {
-        size_t most = ff_transcode_most(limits->max_message);
-
-        if (router->spare[i].max < most) /* sessions keep the limit they began with */
-            router->spare[i].max = most;
-    }
+    for (int i = 0; i < FF_ENCODINGS; i++)
+        router->spare[i].max = ff_transcode_most(router->registry.max_message_ever);
 }
 
 struct topic *router_find(const struct router *router, struct ff_slice name)

@@ -323,6 +323,25 @@ static void limits_and_rules_hold(void **state)
     router_unsubscribe(&router, &s[1]);
 }
 
+/* Frames of sessions that began before the reload are as large as they were. */
+static void what_may_be_pinned_never_shrinks(void **state)
+{
+    struct router_limits limits = router.registry.limits;
+    uint64_t before;
+
+    (void)state;
+    limits.max_message = 8 << 20;
+    router_configure(&router, &limits, NULL, 0);
+    before = registry_max_pinned(&router.registry);
+    assert_true(before >= 8U << 20);
+    limits.max_message = 1024;
+    router_configure(&router, &limits, NULL, 0);
+    assert_int_equal(registry_max_pinned(&router.registry), before);
+    limits.max_message = 16 << 20;
+    router_configure(&router, &limits, NULL, 0);
+    assert_true(registry_max_pinned(&router.registry) > before);
+}
+
 #define WITH_ROUTER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 static struct subscriber reader;
@@ -529,6 +548,7 @@ int main(void)
         WITH_ROUTER(a_generation_of_filters_never_comes_again),
         WITH_ROUTER(for_want_of_memory_a_message_goes_to_all_or_to_none),
         WITH_ROUTER(limits_and_rules_hold),
+        WITH_ROUTER(what_may_be_pinned_never_shrinks),
     };
 
     return cmocka_run_group_tests_name("router", tests, NULL, NULL);
