@@ -9,6 +9,12 @@ static double least(double a, double b)
     return a < b ? a : b;
 }
 
+/* Tokens after so many seconds more; without a limit (a reload may end one) there is no debt. */
+static double refill(double tokens, double seconds, uint32_t a_second)
+{
+    return a_second ? least(tokens + seconds * a_second, a_second) : 0;
+}
+
 static void fill(struct bucket *bucket)
 {
     const struct settings *settings = gateway_of(bucket->session)->settings;
@@ -16,10 +22,8 @@ static void fill(struct bucket *bucket)
     double seconds = (double)(now_ms - bucket->filled_ms) / 1000.0;
 
     bucket->filled_ms = now_ms;
-    bucket->messages = least(bucket->messages + seconds * settings->messages_per_second,
-                             settings->messages_per_second);
-    bucket->bytes =
-        least(bucket->bytes + seconds * settings->bytes_per_second, settings->bytes_per_second);
+    bucket->messages = refill(bucket->messages, seconds, settings->messages_per_second);
+    bucket->bytes = refill(bucket->bytes, seconds, settings->bytes_per_second);
 }
 
 /* Seconds until the debt is paid, 0: there is none. */

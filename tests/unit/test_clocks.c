@@ -71,13 +71,21 @@ static void begin(uint64_t age_ms)
     pass_ms(age_ms);
 }
 
+/* All of them at once. */
+static void write_texts(const char *text, int count)
+{
+    static uint8_t frames[TEXT];
+    size_t len = 0;
+
+    while (count-- > 0)
+        len += client_put_frame(frames + len, 0x81, text, strlen(text));
+    assert_int_equal(send(fd, frames, len, MSG_NOSIGNAL), len);
+    pass_ms(0);
+}
+
 static void write_text(const char *text)
 {
-    uint8_t frame[1024];
-    size_t len = client_put_frame(frame, 0x81, text, strlen(text));
-
-    assert_int_equal(send(fd, frame, len, MSG_NOSIGNAL), len);
-    pass_ms(0);
+    write_texts(text, 1);
 }
 
 /* How often it came; it is forgotten with all that came. */
@@ -340,6 +348,32 @@ static void who_takes_a_little_of_what_it_is_owed_lives(void **state)
     }
 }
 
+/* What came while a reload had ended the limit is not held against the session afterwards. */
+static void a_limit_that_was_off_leaves_no_debt(void **state)
+{
+    unsigned answers = 0;
+
+    (void)state;
+    begin(1000);
+    config->settings.messages_per_second = 1;
+    config->settings.bytes_per_second = 100;
+    come("/ws", "fanfare.v1.json");
+    config->settings.messages_per_second = config->settings.bytes_per_second = 0;
+    for (write_texts("{\"type\":1,\"id\":1}", 1000); answers < 1000; pass_ms(0))
+        answers += count_text("\"id\":1");
+    assert_int_equal(session()->conn.pauses, 0);
+    config->settings.messages_per_second = 1;
+    config->settings.bytes_per_second = 100;
+    pass_ms(3000);
+    write_text("{\"type\":1,\"id\":1}");
+    assert_int_equal(session()->conn.pauses, 0);
+    pass_ms(2000);
+    write_texts("{\"type\":1,\"id\":1}", 2);
+    assert_int_equal(session()->conn.pauses, PAUSE_RATE); /* it holds again */
+    pass_ms(1100);
+    assert_int_equal(session()->conn.pauses, 0);
+}
+
 /* A monotonic clock does not, but a hypervisor may have another opinion. */
 static void a_clock_that_goes_back_ends_nobody(void **state)
 {
@@ -374,6 +408,7 @@ int main(void)
         FROM_THE_BEGINNING(each_silence_gets_its_own_ping),
         FROM_THE_BEGINNING(who_takes_nothing_of_what_it_is_owed_is_closed),
         FROM_THE_BEGINNING(who_takes_a_little_of_what_it_is_owed_lives),
+        FROM_THE_BEGINNING(a_limit_that_was_off_leaves_no_debt),
         FROM_THE_BEGINNING(a_clock_that_goes_back_ends_nobody),
     };
 
