@@ -505,7 +505,7 @@ void config_print(const struct config *config, const char *topic, FILE *out)
                   topic, config->settings.max_buffered);
 }
 
-void config_find_restarts(const struct config *old, const struct config *new, char *out,
+void config_find_restarts(const struct config *begun, const struct config *wanted, char *out,
                           size_t size)
 {
     size_t len = 0;
@@ -514,7 +514,7 @@ void config_find_restarts(const struct config *old, const struct config *new, ch
     for (size_t i = 0; i < option_count; i++) {
         char *texts[2] = {NULL, NULL};
         size_t lens[2];
-        const struct config *both[2] = {old, new};
+        const struct config *both[2] = {begun, wanted};
 
         if (option_table[i].can_reload)
             continue;

@@ -66,8 +66,8 @@ void config_print_help(FILE *out);
 /* `--check-config`: what holds, in the file's own format; and the rule for a topic. */
 void config_print(const struct config *config, const char *topic, FILE *out);
 
-/* The names of options that differ and need a restart, separated by ", "; "" if none. */
-void config_find_restarts(const struct config *old, const struct config *new, char *out,
+/* The names of options that need a restart to become what `wanted` says, separated by ", ". */
+void config_find_restarts(const struct config *begun, const struct config *wanted, char *out,
                           size_t size);
 
 #endif

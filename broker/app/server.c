@@ -184,12 +184,14 @@ static void free_all(struct server *server)
     ff_mem_free(server->stations);
     census_deinit(&server->census);
     tls_context_free(server->tls);
+    if (server->begun != server->config)
+        config_free(server->begun);
     config_free(server->config);
 }
 
 bool server_init(struct server *server, struct config *config, char error[CONFIG_ERROR_MAX])
 {
-    *server = (struct server){.config = config};
+    *server = (struct server){.config = config, .begun = config};
     if (!make_tls(config, &server->tls, error)) {
         config_free(config);
         return false;
@@ -244,6 +246,26 @@ static void order_all(struct server *server, void (*follow)(struct station *stat
         station_order(&server->stations[i], follow);
 }
 
+/* What is listened on stays as it is until a restart, and so must what that needs. */
+static bool can_serve_listeners(const struct server *server, const struct tls_context *tls,
+                                char *error)
+{
+    const struct station *first = &server->stations[0];
+    char url[ADDRESS_TEXT_MAX];
+
+    for (uint32_t i = 0; i < first->listener_count && !tls; i++) {
+        if (!first->listeners[i].is_tls)
+            continue;
+        listener_url(&first->listeners[i], url);
+        (void)snprintf(error, CONFIG_ERROR_MAX,
+                       "tls_cert and tls_key are not set, but %s is listened on and needs them: "
+                       "set them, or restart to end listening there",
+                       url);
+        return false;
+    }
+    return true;
+}
+
 bool server_reload(struct server *server, struct config *config, char error[CONFIG_ERROR_MAX])
 {
     struct config *old = server->config;
@@ -256,11 +278,11 @@ bool server_reload(struct server *server, struct config *config, char error[CONF
         config_free(config);
         return false;
     }
-    if (!make_tls(config, &tls, error)) {
+    if (!make_tls(config, &tls, error) || !can_serve_listeners(server, tls, error)) {
         config_free(config);
         return false;
     }
-    config_find_restarts(old, config, restarts, sizeof(restarts));
+    config_find_restarts(server->begun, config, restarts, sizeof(restarts));
     if (restarts[0])
         LOG_EVENT(LOG_WARN, "needs_restart", LOG_TEXT("options", restarts));
     config->settings.is_loopback_only = old->settings.is_loopback_only;
@@ -269,7 +291,8 @@ bool server_reload(struct server *server, struct config *config, char error[CONF
     server->tls = tls;
     order_all(server, configure);
     tls_context_free(old_tls); /* connections hold what they began with */
-    config_free(old);
+    if (old != server->begun)
+        config_free(old);
     return true;
 }
 

@@ -17,6 +17,7 @@ struct server {
     struct console console;
     struct tls_context *tls;
     struct config *config; /* what holds; taken from the caller */
+    struct config *begun;  /* what it began with: what needs a restart is still as it says */
     bool is_draining;
     _Atomic uint32_t undrained; /* stations that still have connections */
 };

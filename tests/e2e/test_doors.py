@@ -307,6 +307,45 @@ def reload():
             json.loads(line)
 
 
+def reload_keeps_what_listeners_need():
+    path = os.path.join(folder, "t.conf")
+    cert, key = certificate("r")
+    context = ssl.create_default_context(cafile=cert)
+    pair = 'tls_cert = "%s"\ntls_key = "%s"\n' % (cert, key)
+
+    def hang_up(broker, text):
+        """Reloads with this text; returns what was logged of it."""
+        with open(path, "w") as out:
+            out.write(text)
+        before = len(broker.log())
+        broker.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 30
+        while not re.search("reload(ed|_failed).*\n", broker.log()[before:]):
+            assert time.monotonic() < end, broker.log()
+            time.sleep(0.02)
+        return broker.log()[before:]
+
+    with open(path, "w") as out:
+        out.write('listen = {"tls:127.0.0.1:0"}\n' + pair)
+    with Broker("--config", path, "--workers", "2", listen=None) as broker:
+        first = typed(broker.port, tls=context)
+        for lost in 'listen = {"127.0.0.1:0"}\n', 'listen = {"127.0.0.1:0"}\ntls_cert = ""\ntls_key = ""\n':
+            said = hang_up(broker, lost)
+            assert "reload_failed" in said and "tls_cert" in said and "wss://127.0.0.1:%d" % broker.port in said, said
+            assert typed(broker.port, tls=context).ask({"type": 1, "id": 1})["type"] == 1, "who comes now is served"
+        said = hang_up(broker, 'max_message = 8K\nlisten = {"127.0.0.1:0"}\n' + pair)
+        assert "reloaded" in said and "needs_restart options=listen" in said, said
+        late = typed(broker.port, tls=context)
+        assert late.welcome["limits"]["message"] == 8192
+        for _ in range(2):  # it still does
+            said = hang_up(broker, 'listen = {"127.0.0.1:0"}\nflush = "uring"\n' + pair)
+            assert "reloaded" in said and "needs_restart options=\"listen, flush\"" in said, said
+        said = hang_up(broker, 'listen = {"tls:127.0.0.1:0"}\n' + pair)
+        assert "reloaded" in said and "needs_restart" not in said, "as it began"
+        for p in first, late:
+            assert p.ask({"type": 1, "id": 1})["type"] == 1
+
+
 def command_line():
     with Broker() as broker:
         env = dict(os.environ, FANFARE_URL=broker.urls[0])
@@ -353,6 +392,6 @@ def command_line():
     assert done.returncode == 2 and "Is fanfared running there?" in done.stderr, done
 
 
-for run in handshakes, crowded, tls, stalled_tls, configuration, reload, command_line:
+for run in handshakes, crowded, tls, stalled_tls, configuration, reload, reload_keeps_what_listeners_need, command_line:
     run()
     print("ok", run.__name__, flush=True)
