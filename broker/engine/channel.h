@@ -20,7 +20,7 @@ enum {
     CHANNEL_BLOCKS = 16,         /* so many times the ring of requests may be in blocks */
 };
 
-enum ask_kind { ASK_PUBLISH, ASK_LINK, ASK_UNLINK };
+enum ask_kind { ASK_PUBLISH, ASK_LINK, ASK_UNLINK, ASK_TURN };
 
 struct ask {
     uint8_t kind;         /* enum ask_kind */
@@ -34,6 +34,7 @@ struct ask {
     union {
         uint64_t id;
         struct waiter *waiter; /* of a link: the asker's, handed back with the answer */
+        struct turn *turn;     /* the same of an answer that waits for its turn */
     };
     union {
         struct far_link *far;
@@ -49,23 +50,27 @@ struct answer {
         struct {
             struct ticket ticket;
             struct receipt receipt;
+            uint32_t count; /* of publishes: engine.h */
         } publish;
         struct {
             struct far_link *far;
             struct waiter *waiter;
             struct cursor place;
         } link;
+        struct turn *turn;
     };
 };
 
 struct crossing;
 struct exchange;
+struct turn;
+struct waiter;
 
 /* From one worker, the asker, to another, the owner. */
 struct channel {
     struct exchange *exchange;
     struct crossing *asker;
-    struct crossing *owner;
+    struct router *owner_router;
     struct mailbox *asker_box;
     struct mailbox *owner_box;
     struct ring *asks; /* NULL until they are used first */
@@ -76,6 +81,7 @@ struct channel {
     _Atomic bool is_full;       /* the asker waits for room */
     _Atomic bool is_starved;    /* the owner waits for room */
     bool was_asked;             /* the owner's: it knows the rings */
+    bool is_refusing;           /* the asker's: something was not taken */
     struct ff_list leaving;     /* the asker's: far links whose owner is to be told */
     size_t untold;              /* octets of requests since the owner was told */
 };

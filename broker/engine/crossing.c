@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/engine/crossing.h"
 
+#include "broker/engine/owner.h"
 #include "broker/topic/rate.h"
 #include "protocol/base/mem.h"
 
-enum {
-    ASKS_A_TURN = 4096,  /* of one worker: then the others, and the sockets */
-    INLINE_AT_MOST = 16, /* a payload over a 16th of the ring crosses as a block */
-};
+enum { INLINE_AT_MOST = 16 /* a payload over a 16th of the ring crosses as a block */ };
 
 struct crossing {
     struct engine engine;
     struct exchange *exchange;
     struct mailbox *box;
     uint32_t index;
-    bool is_refusing; /* something was not taken */
 };
 
 /* A part of a subscription that waits for its owner's answer. */
@@ -25,12 +22,26 @@ struct waiter {
     struct subscription *s; /* NULL: it was unsubscribed */
 };
 
+/* A subscription that is asked for. */
 struct request {
     struct ticket ticket;
     struct subscription *s; /* the first of its parts; NULL: unsubscribed, or answered */
+    struct ff_list turns;   /* answers that share its fate */
     uint32_t left;          /* answers awaited */
     bool is_answered;
+    uint8_t name_len;
+    char *name; /* behind the waiters */
     struct waiter waiters[];
+};
+
+/* An answer that waits until the owners have answered all that was asked before. */
+struct turn {
+    struct ff_list node; /* of the request whose fate it shares, until that is answered */
+    struct ticket ticket;
+    enum ff_err err;
+    uint32_t left; /* owners that it waits for */
+    uint32_t len;
+    char frame[];
 };
 
 static struct crossing *crossing_of(struct engine *engine)
@@ -77,13 +88,16 @@ static bool ask_unlinks(struct channel *channel)
     return true;
 }
 
-/* Room for a new request. NULL: it must wait. */
-static struct ask *reserve_request(struct channel *channel, size_t extra, size_t block)
+/* Room for a new request. NULL: it must wait, for this owner. */
+static struct ask *reserve_request(struct channel *channel, uint32_t owner, size_t extra,
+                                   size_t block)
 {
     struct ask *ask = ask_unlinks(channel) ? channel_reserve(channel, extra, block) : NULL;
 
-    if (!ask)
-        channel->asker->is_refusing = true;
+    if (!ask) {
+        channel->is_refusing = true;
+        channel->asker->engine.full = owner;
+    }
     return ask;
 }
 
@@ -130,7 +144,7 @@ static bool crossing_publish(struct engine *engine, const struct publication *p,
     size_t len = p->payload.bytes.len;
     size_t block = len > crossing->exchange->asks_size / INLINE_AT_MOST ? len : 0;
     size_t extra = p->topic.len + (block ? 0 : len);
-    struct engine_receipt receipt = {.err = FF_ENOMEM};
+    struct engine_receipt receipt = {.err = FF_ENOMEM, .count = 1};
     struct ask *ask;
 
     if (owner == crossing->index) {
@@ -138,7 +152,7 @@ static bool crossing_publish(struct engine *engine, const struct publication *p,
         return true;
     }
     if (channel_open(channel)) {
-        ask = reserve_request(channel, extra, block);
+        ask = reserve_request(channel, owner, extra, block);
         if (!ask)
             return false;
         if (write_publish(ask, p, ticket, block > 0)) {
@@ -148,76 +162,6 @@ static bool crossing_publish(struct engine *engine, const struct publication *p,
     }
     engine->events->published(engine->arg, ticket, &receipt);
     return true;
-}
-
-/* The owner's part. True if there is an answer. */
-static bool take_publish(struct channel *channel, const struct ask *ask, struct answer *answer)
-{
-    struct ff_slice topic = {ask->bytes, ask->topic_len};
-    struct publication p = {
-        .topic = topic,
-        .payload = {(enum ff_payload_kind)ask->payload_kind,
-                    {ask->is_block ? ask->block : ask->bytes + ask->topic_len, ask->payload_len}},
-        .tag = ask->tag};
-
-    answer->err = router_publish(channel->owner->engine.router, &p, &answer->publish.receipt);
-    answer->publish.ticket = (struct ticket){
-        .id = ask->id, .session_tag = ask->tag, .session_place = ask->place, .has_id = ask->has_id};
-    if (ask->is_block) {
-        ff_mem_free(ask->block);
-        channel_release_block(channel, ask->payload_len);
-    }
-    return ask->has_id || answer->err;
-}
-
-static bool take_ask(struct channel *channel, const struct ask *ask, struct answer *answer)
-{
-    answer->kind = (enum ask_kind)ask->kind;
-    switch ((enum ask_kind)ask->kind) {
-    case ASK_PUBLISH:
-        return take_publish(channel, ask, answer);
-    case ASK_LINK:
-        answer->link.far = ask->far;
-        answer->link.waiter = ask->waiter;
-        answer->err = far_give(channel->owner->engine.router, ask->far, &answer->link.place);
-        return true;
-    case ASK_UNLINK:
-        answer->link.far = ask->far;
-        far_detach(ask->far);
-        return true;
-    }
-    FF_UNREACHABLE();
-}
-
-/* In the owner's turn. */
-static void open_asked(struct mail *mail)
-{
-    struct channel *channel = FF_CONTAINER(mail, struct channel, asked);
-    const struct ask *ask;
-    bool is_answered = false;
-    uint32_t size;
-
-    channel->was_asked = true;
-    for (int i = 0; (ask = ring_peek(channel->asks, &size)); i++) {
-        struct answer *answer = ring_reserve(channel->answers, sizeof(*answer));
-
-        if (!answer) { /* opened when the asker has taken some */
-            atomic_store(&channel->is_starved, true);
-            is_answered = true;
-            break;
-        }
-        if (i == ASKS_A_TURN) {
-            mailbox_post(channel->owner_box, &channel->asked);
-            break;
-        }
-        if (take_ask(channel, ask, answer)) {
-            ring_commit(channel->answers);
-            is_answered = true;
-        }
-        ring_release(channel->asks);
-    }
-    if (atomic_exchange(&channel->is_full, false) || is_answered)
-        mailbox_post(channel->asker_box, &channel->answered);
 }
 
 /* Subscribing. */
@@ -231,7 +175,7 @@ static void detach(struct crossing *crossing, struct subscription *s, uint32_t p
         if (link && subscription_is_asked(&s[i])) {
             struct waiter *waiter = s[i].waiter;
 
-            waiter->s = waiter->request->s = NULL;
+            waiter->s = waiter->request->s = NULL; /* it is answered all the same */
             rate_free(&s[i]);
             s[i].link = NULL;
         } else if (link) {
@@ -250,6 +194,26 @@ static void crossing_unsubscribe(struct engine *engine, struct subscription *s)
     detach(crossing_of(engine), s, engine_parts(engine, subscription_is_filter(s)));
 }
 
+/* Those that share its fate wait for nothing but their turn from here on. */
+static void release_turns(struct request *request, enum ff_err err)
+{
+    struct ff_list *node;
+
+    while ((node = ff_list_pop(&request->turns)))
+        FF_CONTAINER(node, struct turn, node)->err = err;
+}
+
+static void answer_request(struct crossing *crossing, struct request *request,
+                           struct subscription *s, enum ff_err err)
+{
+    struct engine *engine = &crossing->engine;
+
+    request->is_answered = true;
+    release_turns(request, err);
+    engine->events->subscribed(engine->arg, request->ticket, s,
+                               (struct ff_slice){request->name, request->name_len}, err);
+}
+
 /* An owner has answered, or did not need to be asked. */
 static void finish_part(struct crossing *crossing, struct request *request, enum ff_err err)
 {
@@ -258,16 +222,16 @@ static void finish_part(struct crossing *crossing, struct request *request, enum
     struct subscription *s = request->s;
 
     request->left--;
-    if (err && s) { /* the first error is the answer: all or nothing */
-        detach(crossing, s, parts);
+    if (err && !request->is_answered) { /* the first error is the answer: all or nothing */
+        if (s)
+            detach(crossing, s, parts);
         request->s = NULL;
-        request->is_answered = true;
-        engine->events->subscribed(engine->arg, request->ticket, s, err);
+        answer_request(crossing, request, s, err);
     }
     if (request->left)
         return;
     if (!request->is_answered)
-        engine->events->subscribed(engine->arg, request->ticket, request->s, FF_OK);
+        answer_request(crossing, request, s, FF_OK);
     /* The session may have ended by that, and the subscription with it: its memory stays. */
     for (uint32_t i = 0; request->s && i < parts; i++)
         if (s[i].link)
@@ -298,20 +262,40 @@ static enum ff_err subscribe_part(struct crossing *crossing, struct waiter *wait
     return FF_OK;
 }
 
-/* Can all owners be asked, from `first` to `end`? FF_OK, FF_ENOMEM, FF_ELIMIT (a ring is full). */
-static enum ff_err find_room(struct crossing *crossing, uint32_t first, uint32_t end)
+/* The owners of a name or filter: from `first`, engine_parts() of them. */
+static uint32_t first_owner(const struct engine *engine, struct ff_slice name, bool is_filter)
 {
-    for (uint32_t owner = first; owner < end; owner++) {
+    return is_filter ? 0 : crossing_owner(engine, name);
+}
+
+/*
+ * Is there room for one more request to each owner of a name or filter? Not of
+ * this worker's own, and not where the rings are still to be made.
+ */
+static bool crossing_has_room(struct engine *engine, struct ff_slice name, bool is_filter)
+{
+    struct crossing *crossing = crossing_of(engine);
+    uint32_t first = first_owner(engine, name, is_filter);
+
+    for (uint32_t owner = first; owner < first + engine_parts(engine, is_filter); owner++) {
         struct channel *channel = channel_to(crossing, owner);
 
-        if (owner == crossing->index)
+        if (owner == crossing->index || !channel->asks || reserve_request(channel, owner, 0, 0))
             continue;
-        if (!channel_open(channel))
-            return FF_ENOMEM;
-        if (!reserve_request(channel, 0, 0))
-            return FF_ELIMIT;
+        if (is_filter) /* who needs all owners waits with those who do */
+            engine->full = engine->owners;
+        return false;
     }
-    return FF_OK;
+    return true;
+}
+
+/* Makes the rings that are still to be made. */
+static bool open_channels(const struct crossing *crossing, uint32_t first, uint32_t parts)
+{
+    for (uint32_t owner = first; owner < first + parts; owner++)
+        if (owner != crossing->index && !channel_open(channel_to(crossing, owner)))
+            return false;
+    return true;
 }
 
 static void subscribe_all(struct crossing *crossing, struct request *request, uint32_t first,
@@ -338,27 +322,42 @@ static void subscribe_all(struct crossing *crossing, struct request *request, ui
     }
 }
 
+/* NULL: out of memory. */
+static struct request *make_request(const struct crossing *crossing, struct subscription *s,
+                                    struct ff_slice name, struct ticket ticket)
+{
+    uint32_t parts = engine_parts(&crossing->engine, ticket.is_filter);
+    size_t size = sizeof(struct request) + parts * sizeof(struct waiter);
+    struct request *request = ff_mem_zalloc(size + name.len);
+
+    if (!request)
+        return NULL;
+    request->ticket = ticket;
+    request->s = s;
+    request->left = parts;
+    request->name = (char *)request + size;
+    request->name_len = (uint8_t)name.len;
+    memcpy(request->name, name.at, name.len);
+    ff_list_init(&request->turns);
+    return request;
+}
+
 static bool crossing_subscribe(struct engine *engine, struct subscription *s, struct ff_slice name,
                                enum ff_encoding encoding, struct ticket ticket)
 {
     struct crossing *crossing = crossing_of(engine);
     struct far_request what = {.name = name, .encoding = encoding, .worker_box = crossing->box};
-    uint32_t parts = engine_parts(engine, ticket.is_filter);
-    uint32_t first = ticket.is_filter ? 0 : crossing_owner(engine, name);
-    enum ff_err err = find_room(crossing, first, first + parts);
-    struct request *request;
+    uint32_t first = first_owner(engine, name, ticket.is_filter);
+    struct request *request = NULL;
 
-    if (err == FF_ELIMIT)
+    if (!crossing_has_room(engine, name, ticket.is_filter))
         return false;
-    request = err ? NULL : ff_mem_zalloc(sizeof(*request) + parts * sizeof(struct waiter));
-    if (!request) {
-        engine->events->subscribed(engine->arg, ticket, s, FF_ENOMEM);
-        return true;
-    }
-    request->ticket = ticket;
-    request->s = s;
-    request->left = parts;
-    subscribe_all(crossing, request, first, &what);
+    if (open_channels(crossing, first, engine_parts(engine, ticket.is_filter)))
+        request = make_request(crossing, s, name, ticket);
+    if (request)
+        subscribe_all(crossing, request, first, &what);
+    else
+        engine->events->subscribed(engine->arg, ticket, s, name, FF_ENOMEM);
     return true;
 }
 
@@ -381,11 +380,90 @@ static void take_place(struct crossing *crossing, const struct answer *answer)
         rate_free(s);
         s->link = NULL;
     }
-    finish_part(crossing, waiter->request, s ? err : FF_OK);
+    finish_part(crossing, waiter->request, err);
     if (far->state == FAR_NEW && ff_list_is_empty(&far->waiters))
         far_drop(far);
     else
         leave_if_idle(crossing, far);
+}
+
+/* Answers that wait for their turn. */
+
+/* Of a subscription that is still asked for; NULL: it is tied to all its logs. */
+static struct request *find_request(struct subscription *s, uint32_t parts)
+{
+    for (uint32_t i = 0; i < parts; i++) {
+        if (subscription_is_asked(&s[i])) {
+            struct waiter *waiter = s[i].waiter;
+
+            return waiter->request;
+        }
+    }
+    return NULL;
+}
+
+/* NULL: out of memory. */
+static struct turn *make_turn(const struct engine_turn *what, struct ticket ticket, uint32_t parts)
+{
+    struct subscription *s = what->subscription;
+    struct request *request = s ? find_request(s, parts) : NULL;
+    struct turn *turn = ff_mem_alloc(sizeof(*turn) + what->frame.len);
+
+    if (!turn)
+        return NULL;
+    *turn = (struct turn){.ticket = ticket, .len = (uint32_t)what->frame.len};
+    memcpy(turn->frame, what->frame.at, what->frame.len);
+    if (request)
+        ff_list_append(&request->turns, &turn->node);
+    return turn;
+}
+
+/* Is there another worker to wait for? */
+static bool is_far(const struct crossing *crossing, uint32_t first, uint32_t parts)
+{
+    for (uint32_t owner = first; owner < first + parts; owner++)
+        if (owner != crossing->index && channel_to(crossing, owner)->asks)
+            return true;
+    return false;
+}
+
+static void crossing_await_turn(struct engine *engine, const struct engine_turn *what,
+                                struct ticket ticket)
+{
+    struct crossing *crossing = crossing_of(engine);
+    uint32_t first = first_owner(engine, what->name, what->is_filter);
+    uint32_t parts = engine_parts(engine, what->is_filter);
+    struct turn *turn = is_far(crossing, first, parts) ? make_turn(what, ticket, parts) : NULL;
+
+    if (!turn) { /* where memory is short, out of order is better than not at all */
+        engine->events->turn_came(engine->arg, ticket, what->frame, FF_OK);
+        return;
+    }
+    for (uint32_t owner = first; owner < first + parts; owner++) {
+        struct channel *channel = channel_to(crossing, owner);
+        struct ask *ask;
+
+        if (owner == crossing->index || !channel->asks)
+            continue;
+        ask = channel_reserve(channel, 0, 0);
+        FF_CHECK(ask); /* engine_has_room() */
+        *ask = (struct ask){.kind = ASK_TURN, .turn = turn};
+        channel_commit(channel, 0, 0);
+        turn->left++;
+    }
+}
+
+/* An owner has answered all that was asked before. */
+static void pass_owner(struct crossing *crossing, struct turn *turn)
+{
+    struct engine *engine = &crossing->engine;
+
+    if (--turn->left > 0)
+        return;
+    FF_CHECK(!ff_list_is_in(&turn->node));
+    engine->events->turn_came(engine->arg, turn->ticket, (struct ff_slice){turn->frame, turn->len},
+                              turn->err);
+    ff_mem_free(turn);
 }
 
 static void take_answer(struct crossing *crossing, const struct answer *answer)
@@ -395,7 +473,8 @@ static void take_answer(struct crossing *crossing, const struct answer *answer)
 
     switch (answer->kind) {
     case ASK_PUBLISH:
-        receipt = (struct engine_receipt){answer->err, answer->publish.receipt};
+        receipt =
+            (struct engine_receipt){answer->err, answer->publish.receipt, answer->publish.count};
         engine->events->published(engine->arg, answer->publish.ticket, &receipt);
         break;
     case ASK_LINK:
@@ -403,6 +482,9 @@ static void take_answer(struct crossing *crossing, const struct answer *answer)
         break;
     case ASK_UNLINK:
         far_drop(answer->link.far);
+        break;
+    case ASK_TURN:
+        pass_owner(crossing, answer->turn);
         break;
     }
 }
@@ -423,9 +505,12 @@ static void open_answered(struct mail *mail)
     }
     if (atomic_exchange(&channel->is_starved, false))
         channel_tell(channel);
-    if (crossing->is_refusing) {
-        crossing->is_refusing = false;
-        crossing->engine.events->room(crossing->engine.arg);
+    if (channel->is_refusing) {
+        const struct engine *engine = &crossing->engine;
+
+        channel->is_refusing = false;
+        engine->events->room(engine->arg, (uint32_t)(channel - channel_to(crossing, 0)));
+        engine->events->room(engine->arg, engine->owners);
     }
 }
 
@@ -473,6 +558,8 @@ struct engine *crossing_new(struct exchange *exchange, uint32_t index, struct ma
         .publish = crossing_publish,
         .subscribe = crossing_subscribe,
         .unsubscribe = crossing_unsubscribe,
+        .has_room = crossing_has_room,
+        .await_turn = crossing_await_turn,
         .tell = crossing_tell,
         .rest = crossing_rest,
         .free = crossing_free,
@@ -490,10 +577,11 @@ struct engine *crossing_new(struct exchange *exchange, uint32_t index, struct ma
         struct channel *to = exchange_channel(exchange, index, i);
         struct channel *from = exchange_channel(exchange, i, index);
 
-        to->asker = from->owner = crossing;
+        to->asker = crossing;
+        from->owner_router = router;
         to->asker_box = from->owner_box = box;
         mail_init(&to->answered, open_answered);
-        mail_init(&from->asked, open_asked);
+        mail_init(&from->asked, owner_open_asked);
     }
     return &crossing->engine;
 }

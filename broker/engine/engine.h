@@ -8,6 +8,10 @@
  * request returns; `crossing` does so for the names that its own worker owns,
  * and asks the owners of all others.
  *
+ * Answers to requests of one session about one name or filter come in the order
+ * of the requests. A session that can answer by itself (an UNSUBSCRIBE) has its
+ * answer wait for its turn there: engine_await_turn().
+ *
  * A subscription to a name is one `struct subscription`, one to a filter is an
  * array of them: a cursor for each worker that owns topics (engine_parts()).
  */
@@ -15,6 +19,7 @@
 #define ENGINE_ENGINE_H
 
 #include "broker/topic/router.h"
+#include "broker/worker/epoch.h"
 
 /* Who asked, and what the answer is to be labelled with. */
 struct ticket {
@@ -28,6 +33,11 @@ struct ticket {
 struct engine_receipt {
     enum ff_err err; /* FF_OK: it has its place in the topic's order */
     struct receipt receipt;
+    /*
+     * Publishes of this session that this answers: the ticket's, and before it
+     * others that were taken and have no id. Each is answered once.
+     */
+    uint32_t count;
 };
 
 struct engine_events {
@@ -35,10 +45,29 @@ struct engine_events {
     /*
      * FF_OK: `s` is tied to its topic; NULL: it was unsubscribed meanwhile. Not
      * FF_OK: `s` is tied to nothing and its owner's to free, if it is not NULL.
+     * `name`: what was asked for, borrowed.
      */
-    void (*subscribed)(void *arg, struct ticket ticket, struct subscription *s, enum ff_err err);
-    /* What was not taken may be tried again. */
-    void (*room)(void *arg);
+    void (*subscribed)(void *arg, struct ticket ticket, struct subscription *s,
+                       struct ff_slice name, enum ff_err err);
+    /*
+     * The answer `frame`, borrowed, has waited for its turn. Not FF_OK: what it
+     * is about, a subscription that was asked for, was refused with this.
+     */
+    void (*turn_came)(void *arg, struct ticket ticket, struct ff_slice frame, enum ff_err err);
+    /* What was not taken because this queue had no room may be tried again: engine->full. */
+    void (*room)(void *arg, uint32_t queue);
+};
+
+/* Queues of those that wait for room: one for each owner, and behind them one for all owners. */
+enum { ENGINE_QUEUES = WORKERS_MAX + 1 };
+
+/* An answer that the session has ready. */
+struct engine_turn {
+    struct ff_slice name;
+    bool is_filter;
+    /* The subscription that it is about, if it is still asked for: NULL, or they share its fate. */
+    struct subscription *subscription;
+    struct ff_slice frame;
 };
 
 struct engine;
@@ -48,6 +77,8 @@ struct engine_ops {
     bool (*subscribe)(struct engine *engine, struct subscription *s, struct ff_slice name,
                       enum ff_encoding encoding, struct ticket ticket);
     void (*unsubscribe)(struct engine *engine, struct subscription *s);
+    bool (*has_room)(struct engine *engine, struct ff_slice name, bool is_filter);
+    void (*await_turn)(struct engine *engine, const struct engine_turn *turn, struct ticket ticket);
     void (*tell)(struct engine *engine);
     void (*rest)(struct engine *engine);
     void (*free)(struct engine *engine);
@@ -59,9 +90,13 @@ struct engine {
     void *arg;
     struct router *router;
     uint32_t owners; /* workers that own topics */
+    uint32_t full;   /* the queue in which to wait, when a request was not taken just now */
 };
 
-/* False: there is no room for it now. Nothing was done; `room` tells when to try again. */
+/*
+ * False: there is no room for it now. Nothing was done; `events->room` tells
+ * when to try again, with the queue that `engine->full` names.
+ */
 FF_MUST_CHECK static inline bool engine_publish(struct engine *engine, const struct publication *p,
                                                 struct ticket ticket)
 {
@@ -89,6 +124,27 @@ FF_MUST_CHECK static inline bool engine_subscribe(struct engine *engine, struct 
 static inline void engine_unsubscribe(struct engine *engine, struct subscription *s)
 {
     engine->ops->unsubscribe(engine, s);
+}
+
+/*
+ * Is there room for one more request about a name or filter? False: as for a
+ * publish. True: engine_await_turn() may follow, if nothing else was asked.
+ */
+FF_MUST_CHECK static inline bool engine_has_room(struct engine *engine, struct ff_slice name,
+                                                 bool is_filter)
+{
+    return engine->ops->has_room(engine, name, is_filter);
+}
+
+/*
+ * Has the session's own answer wait until all requests about the name that were
+ * made before are answered; `turn_came` hands it back, perhaps at once. There
+ * must be room: engine_has_room().
+ */
+static inline void engine_await_turn(struct engine *engine, const struct engine_turn *turn,
+                                     struct ticket ticket)
+{
+    engine->ops->await_turn(engine, turn, ticket);
 }
 
 /* The end of a turn's input: other workers are told of what they were asked. */

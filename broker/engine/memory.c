@@ -4,7 +4,7 @@
 
 void engine_publish_own(struct engine *engine, const struct publication *p, struct ticket ticket)
 {
-    struct engine_receipt receipt;
+    struct engine_receipt receipt = {.count = 1};
 
     receipt.err = router_publish(engine->router, p, &receipt.receipt);
     engine->events->published(engine->arg, ticket, &receipt);
@@ -21,13 +21,28 @@ static bool memory_subscribe(struct engine *engine, struct subscription *s, stru
 {
     enum ff_err err = router_subscribe(engine->router, s, name, encoding);
 
-    engine->events->subscribed(engine->arg, ticket, s, err);
+    engine->events->subscribed(engine->arg, ticket, s, name, err);
     return true;
 }
 
 static void memory_unsubscribe(struct engine *engine, struct subscription *s)
 {
     router_unsubscribe(engine->router, s);
+}
+
+static bool memory_has_room(struct engine *engine, struct ff_slice name, bool is_filter)
+{
+    (void)engine;
+    (void)name;
+    (void)is_filter;
+    return true;
+}
+
+/* Whatever was asked before is answered. */
+static void memory_await_turn(struct engine *engine, const struct engine_turn *turn,
+                              struct ticket ticket)
+{
+    engine->events->turn_came(engine->arg, ticket, turn->frame, FF_OK);
 }
 
 static void memory_tell(struct engine *engine)
@@ -52,6 +67,8 @@ struct engine *engine_memory_new(struct router *router, const struct engine_even
         .publish = memory_publish,
         .subscribe = memory_subscribe,
         .unsubscribe = memory_unsubscribe,
+        .has_room = memory_has_room,
+        .await_turn = memory_await_turn,
         .tell = memory_tell,
         .rest = memory_rest,
         .free = memory_free,

@@ -113,13 +113,7 @@ static void answer_heartbeat(struct session *session, struct ff_slice id)
 static enum request_outcome publish(struct session *session, struct ff_slice topic,
                                     struct ff_payload payload)
 {
-    struct ticket ticket = session_ticket(session);
-    struct publication p = {.topic = topic, .payload = payload, .tag = session->tag};
-
-    if (!session_can_publish(session, ticket, topic))
-        return REQUEST_DONE;
-    return engine_publish(gateway_of(session)->engine, &p, ticket) ? REQUEST_DONE
-                                                                   : REQUEST_DEFERRED;
+    return session_ask_publish(session, session_ticket(session), topic, payload);
 }
 
 /* What plain clients send has no id of its own to be labelled with. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "broker/session/session.h"
+#include "broker/session/answers.h"
 
 static const char *find_later_field(const struct ff_message *m)
 {
@@ -10,38 +10,50 @@ static const char *find_later_field(const struct ff_message *m)
     return NULL;
 }
 
-bool session_can_publish(struct session *session, struct ticket ticket, struct ff_slice topic)
+static enum request_outcome refuse_in_turn(struct session *session, struct ticket ticket,
+                                           struct ff_slice topic, enum ff_error code,
+                                           const char *reason)
 {
-    enum ff_topic_kind kind = ff_topic_kind(topic);
+    if (!answers_have_room(session, topic))
+        return REQUEST_DEFERRED;
+    answers_error(session, ticket, topic, code, "%s", reason);
+    return REQUEST_DONE;
+}
 
-    if (kind != FF_TOPIC_NAME)
-        session_error(session, ticket, FF_ERROR_BAD_CONTENT, "%s",
-                      kind == FF_TOPIC_FILTER
-                          ? "a filter is for listening: publish to a topic's name"
-                          : ff_topic_fault(topic));
-    else if (ff_topic_is_reserved(topic))
-        session_error(session, ticket, FF_ERROR_NOT_ALLOWED,
-                      "names beginning with $ belong to the broker");
-    else
-        return true;
-    return false;
+enum request_outcome session_ask_publish(struct session *session, struct ticket ticket,
+                                         struct ff_slice topic, struct ff_payload payload)
+{
+    struct publication p = {.topic = topic, .payload = payload, .tag = session->tag};
+
+    switch (ff_topic_kind(topic)) {
+    case FF_TOPIC_BAD:
+        session_error(session, ticket, FF_ERROR_BAD_CONTENT, "%s", ff_topic_fault(topic));
+        return REQUEST_DONE;
+    case FF_TOPIC_FILTER:
+        return refuse_in_turn(session, ticket, topic, FF_ERROR_BAD_CONTENT,
+                              "a filter is for listening: publish to a topic's name");
+    case FF_TOPIC_NAME:
+        break;
+    }
+    if (ff_topic_is_reserved(topic))
+        return refuse_in_turn(session, ticket, topic, FF_ERROR_NOT_ALLOWED,
+                              "names beginning with $ belong to the broker");
+    answers_await(session, ANSWER_TO_PUBLISH);
+    if (engine_publish(gateway_of(session)->engine, &p, ticket))
+        return REQUEST_DONE;
+    answers_came(session, ANSWER_TO_PUBLISH);
+    return REQUEST_DEFERRED;
 }
 
 enum request_outcome session_publish(struct session *session, const struct ff_message *m)
 {
     struct ticket ticket = session_ticket_of(session, m);
+    struct ff_slice topic = m->values[FF_FIELD_TOPIC].text;
     const char *later = find_later_field(m);
-    struct publication p = {
-        .topic = m->values[FF_FIELD_TOPIC].text, .payload = m->payload, .tag = session->tag};
 
-    if (!session_can_publish(session, ticket, p.topic))
-        return REQUEST_DONE;
-    if (later) {
-        session_error(session, ticket, FF_ERROR_NOT_FOUND, "%s", later);
-        return REQUEST_DONE;
-    }
-    return engine_publish(gateway_of(session)->engine, &p, ticket) ? REQUEST_DONE
-                                                                   : REQUEST_DEFERRED;
+    if (later && ff_topic_kind(topic) == FF_TOPIC_NAME && !ff_topic_is_reserved(topic))
+        return refuse_in_turn(session, ticket, topic, FF_ERROR_NOT_FOUND, later);
+    return session_ask_publish(session, ticket, topic, m->payload);
 }
 
 static void refuse(struct session *session, struct ticket ticket, enum ff_err err)
@@ -56,23 +68,27 @@ static void refuse(struct session *session, struct ticket ticket, enum ff_err er
                       (unsigned long long)gateway_of(session)->settings->max_memory);
 }
 
+static void acknowledge(struct session *session, struct ticket ticket,
+                        const struct receipt *receipt)
+{
+    struct ff_writer w = session_begin_message(session, FF_TYPE_ACK);
+
+    ff_writer_integer(&w, FF_FIELD_ID, ticket.id);
+    ff_writer_integer(&w, FF_FIELD_RECEIVERS, receipt->receivers);
+    ff_writer_integer(&w, FF_FIELD_BUFFERED, receipt->buffered);
+    ff_writer_string(&w, FF_FIELD_STORED, FF_SLICE("memory"));
+    session_end_message(session, &w);
+}
+
 void session_on_published(void *arg, struct ticket ticket, const struct engine_receipt *receipt)
 {
     struct session *session = gateway_find(arg, ticket);
-    struct ff_writer w;
 
     if (!session)
         return;
-    if (receipt->err) {
+    if (receipt->err)
         refuse(session, ticket, receipt->err);
-        return;
-    }
-    if (!ticket.has_id)
-        return;
-    w = session_begin_message(session, FF_TYPE_ACK);
-    ff_writer_integer(&w, FF_FIELD_ID, ticket.id);
-    ff_writer_integer(&w, FF_FIELD_RECEIVERS, receipt->receipt.receivers);
-    ff_writer_integer(&w, FF_FIELD_BUFFERED, receipt->receipt.buffered);
-    ff_writer_string(&w, FF_FIELD_STORED, FF_SLICE("memory"));
-    session_end_message(session, &w);
+    else if (ticket.has_id)
+        acknowledge(session, ticket, &receipt->receipt);
+    answers_came(session, receipt->count * ANSWER_TO_PUBLISH);
 }

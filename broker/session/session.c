@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "broker/net/logger.h"
+#include "broker/session/answers.h"
 #include "broker/session/bucket.h"
 #include "broker/session/deferred.h"
 #include "protocol/base/mem.h"
@@ -200,21 +201,7 @@ void session_close(struct session *session, int code, const char *format, ...)
     conn_finish(&session->conn, frame, head_len + body_len);
 }
 
-struct ff_writer session_begin_message(struct session *session, enum ff_type type)
-{
-    struct ff_buf *scratch = &gateway_of(session)->scratch;
-    struct ff_writer w;
-
-    scratch->len = 0;
-    if (ff_buf_reserve(scratch, FF_FRAME_HEAD_MAX) == FF_OK)
-        scratch->len = FF_FRAME_HEAD_MAX; /* the frame's head goes here when the size is known */
-    ff_writer_begin(&w, scratch, (enum ff_encoding)session->encoding, FF_BROKER, type);
-    if (scratch->len < FF_FRAME_HEAD_MAX)
-        w.err = FF_ENOMEM;
-    return w;
-}
-
-static void fail_send(struct session *session, enum ff_err err)
+void session_fail_send(struct session *session, enum ff_err err)
 {
     if (err == FF_ELIMIT)
         session_close(session, FF_CLOSE_SLOW_CONSUMER, "outbox is over %u bytes",
@@ -228,28 +215,7 @@ void session_send(struct session *session, const void *frame, size_t len)
     enum ff_err err = conn_send(&session->conn, frame, len);
 
     if (err)
-        fail_send(session, err);
-}
-
-void session_end_message(struct session *session, struct ff_writer *w)
-{
-    struct ff_buf *scratch = w->out;
-    enum ff_err err = ff_writer_end(w);
-    uint8_t head[FF_FRAME_HEAD_MAX];
-    size_t head_len;
-    size_t body_len;
-    char *frame;
-
-    if (!err) {
-        body_len = scratch->len - FF_FRAME_HEAD_MAX;
-        head_len = ff_frame_write_head(
-            head, session->encoding == FF_JSON ? FF_OP_TEXT : FF_OP_BINARY, body_len);
-        frame = scratch->data + FF_FRAME_HEAD_MAX - head_len;
-        memcpy(frame, head, head_len);
-        session_send(session, frame, head_len + body_len);
-    }
-    if (err)
-        fail_send(session, err);
+        session_fail_send(session, err);
 }
 
 struct ticket session_ticket_of(const struct session *session, const struct ff_message *m)
@@ -269,25 +235,6 @@ uint64_t session_id(const struct session *session)
     bits = (bits ^ bits >> 30) * 0xbf58476d1ce4e5b9U;
     bits = (bits ^ bits >> 27) * 0x94d049bb133111ebU;
     return bits ^ bits >> 31;
-}
-
-void session_error(struct session *session, struct ticket ticket, enum ff_error code,
-                   const char *format, ...)
-{
-    struct ff_writer w = session_begin_message(session, FF_TYPE_ERROR);
-    char reason[REASON_MAX];
-    va_list args;
-
-    va_start(args, format);
-    (void)vsnprintf(reason, sizeof(reason), format, args);
-    va_end(args);
-    if (ticket.has_id)
-        ff_writer_integer(&w, FF_FIELD_ID, ticket.id);
-    ff_writer_integer(&w, FF_FIELD_CODE, (uint64_t)code);
-    ff_writer_string(&w, FF_FIELD_REASON, ff_slice_of(reason));
-    if (ff_error_can_retry((int)code))
-        ff_writer_bool(&w, FF_FIELD_RETRY, true);
-    session_end_message(session, &w);
 }
 
 void session_malformed(struct session *session, struct ticket ticket, const char *reason)
@@ -317,6 +264,24 @@ uint64_t session_buffered(const struct session *session)
     return bytes;
 }
 
+/* PRESENCE and HISTORY. */
+static enum request_outcome refuse_later(struct session *session, struct ticket ticket,
+                                         const struct ff_message *m)
+{
+    struct ff_slice name = m->values[FF_FIELD_TOPIC].text;
+
+    if (ff_topic_kind(name) == FF_TOPIC_BAD) {
+        session_error(session, ticket, FF_ERROR_NOT_FOUND, "%s is not in this version",
+                      ff_type_name(m->type));
+        return REQUEST_DONE;
+    }
+    if (!answers_have_room(session, name))
+        return REQUEST_DEFERRED;
+    answers_error(session, ticket, name, FF_ERROR_NOT_FOUND, "%s is not in this version",
+                  ff_type_name(m->type));
+    return REQUEST_DONE;
+}
+
 enum request_outcome session_handle(struct session *session, const struct ff_message *m)
 {
     struct ticket ticket = session_ticket_of(session, m);
@@ -339,8 +304,7 @@ enum request_outcome session_handle(struct session *session, const struct ff_mes
     case FF_TYPE_SUBSCRIBE:
         return session_subscribe(session, m);
     case FF_TYPE_UNSUBSCRIBE:
-        session_unsubscribe(session, m);
-        break;
+        return session_unsubscribe(session, m);
     case FF_TYPE_PUBLISH:
         return session_publish(session, m);
     case FF_TYPE_MESSAGE:
@@ -348,9 +312,7 @@ enum request_outcome session_handle(struct session *session, const struct ff_mes
                       "MESSAGE is the broker's to send: publish with type 7");
         break;
     default: /* PRESENCE and HISTORY: designed, but of a later version */
-        session_error(session, ticket, FF_ERROR_NOT_FOUND, "%s is not in this version",
-                      ff_type_name(m->type));
-        break;
+        return refuse_later(session, ticket, m);
     }
     return REQUEST_DONE;
 }
@@ -431,7 +393,7 @@ static void on_ping(struct session *session, const struct ff_reader_event *event
         memcpy(pong + head_len, event->bytes, event->len);
     err = conn_send_pong(&session->conn, pong, head_len + event->len);
     if (err)
-        fail_send(session, err);
+        session_fail_send(session, err);
 }
 
 static void on_close(struct session *session, const struct ff_reader_event *event)

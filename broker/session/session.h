@@ -50,6 +50,7 @@ struct session {
     };
     uint64_t tag;        /* gateway.h */
     uint32_t place;      /* among its gateway's */
+    uint32_t awaited;    /* octets set aside for answers that are to come: answers.h */
     uint32_t errors_at;  /* tick of the first malformed message of this minute */
     uint32_t control_at; /* tick of the first control frame of this second */
     union {
@@ -96,12 +97,15 @@ __attribute__((format(printf, 3, 4))) void session_close(struct session *session
 /* 1013: what this session needs there is no memory for. */
 void session_close_for_memory(struct session *session);
 
-/* Begins a message to this client; session_end_message() sends it. */
+/* answers.c: begins a message to this client; session_end_message() sends it. */
 struct ff_writer session_begin_message(struct session *session, enum ff_type type);
 void session_end_message(struct session *session, struct ff_writer *w);
 
 /* Sends a finished frame; what cannot be owed any more ends the session. */
 void session_send(struct session *session, const void *frame, size_t len);
+
+/* The same where something could not even be written: FF_ENOMEM, FF_ELIMIT. */
+void session_fail_send(struct session *session, enum ff_err err);
 
 /* Octets that the broker still holds for this connection, backlogs of topics included. */
 uint64_t session_buffered(const struct session *session);
@@ -141,12 +145,18 @@ void session_malformed(struct session *session, struct ticket ticket, const char
 /* One file for each family of commands. */
 FF_MUST_CHECK enum request_outcome session_subscribe(struct session *session,
                                                      const struct ff_message *m);
-void session_unsubscribe(struct session *session, const struct ff_message *m);
+FF_MUST_CHECK enum request_outcome session_unsubscribe(struct session *session,
+                                                       const struct ff_message *m);
 FF_MUST_CHECK enum request_outcome session_publish(struct session *session,
                                                    const struct ff_message *m);
 
-/* May clients publish to this topic? If not, the error is sent. */
-bool session_can_publish(struct session *session, struct ticket ticket, struct ff_slice topic);
+/* What a client may publish is asked of the engine, else an error is sent. */
+FF_MUST_CHECK enum request_outcome session_ask_publish(struct session *session,
+                                                       struct ticket ticket, struct ff_slice topic,
+                                                       struct ff_payload payload);
+
+/* The ERROR for what an engine answers to a subscription. */
+void session_refuse_subscription(struct session *session, struct ticket ticket, enum ff_err err);
 void session_hello(struct session *session, const struct ff_message *m);
 void session_heartbeat(struct session *session, const struct ff_message *m);
 void session_welcome(struct session *session, struct ticket ticket);

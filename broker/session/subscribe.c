@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 
+#include "broker/session/answers.h"
 #include "broker/session/deferred.h"
 #include "broker/session/session.h"
 #include "broker/topic/rate.h"
@@ -103,7 +104,7 @@ static enum ff_err apply(struct session *session, struct subscription *s,
     return err;
 }
 
-/* Is this something one can subscribe to? If not, the error is sent. */
+/* Is this valid name or filter something one can subscribe to? If not, the error is sent. */
 static bool judge(struct session *session, struct ticket ticket, struct ff_slice name,
                   const struct ff_message *m)
 {
@@ -111,19 +112,16 @@ static bool judge(struct session *session, struct ticket ticket, struct ff_slice
     enum ff_topic_kind kind = ff_topic_kind(name);
     const char *later = find_later_field(m);
 
-    if (kind == FF_TOPIC_BAD) {
-        session_error(session, ticket, FF_ERROR_BAD_CONTENT, "%s", ff_topic_fault(name));
-    } else if (kind == FF_TOPIC_FILTER &&
-               (ff_message_has(m, FF_FIELD_SINCE) || ff_message_has(m, FF_FIELD_RATE) ||
-                (ff_message_has(m, FF_FIELD_PRESENCE) && m->values[FF_FIELD_PRESENCE].flag)) &&
-               !(ff_message_has(m, FF_FIELD_RATE) && m->values[FF_FIELD_RATE].number == -1 &&
-                 !later)) {
-        session_error(session, ticket, FF_ERROR_BAD_CONTENT,
+    if (kind == FF_TOPIC_FILTER &&
+        (ff_message_has(m, FF_FIELD_SINCE) || ff_message_has(m, FF_FIELD_RATE) ||
+         (ff_message_has(m, FF_FIELD_PRESENCE) && m->values[FF_FIELD_PRESENCE].flag)) &&
+        !(ff_message_has(m, FF_FIELD_RATE) && m->values[FF_FIELD_RATE].number == -1 && !later)) {
+        answers_error(session, ticket, name, FF_ERROR_BAD_CONTENT,
                       "since, presence and rate are not for filters");
     } else if (later) {
-        session_error(session, ticket, FF_ERROR_NOT_FOUND, "%s", later);
+        answers_error(session, ticket, name, FF_ERROR_NOT_FOUND, "%s", later);
     } else if (ff_topic_is_reserved(name) && !settings->sys) {
-        session_error(session, ticket, FF_ERROR_NOT_ALLOWED,
+        answers_error(session, ticket, name, FF_ERROR_NOT_ALLOWED,
                       "$SYS is off: the option sys = true turns it on");
     } else {
         return true;
@@ -132,24 +130,24 @@ static bool judge(struct session *session, struct ticket ticket, struct ff_slice
 }
 
 /* May it have one more? If not, the error is sent. */
-static bool has_place(struct session *session, struct ticket ticket)
+static bool has_place(struct session *session, struct ticket ticket, struct ff_slice name)
 {
     const struct settings *settings = gateway_of(session)->settings;
 
     if (session->subscriptions.count >= settings->max_subscriptions) {
-        session_error(session, ticket, FF_ERROR_TOO_MANY, "max_subscriptions of a connection is %u",
-                      settings->max_subscriptions);
+        answers_error(session, ticket, name, FF_ERROR_TOO_MANY,
+                      "max_subscriptions of a connection is %u", settings->max_subscriptions);
         return false;
     }
     if (ticket.is_filter &&
         session->subscriptions.filter_count >= settings->max_subscribed_filters) {
-        session_error(session, ticket, FF_ERROR_TOO_MANY,
+        answers_error(session, ticket, name, FF_ERROR_TOO_MANY,
                       "max_subscribed_filters of a connection is %u",
                       settings->max_subscribed_filters);
         return false;
     }
     if (session_is_memory_short(session)) {
-        session_error(session, ticket, FF_ERROR_TOO_MANY, "memory is limited to %llu bytes",
+        answers_error(session, ticket, name, FF_ERROR_TOO_MANY, "memory is limited to %llu bytes",
                       (unsigned long long)settings->max_memory);
         return false;
     }
@@ -166,7 +164,7 @@ static struct subscription *make(struct session *session, struct ticket ticket,
     struct subscription *s;
     enum ff_err err = FF_OK;
 
-    if (!has_place(session, ticket))
+    if (!has_place(session, ticket, name))
         return NULL;
     s = ff_mem_zalloc(parts * sizeof(*s));
     for (uint32_t i = 0; s && i < parts; i++) {
@@ -178,7 +176,7 @@ static struct subscription *make(struct session *session, struct ticket ticket,
     if (s && m && ff_message_has(m, FF_FIELD_RATE))
         err = rate_set(&gateway->router, s, m->values[FF_FIELD_RATE].number);
     if (!s || err) {
-        session_error(session, ticket, FF_ERROR_INTERNAL, "out of memory");
+        answers_error(session, ticket, name, FF_ERROR_INTERNAL, "out of memory");
         ff_mem_free(s);
         return NULL;
     }
@@ -196,17 +194,26 @@ static void discard(struct session *session, struct subscription *s)
     ff_mem_free(s);
 }
 
-static void acknowledge(struct session *session, struct ticket ticket, struct ff_slice name)
+static struct ff_writer begin_ack(struct session *session, struct ticket ticket,
+                                  struct ff_slice name)
+{
+    struct ff_writer w = session_begin_message(session, FF_TYPE_ACK);
+
+    ff_writer_integer(&w, FF_FIELD_ID, ticket.id);
+    ff_writer_string(&w, FF_FIELD_TOPIC, name);
+    return w;
+}
+
+/* Of what the session did itself. `s`: a subscription that was changed, or NULL. */
+static void acknowledge_in_turn(struct session *session, struct ticket ticket, struct ff_slice name,
+                                struct subscription *s)
 {
     struct ff_writer w;
 
     if (!ticket.has_id)
         return;
-    w = session_begin_message(session, FF_TYPE_ACK);
-    ff_writer_integer(&w, FF_FIELD_ID, ticket.id);
-    if (name.at)
-        ff_writer_string(&w, FF_FIELD_TOPIC, name);
-    session_end_message(session, &w);
+    w = begin_ack(session, ticket, name);
+    answers_end_in_turn(session, &w, ticket, name, s);
 }
 
 /* It is as if it had never been. */
@@ -224,18 +231,10 @@ static void refuse_plain(struct session *session)
                   "no place for this subscription: the error before says which limit");
 }
 
-static void on_subscribed(void *arg, struct ticket ticket, struct subscription *s, enum ff_err err)
+void session_refuse_subscription(struct session *session, struct ticket ticket, enum ff_err err)
 {
-    struct session *session = gateway_find(arg, ticket);
-    const struct router_limits *limits = &((struct gateway *)arg)->router.registry.limits;
-    struct ff_slice unknown = {NULL, 0};
+    const struct router_limits *limits = &gateway_of(session)->router.registry.limits;
 
-    if (!session) /* it went while the engine was asked, and unsubscribed */
-        return;
-    if (!err) {
-        acknowledge(session, ticket, s ? subscription_name(s) : unknown);
-        return;
-    }
     if (err == FF_ELIMIT)
         session_error(session, ticket, FF_ERROR_TOO_MANY,
                       ticket.is_filter ? "max_filters of the broker is %u"
@@ -243,42 +242,85 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
                       ticket.is_filter ? limits->max_filters : limits->max_topics);
     else
         session_error(session, ticket, FF_ERROR_INTERNAL, "out of memory");
-    if (!s)
+}
+
+static void on_subscribed(void *arg, struct ticket ticket, struct subscription *s,
+                          struct ff_slice name, enum ff_err err)
+{
+    struct session *session = gateway_find(arg, ticket);
+
+    if (!session) /* it went while the engine was asked, and unsubscribed */
         return;
-    if (session->mode == SESSION_PLAIN && !session->has_plain_text &&
-        s == session->plain_subscription)
-        refuse_plain(session);
+    if (!err && ticket.has_id) {
+        struct ff_writer w = begin_ack(session, ticket, name);
+
+        session_end_message(session, &w);
+    }
+    if (err)
+        session_refuse_subscription(session, ticket, err);
+    if (err && s) {
+        if (session->mode == SESSION_PLAIN && !session->has_plain_text &&
+            s == session->plain_subscription)
+            refuse_plain(session);
+        undo(session, ticket, s);
+    }
+    answers_came(session, answer_to_subscribe(name));
+}
+
+/* A new one. */
+static enum request_outcome ask(struct session *session, struct ticket ticket, struct ff_slice name,
+                                const struct ff_message *m)
+{
+    struct subscription *s = make(session, ticket, name, m);
+
+    if (!s)
+        return REQUEST_DONE;
+    answers_await(session, answer_to_subscribe(name));
+    if (engine_subscribe(gateway_of(session)->engine, s, name, (enum ff_encoding)session->encoding,
+                         ticket))
+        return REQUEST_DONE;
+    answers_came(session, answer_to_subscribe(name));
     undo(session, ticket, s);
+    return REQUEST_DEFERRED;
+}
+
+/* One that is there already. */
+static void change(struct session *session, struct ticket ticket, struct subscription *s,
+                   const struct ff_message *m)
+{
+    struct ff_slice name = m->values[FF_FIELD_TOPIC].text;
+
+    if (ff_message_has(m, FF_FIELD_SINCE))
+        answers_error(session, ticket, name, FF_ERROR_MALFORMED,
+                      "since is for a new subscription: unsubscribe first");
+    else if (!judge(session, ticket, name, m))
+        return;
+    else if (apply(session, s, m))
+        answers_error(session, ticket, name, FF_ERROR_INTERNAL, "out of memory");
+    else
+        acknowledge_in_turn(session, ticket, name, s);
 }
 
 enum request_outcome session_subscribe(struct session *session, const struct ff_message *m)
 {
     struct ticket ticket = session_ticket_of(session, m);
     struct ff_slice name = m->values[FF_FIELD_TOPIC].text;
+    enum ff_topic_kind kind = ff_topic_kind(name);
     struct subscription *s;
 
-    if (ff_message_has(m, FF_FIELD_SINCE) && session_find(session, name)) {
-        session_error(session, ticket, FF_ERROR_MALFORMED,
-                      "since is for a new subscription: unsubscribe first");
+    if (kind == FF_TOPIC_BAD) {
+        session_error(session, ticket, FF_ERROR_BAD_CONTENT, "%s", ff_topic_fault(name));
         return REQUEST_DONE;
     }
-    if (!judge(session, ticket, name, m))
-        return REQUEST_DONE;
+    if (!answers_have_room(session, name))
+        return REQUEST_DEFERRED;
+    ticket.is_filter = kind == FF_TOPIC_FILTER;
     s = session_find(session, name);
-    if (s) {
-        if (apply(session, s, m))
-            session_error(session, ticket, FF_ERROR_INTERNAL, "out of memory");
-        else
-            acknowledge(session, ticket, name);
-        return REQUEST_DONE;
-    }
-    ticket.is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER;
-    s = make(session, ticket, name, m);
-    if (!s || engine_subscribe(gateway_of(session)->engine, s, name,
-                               (enum ff_encoding)session->encoding, ticket))
-        return REQUEST_DONE;
-    undo(session, ticket, s);
-    return REQUEST_DEFERRED;
+    if (s)
+        change(session, ticket, s, m);
+    else if (judge(session, ticket, name, m))
+        return ask(session, ticket, name, m);
+    return REQUEST_DONE;
 }
 
 struct ff_slice session_plain_topic(const struct session *session)
@@ -302,7 +344,7 @@ static bool keep_plain_text(struct session *session, const struct subscription *
     return session->plain_text != NULL;
 }
 
-void session_unsubscribe(struct session *session, const struct ff_message *m)
+enum request_outcome session_unsubscribe(struct session *session, const struct ff_message *m)
 {
     struct ticket ticket = session_ticket_of(session, m);
     struct ff_slice name = m->values[FF_FIELD_TOPIC].text;
@@ -310,16 +352,19 @@ void session_unsubscribe(struct session *session, const struct ff_message *m)
 
     if (ff_topic_kind(name) == FF_TOPIC_BAD) {
         session_error(session, ticket, FF_ERROR_BAD_CONTENT, "%s", ff_topic_fault(name));
-        return;
+        return REQUEST_DONE;
     }
+    if (!answers_have_room(session, name))
+        return REQUEST_DEFERRED;
     s = session_find(session, name);
     if (s && session->mode == SESSION_PLAIN && !keep_plain_text(session, s))
-        return;
+        return REQUEST_DONE;
     if (s) {
         tell_skipped(session, s, false);
         discard(session, s);
     }
-    acknowledge(session, ticket, name);
+    acknowledge_in_turn(session, ticket, name, NULL);
+    return REQUEST_DONE;
 }
 
 void session_leave_all(struct session *session)
@@ -356,12 +401,9 @@ enum request_outcome session_subscribe_plain(struct session *session)
         return REQUEST_DONE;
     }
     ticket.is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER;
-    s = make(session, ticket, name, NULL);
-    if (s && !engine_subscribe(gateway_of(session)->engine, s, name, FF_JSON, ticket)) {
-        undo(session, ticket, s);
+    if (ask(session, ticket, name, NULL) == REQUEST_DEFERRED)
         return REQUEST_DEFERRED;
-    }
-    s = s ? session_find(session, name) : NULL;
+    s = session_find(session, name);
     if (s) { /* the name stands in the topic now: ten thousand copies of "lobby" are not needed */
         ff_mem_free(session->plain_text);
         session->plain_subscription = s;
@@ -372,13 +414,15 @@ enum request_outcome session_subscribe_plain(struct session *session)
     return REQUEST_DONE;
 }
 
-static void on_room(void *arg)
+static void on_room(void *arg, uint32_t queue)
 {
+    (void)queue;
     deferred_retry(arg);
 }
 
 const struct engine_events session_engine_events = {
     .published = session_on_published,
     .subscribed = on_subscribed,
+    .turn_came = answers_on_turn,
     .room = on_room,
 };

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/session/answers.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+struct ff_writer session_begin_message(struct session *session, enum ff_type type)
+{
+    struct ff_buf *scratch = &gateway_of(session)->scratch;
+    struct ff_writer w;
+
+    scratch->len = 0;
+    if (ff_buf_reserve(scratch, FF_FRAME_HEAD_MAX) == FF_OK)
+        scratch->len = FF_FRAME_HEAD_MAX; /* the frame's head goes here when the size is known */
+    ff_writer_begin(&w, scratch, (enum ff_encoding)session->encoding, FF_BROKER, type);
+    if (scratch->len < FF_FRAME_HEAD_MAX)
+        w.err = FF_ENOMEM;
+    return w;
+}
+
+/* Puts the head before the message. Not FF_OK: the session ends of it. */
+static enum ff_err end_frame(struct session *session, struct ff_writer *w, struct ff_slice *frame)
+{
+    struct ff_buf *scratch = w->out;
+    enum ff_err err = ff_writer_end(w);
+    uint8_t head[FF_FRAME_HEAD_MAX];
+    size_t head_len;
+    size_t body_len;
+    char *at;
+
+    if (err) {
+        session_fail_send(session, err);
+        return err;
+    }
+    body_len = scratch->len - FF_FRAME_HEAD_MAX;
+    head_len = ff_frame_write_head(head, session->encoding == FF_JSON ? FF_OP_TEXT : FF_OP_BINARY,
+                                   body_len);
+    at = scratch->data + FF_FRAME_HEAD_MAX - head_len;
+    memcpy(at, head, head_len);
+    *frame = (struct ff_slice){at, head_len + body_len};
+    return FF_OK;
+}
+
+void session_end_message(struct session *session, struct ff_writer *w)
+{
+    struct ff_slice frame;
+
+    if (end_frame(session, w, &frame) == FF_OK)
+        session_send(session, frame.at, frame.len);
+}
+
+static struct ff_writer begin_error(struct session *session, struct ticket ticket,
+                                    enum ff_error code, const char *format, va_list args)
+{
+    struct ff_writer w = session_begin_message(session, FF_TYPE_ERROR);
+    char reason[REASON_MAX];
+
+    (void)vsnprintf(reason, sizeof(reason), format, args);
+    if (ticket.has_id)
+        ff_writer_integer(&w, FF_FIELD_ID, ticket.id);
+    ff_writer_integer(&w, FF_FIELD_CODE, (uint64_t)code);
+    ff_writer_string(&w, FF_FIELD_REASON, ff_slice_of(reason));
+    if (ff_error_can_retry((int)code))
+        ff_writer_bool(&w, FF_FIELD_RETRY, true);
+    return w;
+}
+
+void session_error(struct session *session, struct ticket ticket, enum ff_error code,
+                   const char *format, ...)
+{
+    struct ff_writer w;
+    va_list args;
+
+    va_start(args, format);
+    w = begin_error(session, ticket, code, format, args);
+    va_end(args);
+    session_end_message(session, &w);
+}
+
+void answers_error(struct session *session, struct ticket ticket, struct ff_slice name,
+                   enum ff_error code, const char *format, ...)
+{
+    struct ff_writer w;
+    va_list args;
+
+    va_start(args, format);
+    w = begin_error(session, ticket, code, format, args);
+    va_end(args);
+    answers_end_in_turn(session, &w, ticket, name, NULL);
+}
+
+void answers_await(struct session *session, uint32_t octets)
+{
+    session->awaited += octets;
+}
+
+void answers_came(struct session *session, uint32_t octets)
+{
+    FF_CHECK(octets <= session->awaited);
+    session->awaited -= octets;
+}
+
+bool answers_have_room(struct session *session, struct ff_slice name)
+{
+    return session->awaited == 0 || engine_has_room(gateway_of(session)->engine, name,
+                                                    ff_topic_kind(name) == FF_TOPIC_FILTER);
+}
+
+void answers_end_in_turn(struct session *session, struct ff_writer *w, struct ticket ticket,
+                         struct ff_slice name, struct subscription *s)
+{
+    struct engine_turn turn = {
+        .name = name, .is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER, .subscription = s};
+
+    if (end_frame(session, w, &turn.frame))
+        return;
+    if (session->awaited == 0) { /* nothing is before it */
+        session_send(session, turn.frame.at, turn.frame.len);
+        return;
+    }
+    answers_await(session, (uint32_t)turn.frame.len);
+    engine_await_turn(gateway_of(session)->engine, &turn, ticket);
+}
+
+void answers_on_turn(void *arg, struct ticket ticket, struct ff_slice frame, enum ff_err err)
+{
+    struct session *session = gateway_find(arg, ticket);
+
+    if (!session)
+        return;
+    if (err)
+        session_refuse_subscription(session, ticket, err);
+    else
+        session_send(session, frame.at, frame.len);
+    answers_came(session, (uint32_t)frame.len);
+}
