@@ -317,7 +317,7 @@ void conn_resume(struct conn *conn, unsigned reason)
         return;
     conn->heard_at = net_tick(conn->net); /* its clock stood while we did not read */
     watch(conn);
-    if (conn->stash || conn_transport(conn)->has_more(conn))
+    if (conn->stash || conn->is_kept || conn_transport(conn)->has_more(conn))
         input_yield(conn);
 }
 

@@ -30,7 +30,8 @@ enum { OUTBOX_PAUSE = 65536 };
 struct conn_ops {
     /*
      * Input came. Returns how much of it was consumed: the rest is kept and
-     * offered again, with more, or when a pause is over.
+     * offered again, with more, or when a pause is over. An owner that keeps
+     * some itself (`is_kept`) is called behind a pause also with none.
      */
     size_t (*input)(struct conn *conn, uint8_t *bytes, size_t len);
     /* Adds ranges to the plan, behind what the connection itself has to send. */
@@ -50,7 +51,7 @@ struct conn_ops {
 enum conn_state { CONN_OPEN, CONN_CLOSING, CONN_LINGERING, CONN_DEAD };
 
 /* Why a connection is not read from, as bits. */
-enum { PAUSE_OUTBOX = 1, PAUSE_RATE = 2, PAUSE_DEFERRED = 4 };
+enum { PAUSE_OUTBOX = 1, PAUSE_RATE = 2, PAUSE_DEFERRED = 4, PAUSE_ANSWERS = 8 };
 
 struct conn {
     ev_io io;
@@ -73,6 +74,7 @@ struct conn {
     bool wants_write : 1;     /* TLS must write before it can read */
     bool is_ready : 1;        /* in the queue of those that are to be read */
     bool is_fed_again : 1;    /* a pause or a turn is over: the stash is offered as it is */
+    bool is_kept : 1;         /* the owner keeps some input: it goes on with it behind a pause */
     bool is_feeding : 1;      /* the stash is being offered: it stays where it is */
     bool is_drying : 1;       /* waits until the socket has sent all it took */
     bool is_peer_done : 1;    /* the peer ended its side */

@@ -98,13 +98,16 @@ static void keep_stash(struct conn *conn, const uint8_t *bytes, size_t len)
 /* Offers the stash where it lies; what is consumed of it is passed over. */
 static void feed_stash(struct conn *conn)
 {
-    struct stash *stash = conn->stash;
+    struct stash *stash = conn->stash; /* NULL: the owner keeps something */
     size_t used;
 
     conn->is_fed_again = false;
     conn->is_feeding = true;
-    used = conn->net->ops->input(conn, stash->bytes + stash->start, stash->len);
+    used = conn->net->ops->input(conn, stash ? stash->bytes + stash->start : NULL,
+                                 stash ? stash->len : 0);
     conn->is_feeding = false;
+    if (!stash)
+        return;
     FF_CHECK(used <= stash->len);
     stash->start += (uint32_t)used;
     stash->len -= (uint32_t)used;
@@ -160,7 +163,7 @@ static void work(struct conn *conn)
 {
     if (conn->state == CONN_DEAD || (conn->state == CONN_OPEN && conn->pauses))
         return;
-    if (conn->stash && conn->is_fed_again)
+    if ((conn->stash || conn->is_kept) && conn->is_fed_again)
         feed_stash(conn);
     else if (!conn->is_peer_done)
         read_some(conn);

@@ -89,15 +89,47 @@ void answers_error(struct session *session, struct ticket ticket, struct ff_slic
     answers_end_in_turn(session, &w, ticket, name, NULL);
 }
 
+/*
+ * Octets that may be set aside. Who is owed OUTBOX_PAUSE is not read from: what
+ * is left of the outbox above that is for answers on their way, but for a
+ * quarter, which is for what nobody asked for (HEARTBEAT, PING, GAP, GOODBYE).
+ */
+static uint32_t find_limit(const struct session *session)
+{
+    struct net *net = session->conn.net;
+
+    if (session->awaited > FF_BUDGET_SMALL && ff_budget_level(&net->budget) >= FF_MEMORY_FULL)
+        return FF_BUDGET_SMALL;
+    return (net->outbox_max - OUTBOX_PAUSE) / 4 * 3;
+}
+
 void answers_await(struct session *session, uint32_t octets)
 {
     session->awaited += octets;
+}
+
+static void pause_if_full(struct session *session)
+{
+    if (session->awaited > find_limit(session))
+        conn_pause(&session->conn, PAUSE_ANSWERS);
+}
+
+enum request_outcome answers_asked(struct session *session, uint32_t octets, bool is_taken)
+{
+    if (!is_taken) {
+        session->awaited -= octets;
+        return REQUEST_DEFERRED;
+    }
+    pause_if_full(session);
+    return REQUEST_DONE;
 }
 
 void answers_came(struct session *session, uint32_t octets)
 {
     FF_CHECK(octets <= session->awaited);
     session->awaited -= octets;
+    if (session->awaited <= find_limit(session) / 2)
+        conn_resume(&session->conn, PAUSE_ANSWERS);
 }
 
 bool answers_have_room(struct session *session, struct ff_slice name)
@@ -120,6 +152,7 @@ void answers_end_in_turn(struct session *session, struct ff_writer *w, struct ti
     }
     answers_await(session, (uint32_t)turn.frame.len);
     engine_await_turn(gateway_of(session)->engine, &turn, ticket);
+    pause_if_full(session);
 }
 
 void answers_on_turn(void *arg, struct ticket ticket, struct ff_slice frame, enum ff_err err)

@@ -3,7 +3,11 @@
  * answers.h - what a session answers, and what it has been asked and not answered.
  *
  * Requests about topics of other workers are answered later. Room for each
- * answer is set aside when the request is made (`session->awaited`, octets).
+ * answer is set aside when the request is made (`session->awaited`, octets): so
+ * much of the outbox is left for them that they never find it full. A session
+ * that has set aside as much as it may is not read from (PAUSE_ANSWERS) until
+ * half of it came. So who reads is never closed for what he asked, and who does
+ * not is not read from any more.
  *
  * Answers about one name keep the order of the requests. What the session can
  * answer by itself while others are awaited has its turn at the name's owner
@@ -26,7 +30,11 @@ static inline uint32_t answer_to_subscribe(struct ff_slice name)
 /* A request is about to be made whose answer has at most so many octets. */
 void answers_await(struct session *session, uint32_t octets);
 
-/* It was answered, or was not made after all. */
+/* The request was made: how it went on is `is_taken`, and perhaps it was answered. */
+FF_MUST_CHECK enum request_outcome answers_asked(struct session *session, uint32_t octets,
+                                                 bool is_taken);
+
+/* So much was answered. */
 void answers_came(struct session *session, uint32_t octets);
 
 /*

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The request and its session find each other without a pointer in every
+ * session: `conn.group`, which a session does not use once its handshake is
+ * over, is the only node in a list of the request's.
+ */
 #include "broker/session/deferred.h"
+
+#include <limits.h>
 
 #include "protocol/base/mem.h"
 
-enum { MAX_REFUSALS = 8 };
-
 struct deferred_request {
-    struct ff_list node;
-    struct session *session;
+    struct ff_list node;       /* in a queue of the gateway, while its next message has no room */
+    struct ff_list session;    /* conn.group of its session, alone */
     struct ff_decoder decoder; /* typed: reads `bytes` */
     enum ff_opcode opcode;     /* plain */
     bool is_subscription;
@@ -15,8 +20,87 @@ struct deferred_request {
     char bytes[];
 };
 
+enum progress {
+    PROGRESS_ALL,     /* nothing is left, or the session ended */
+    PROGRESS_SOME,    /* as many messages as were wanted */
+    PROGRESS_PAUSED,  /* what is left waits until answers have gone out */
+    PROGRESS_NO_ROOM, /* the engine has no room for the next message: engine->full */
+};
+
+static struct session *session_of_request(struct deferred_request *request)
+{
+    return FF_CONTAINER(request->session.next, struct session, conn.group);
+}
+
+/* Takes the request off its session, which keeps nothing then. NULL: it did not before. */
+static struct deferred_request *take(struct session *session)
+{
+    struct ff_list *group = &session->conn.group;
+    struct deferred_request *request;
+
+    if (!session->conn.is_kept)
+        return NULL;
+    request = FF_CONTAINER(group->next, struct deferred_request, session);
+    ff_list_remove(group);
+    session->conn.is_kept = false;
+    return request;
+}
+
+static void hold(struct session *session, struct deferred_request *request)
+{
+    ff_list_append(&request->session, &session->conn.group);
+    session->conn.is_kept = true;
+}
+
+/* The request waits for room, behind all others. */
+static void enqueue(struct session *session, struct deferred_request *request)
+{
+    struct gateway *gateway = gateway_of(session);
+
+    ff_list_append(&gateway->deferred[gateway->engine->full], &request->node);
+    conn_pause(&session->conn, PAUSE_DEFERRED);
+}
+
+/* Has the session more answers to take, or to get, than it may go on with? */
+static bool must_pause(struct session *session)
+{
+    struct conn *conn = &session->conn;
+
+    if (conn->pauses & PAUSE_OUTBOX)
+        conn_flush(conn);
+    return conn_is_open(conn) && conn->pauses & (PAUSE_OUTBOX | PAUSE_ANSWERS);
+}
+
+static enum progress handle_some(struct session *session, struct ff_decoder *decoder, unsigned most)
+{
+    struct ff_message *message = gateway_of(session)->message;
+
+    while (most-- > 0) {
+        struct ff_decoder before = *decoder;
+
+        if (decoder->left > 0 && must_pause(session))
+            return PROGRESS_PAUSED;
+        if (!conn_is_open(&session->conn) || !ff_decode_next(decoder, message))
+            return PROGRESS_ALL;
+        if (session_handle(session, message) == REQUEST_DEFERRED) {
+            *decoder = before;
+            return PROGRESS_NO_ROOM;
+        }
+    }
+    return PROGRESS_SOME;
+}
+
+static enum progress handle_plain(struct session *session, enum ff_opcode opcode,
+                                  struct ff_slice bytes)
+{
+    enum request_outcome outcome =
+        bytes.at ? plain_message(session, opcode, bytes) : session_subscribe_plain(session);
+
+    return outcome == REQUEST_DEFERRED ? PROGRESS_NO_ROOM : PROGRESS_ALL;
+}
+
 /* NULL: out of memory, and the session ends of it. */
-static struct deferred_request *keep(struct session *session, struct ff_slice bytes)
+static struct deferred_request *make(struct session *session, struct ff_slice bytes)
 {
     struct deferred_request *request = ff_mem_alloc(sizeof(*request) + bytes.len);
 
@@ -24,83 +108,98 @@ static struct deferred_request *keep(struct session *session, struct ff_slice by
         session_close(session, FF_CLOSE_INTERNAL, "out of memory");
         return NULL;
     }
-    *request = (struct deferred_request){.session = session, .len = bytes.len};
+    *request = (struct deferred_request){.len = bytes.len};
+    ff_list_init(&request->session);
     if (bytes.len)
         memcpy(request->bytes, bytes.at, bytes.len);
-    ff_list_append(&gateway_of(session)->deferred, &request->node);
-    conn_pause(&session->conn, PAUSE_DEFERRED);
     return request;
 }
 
-void deferred_keep(struct session *session, const struct ff_decoder *decoder)
+void deferred_handle(struct session *session, struct ff_decoder *decoder)
 {
-    struct deferred_request *request = keep(session, decoder->rest);
+    enum progress progress = handle_some(session, decoder, UINT_MAX);
+    struct deferred_request *request =
+        progress != PROGRESS_ALL ? make(session, decoder->rest) : NULL;
 
     if (!request)
         return;
     request->decoder = *decoder;
     request->decoder.rest.at = request->bytes;
+    hold(session, request);
+    if (progress == PROGRESS_NO_ROOM)
+        enqueue(session, request);
 }
 
-void deferred_keep_plain(struct session *session, enum ff_opcode opcode, struct ff_slice bytes)
+void deferred_handle_plain(struct session *session, enum ff_opcode opcode, struct ff_slice bytes)
 {
-    struct deferred_request *request = keep(session, bytes);
+    enum progress progress = handle_plain(session, opcode, bytes);
+    struct deferred_request *request = progress != PROGRESS_ALL ? make(session, bytes) : NULL;
 
     if (!request)
         return;
     request->opcode = opcode;
     request->is_subscription = !bytes.at;
+    hold(session, request);
+    enqueue(session, request);
 }
 
-static enum request_outcome make_again(struct deferred_request *request)
+static enum progress go_on(struct session *session, struct deferred_request *request, unsigned most)
 {
-    struct session *session = request->session;
+    struct ff_slice bytes = {request->is_subscription ? NULL : request->bytes, request->len};
 
-    if (session->mode == SESSION_TYPED)
-        return session_handle_all(session, &request->decoder);
-    if (request->is_subscription)
-        return session_subscribe_plain(session);
-    return plain_message(session, request->opcode, (struct ff_slice){request->bytes, request->len});
+    return session->mode == SESSION_TYPED ? handle_some(session, &request->decoder, most)
+                                          : handle_plain(session, request->opcode, bytes);
 }
 
-/* In the list's order; some refusals tell that there is no more room, or not for most. */
-void deferred_retry(struct gateway *gateway)
+/* Whatever was made of it, the request goes back to its session, or is freed. */
+static bool put_back(struct session *session, struct deferred_request *request,
+                     enum progress progress)
 {
-    struct ff_list *again[MAX_REFUSALS];
-    struct ff_list *node;
-    unsigned count = 0;
-
-    while (count < MAX_REFUSALS && (node = ff_list_pop(&gateway->deferred))) {
-        struct deferred_request *request = FF_CONTAINER(node, struct deferred_request, node);
-        struct conn *conn = &request->session->conn;
-
-        /* The request is in no list now: if its session ends, it is freed here. */
-        if (make_again(request) == REQUEST_DEFERRED && conn_is_open(conn)) {
-            again[count++] = node;
-            continue;
-        }
+    if (progress == PROGRESS_ALL || !conn_is_open(&session->conn)) {
         ff_mem_free(request);
-        if (conn_is_open(conn))
-            conn_resume(conn, PAUSE_DEFERRED);
+        return false;
     }
-    while (count > 0) /* they keep their places: first come, first served */
-        ff_list_prepend(&gateway->deferred, again[--count]);
+    hold(session, request);
+    return true;
+}
+
+bool deferred_go_on(struct session *session)
+{
+    struct deferred_request *request = take(session);
+    enum progress progress = go_on(session, request, UINT_MAX);
+
+    if (!put_back(session, request, progress))
+        return true;
+    if (progress == PROGRESS_NO_ROOM)
+        enqueue(session, request);
+    return false;
+}
+
+void deferred_retry(struct gateway *gateway, uint32_t queue)
+{
+    struct ff_list *node;
+
+    while ((node = ff_list_pop(&gateway->deferred[queue]))) {
+        struct deferred_request *request = FF_CONTAINER(node, struct deferred_request, node);
+        struct session *session = session_of_request(request);
+        enum progress progress;
+
+        (void)take(session); /* if it ends now, the request is freed here */
+        progress = go_on(session, request, 1);
+        if (put_back(session, request, progress) && progress == PROGRESS_NO_ROOM) {
+            ff_list_prepend(&gateway->deferred[queue], node); /* the same request: the same queue */
+            return;
+        }
+        conn_resume(&session->conn, PAUSE_DEFERRED);
+    }
 }
 
 void deferred_drop(struct session *session)
 {
-    struct gateway *gateway = gateway_of(session);
+    struct deferred_request *request = take(session);
 
-    if (!(session->conn.pauses & PAUSE_DEFERRED))
+    if (!request)
         return;
-    for (struct ff_list *node = gateway->deferred.next; node != &gateway->deferred;
-         node = node->next) {
-        struct deferred_request *request = FF_CONTAINER(node, struct deferred_request, node);
-
-        if (request->session != session)
-            continue;
-        ff_list_remove(node);
-        ff_mem_free(request);
-        return;
-    }
+    ff_list_remove(&request->node);
+    ff_mem_free(request);
 }

@@ -187,7 +187,8 @@ enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct 
     if (err)
         return err;
     ff_list_init(&gateway->half_open);
-    ff_list_init(&gateway->deferred);
+    for (int i = 0; i < ENGINE_QUEUES; i++)
+        ff_list_init(&gateway->deferred[i]);
     ff_buf_init(&gateway->scratch, SCRATCH_MAX);
     ff_buf_init(&gateway->spare, 0);
     err = router_init(&gateway->router, &env, &limits);

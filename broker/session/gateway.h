@@ -47,11 +47,11 @@ struct gateway {
     uint32_t first_free;
     uint32_t session_count;
     uint32_t half_open_count;
-    struct ff_list half_open;   /* sessions in their handshake, the oldest first */
-    struct ff_list deferred;    /* requests that wait for room: deferred.h */
-    struct ff_buf scratch;      /* a message being written */
-    struct ff_buf spare;        /* a payload being unescaped or quoted */
-    struct ff_message *message; /* a message being read */
+    struct ff_list half_open;               /* sessions in their handshake, the oldest first */
+    struct ff_list deferred[ENGINE_QUEUES]; /* requests that wait for room: deferred.h */
+    struct ff_buf scratch;                  /* a message being written */
+    struct ff_buf spare;                    /* a payload being unescaped or quoted */
+    struct ff_message *message;             /* a message being read */
     struct delivery_notes *delivery;
     struct wheel_timer second;   /* $SYS */
     uint64_t last_published;     /* when $SYS last looked */

@@ -39,10 +39,8 @@ enum request_outcome session_ask_publish(struct session *session, struct ticket 
         return refuse_in_turn(session, ticket, topic, FF_ERROR_NOT_ALLOWED,
                               "names beginning with $ belong to the broker");
     answers_await(session, ANSWER_TO_PUBLISH);
-    if (engine_publish(gateway_of(session)->engine, &p, ticket))
-        return REQUEST_DONE;
-    answers_came(session, ANSWER_TO_PUBLISH);
-    return REQUEST_DEFERRED;
+    return answers_asked(session, ANSWER_TO_PUBLISH,
+                         engine_publish(gateway_of(session)->engine, &p, ticket));
 }
 
 enum request_outcome session_publish(struct session *session, const struct ff_message *m)
@@ -90,5 +88,7 @@ void session_on_published(void *arg, struct ticket ticket, const struct engine_r
         refuse(session, ticket, receipt->err);
     else if (ticket.has_id)
         acknowledge(session, ticket, &receipt->receipt);
+    if (conn_owed(&session->conn) > OUTBOX_PAUSE) /* answers of a whole ring may follow */
+        conn_flush(&session->conn);
     answers_came(session, receipt->count * ANSWER_TO_PUBLISH);
 }

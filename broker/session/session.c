@@ -144,12 +144,6 @@ void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct a
     session->refusal = (uint8_t)judge_newcomer(gateway, session, peer);
 }
 
-static void begin_plain(struct session *session)
-{
-    if (session_subscribe_plain(session) == REQUEST_DEFERRED)
-        deferred_keep_plain(session, FF_OP_TEXT, (struct ff_slice){NULL, 0});
-}
-
 void session_open(struct session *session, enum session_mode mode, enum ff_encoding encoding)
 {
     const struct settings *settings = gateway_of(session)->settings;
@@ -172,7 +166,7 @@ void session_open(struct session *session, enum session_mode mode, enum ff_encod
     if (mode == SESSION_TYPED)
         session_welcome(session, session_ticket(session));
     else if (mode == SESSION_PLAIN)
-        begin_plain(session);
+        deferred_handle_plain(session, FF_OP_TEXT, (struct ff_slice){NULL, 0});
 }
 
 void session_close(struct session *session, int code, const char *format, ...)
@@ -317,24 +311,6 @@ enum request_outcome session_handle(struct session *session, const struct ff_mes
     return REQUEST_DONE;
 }
 
-enum request_outcome session_handle_all(struct session *session, struct ff_decoder *decoder)
-{
-    struct ff_message *message = gateway_of(session)->message;
-
-    for (;;) {
-        struct ff_decoder before = *decoder;
-
-        if (!conn_is_open(&session->conn) || !ff_decode_next(decoder, message))
-            return REQUEST_DONE;
-        if (session_handle(session, message) == REQUEST_DEFERRED) {
-            *decoder = before;
-            return REQUEST_DEFERRED;
-        }
-        if (conn_owed(&session->conn) > OUTBOX_PAUSE) /* a batch may be owed more than the outbox */
-            conn_flush(&session->conn);
-    }
-}
-
 /* A whole frame of a typed session. */
 static void typed_message(struct session *session, enum ff_opcode opcode, struct ff_slice frame)
 {
@@ -355,14 +331,7 @@ static void typed_message(struct session *session, enum ff_opcode opcode, struct
         session_malformed(session, session_ticket(session), reason);
         return;
     }
-    if (session_handle_all(session, &decoder) == REQUEST_DEFERRED)
-        deferred_keep(session, &decoder);
-}
-
-static void handle_plain(struct session *session, enum ff_opcode opcode, struct ff_slice bytes)
-{
-    if (plain_message(session, opcode, bytes) == REQUEST_DEFERRED)
-        deferred_keep_plain(session, opcode, bytes);
+    deferred_handle(session, &decoder);
 }
 
 /* Pings, pongs and closes have a limit of their own: they cost, and carry nothing. */
@@ -416,7 +385,7 @@ static void on_message(struct session *session, const struct ff_reader_event *ev
     if (session->mode == SESSION_TYPED)
         typed_message(session, event->opcode, bytes);
     else if (session->mode == SESSION_PLAIN)
-        handle_plain(session, event->opcode, bytes);
+        deferred_handle_plain(session, event->opcode, bytes);
     else
         echo_message(session, event->opcode, bytes);
 }
@@ -468,6 +437,8 @@ static size_t on_input(struct conn *conn, uint8_t *bytes, size_t len)
 
     if (session->mode == SESSION_HTTP)
         at = upgrade_input(session, bytes, len);
+    else if (conn->is_kept && !deferred_go_on(session))
+        return 0; /* what it keeps came before */
     while (at < len && conn_is_open(conn) && !conn->pauses && session->mode != SESSION_HTTP) {
         struct ff_reader_event event;
         size_t used;

@@ -35,7 +35,6 @@ enum refusal { REFUSED_NOT, REFUSED_ADDRESS, REFUSED_CONNECTIONS, REFUSED_MEMORY
 enum request_outcome { REQUEST_DONE, REQUEST_DEFERRED };
 
 struct bucket;
-struct ff_decoder;
 
 struct session {
     struct conn conn;
@@ -117,13 +116,6 @@ bool session_is_memory_short(const struct session *session);
 /* One decoded message. */
 FF_MUST_CHECK enum request_outcome session_handle(struct session *session,
                                                   const struct ff_message *m);
-
-/*
- * Handles what a decoder still has. DONE: all of it, or the session ended.
- * DEFERRED: the decoder stands before a message that was not taken.
- */
-FF_MUST_CHECK enum request_outcome session_handle_all(struct session *session,
-                                                      struct ff_decoder *decoder);
 
 /* Public, unlike any other session's, not secret: what clients call a session by. */
 uint64_t session_id(const struct session *session);

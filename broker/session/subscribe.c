@@ -272,16 +272,17 @@ static enum request_outcome ask(struct session *session, struct ticket ticket, s
                                 const struct ff_message *m)
 {
     struct subscription *s = make(session, ticket, name, m);
+    uint32_t octets = answer_to_subscribe(name);
+    bool is_taken;
 
     if (!s)
         return REQUEST_DONE;
-    answers_await(session, answer_to_subscribe(name));
-    if (engine_subscribe(gateway_of(session)->engine, s, name, (enum ff_encoding)session->encoding,
-                         ticket))
-        return REQUEST_DONE;
-    answers_came(session, answer_to_subscribe(name));
-    undo(session, ticket, s);
-    return REQUEST_DEFERRED;
+    answers_await(session, octets);
+    is_taken = engine_subscribe(gateway_of(session)->engine, s, name,
+                                (enum ff_encoding)session->encoding, ticket);
+    if (!is_taken)
+        undo(session, ticket, s);
+    return answers_asked(session, octets, is_taken);
 }
 
 /* One that is there already. */
@@ -416,8 +417,7 @@ enum request_outcome session_subscribe_plain(struct session *session)
 
 static void on_room(void *arg, uint32_t queue)
 {
-    (void)queue;
-    deferred_retry(arg);
+    deferred_retry(arg, queue);
 }
 
 const struct engine_events session_engine_events = {

@@ -4,6 +4,8 @@ import json
 import os
 import random
 import sys
+import tempfile
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
 from peer import TEXT, Broker, frame, typed  # noqa: E402
@@ -90,6 +92,31 @@ def a_change_shares_the_fate_of_what_it_changes():
                             {"type": 6, "id": 3, "topic": "more/%d" % i}])
             got = [(m["id"], m["type"], m.get("code")) for m in answers(peer, 3)]
             assert got == [(1, 9, 429), (2, 9, 429), (3, 8, None)], got
+
+
+@test
+def who_reads_all_the_time_is_never_closed_for_what_it_asks():
+    floods = {
+        "publishes with ids": (60000, lambda i: {"type": 7, "id": i, "topic": "flood/%d" % (i % 64), "message": i}),
+        "publishes that fail": (20000, lambda i: {"type": 7, "topic": "small/%d" % (i % 64), "message": "x" * 40}),
+        "subscriptions": (20000, lambda i: {"type": 5 + i % 2, "id": i, "topic": "%03d" % (i // 2 % 64) + "n" * 250}),
+    }
+    rules = tempfile.NamedTemporaryFile("w", suffix=".conf")
+    rules.write('topic "small/#" { max_message = 30 }\n')
+    rules.flush()
+    with start("--config", rules.name) as broker:
+        for what, (count, make) in floods.items():
+            for batch in 1, 50:
+                peer = typed(broker.port)
+                made = [make(i) for i in range(count)]
+                octets = b"".join(frame(TEXT, json.dumps(made[i:i + batch] if batch > 1 else made[i])) for i in range(0, count, batch))
+                thread = threading.Thread(target=peer.sock.sendall, args=(octets,))
+                thread.start()
+                got = answers(peer, count)
+                thread.join()
+                ids = sorted(m["id"] for m in got if "id" in m)
+                assert ids == list(range(count)) or what == "publishes that fail", what
+                peer.close()
 
 
 for function in tests:

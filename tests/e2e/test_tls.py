@@ -224,11 +224,14 @@ def a_record_is_read_whole_where_memory_is_short():
         others, got = [], {"type": 8}
         while got["type"] == 8:  # names until there is no room for one more
             others.append(typed(broker.port))
-            for k in range(3):
-                n += 1
-                others[-1].send_json([{"type": 5, "topic": "%d/%d/%s" % (n, i, "n" * 230)} for i in range(200)])
-            got = others[-1].ask({"type": 5, "id": 1, "topic": "last/%d" % n})
-        assert got["code"] == 429, got
+            try:
+                for k in range(3):
+                    n += 1
+                    others[-1].send_json([{"type": 5, "topic": "%d/%d/%s" % (n, i, "n" * 230)} for i in range(200)])
+                got = others[-1].ask({"type": 5, "id": 1, "topic": "last/%d" % n})
+            except Gone as why:  # in half a message
+                assert "1013" in str(why), why
+                break
         answers = 0
         peer.send(b"".join(frame(TEXT, '{"type":6,"id":%d,"topic":"%s"}' % (i, "x" * 100)) for i in range(100)))  # one record
         while answers < 100:

@@ -3,81 +3,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "broker/app/config.h"
 #include "broker/engine/channel.h"
 #include "broker/engine/crossing.h"
-#include "broker/net/logger.h"
-#include "broker/session/session.h"
 #include "tests/support/client.h"
+#include "tests/support/hand.h"
 #include "tests/support/test.h"
 
 enum { COUNT = 2, TEXT = 512 };
 
-static struct config *config;
-static struct census census;
-static struct worker workers[COUNT];
-static struct gateway gateways[COUNT];
-
 static int begin(void **state)
 {
-    static char words[][16] = {"fanfared", "--workers", "2"};
-    static char *argv[FF_COUNT(words)];
-    struct config_request request;
-    char error[CONFIG_ERROR_MAX];
-
     (void)state;
-    for (size_t i = 0; i < FF_COUNT(words); i++)
-        argv[i] = words[i];
-    config = config_new(FF_COUNT(words), argv, &request, error);
-    assert_non_null(config);
-    log_set(LOG_ERROR, false);
-    assert_int_equal(census_init(&census, COUNT), FF_OK);
-    for (uint32_t i = 0; i < COUNT; i++) {
-        assert_int_equal(worker_init(&workers[i], i, &census.epochs), FF_OK);
-        assert_int_equal(gateway_init(&gateways[i], &workers[i], &census, &config->settings),
-                         FF_OK);
-    }
+    hand_begin(COUNT);
     return 0;
-}
-
-/* The end of the turn before, then what came meanwhile. */
-static void turn(uint32_t i)
-{
-    ev_run(workers[i].net.loop.ev, EVRUN_NOWAIT);
-}
-
-static void abort_session(void *arg, struct session *session)
-{
-    (void)arg;
-    conn_abort(&session->conn);
-}
-
-static int end(void **state)
-{
-    for (uint32_t i = 0; i < COUNT; i++)
-        gateway_each(&gateways[i], abort_session, NULL);
-    for (int round = 0; round < 10; round++)
-        for (uint32_t i = 0; i < COUNT; i++)
-            turn(i);
-    for (uint32_t i = 0; i < COUNT; i++) {
-        gateway_deinit(&gateways[i]);
-        worker_deinit(&workers[i]);
-    }
-    census_deinit(&census);
-    config_free(config);
-    return nothing_leaked(state);
-}
-
-/* A listener's answer; the client's end of it. */
-static int accept_socket(struct gateway *gateway)
-{
-    static const struct listener listener = {.is_tls = false};
-    static const struct address nobody = {.len = 0};
-    int both[2];
-
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, both), 0);
-    gateway_listener_ops.accepted(gateway, &listener, both[0], &nobody);
-    return both[1];
 }
 
 static void write_text(int fd, const char *text)
@@ -108,7 +46,7 @@ static void open_late(struct mail *mail)
 {
     (void)mail;
     late.is_open = true;
-    late.half_open = gateways[0].half_open_count;
+    late.half_open = hand_gateways[0].half_open_count;
 }
 
 static void post_late(struct ev_loop *ev, ev_prepare *prepare, int events)
@@ -116,34 +54,35 @@ static void post_late(struct ev_loop *ev, ev_prepare *prepare, int events)
     (void)ev;
     (void)prepare;
     (void)events;
-    mailbox_post(&workers[0].mailbox, &late.mail);
+    mailbox_post(&hand_workers[0].mailbox, &late.mail);
 }
 
 static void mail_is_opened_before_the_events_that_came_with_it(void **state)
 {
-    int fd = accept_socket(&gateways[0]);
+    int fd = hand_accept(&hand_gateways[0]);
 
     (void)state;
-    turn(0);
-    assert_int_equal(gateways[0].half_open_count, 1);
+    hand_turn(0);
+    assert_int_equal(hand_gateways[0].half_open_count, 1);
     write_head(fd);
     mail_init(&late.mail, open_late);
     ev_prepare_init(&late.prepare, post_late);
     ev_set_priority(&late.prepare, EV_MINPRI); /* behind the turn's end */
-    ev_prepare_start(workers[0].net.loop.ev, &late.prepare);
-    turn(0);
-    ev_prepare_stop(workers[0].net.loop.ev, &late.prepare);
+    ev_prepare_start(hand_workers[0].net.loop.ev, &late.prepare);
+    hand_turn(0);
+    ev_prepare_stop(hand_workers[0].net.loop.ev, &late.prepare);
     assert_true(late.is_open);
     assert_int_equal(late.half_open, 1); /* what came with the mail was not read yet, */
-    turn(0);
-    assert_int_equal(gateways[0].half_open_count, 0); /* and is at the turn's end */
+    hand_turn(0);
+    assert_int_equal(hand_gateways[0].half_open_count, 0); /* and is at the turn's end */
     (void)close(fd);
 }
 
 /* A topic's name that the other worker owns. */
 static void name_foreign(char name[8])
 {
-    for (unsigned i = 0; i == 0 || crossing_owner(gateways[0].engine, ff_slice_of(name)) == 0; i++)
+    for (unsigned i = 0; i == 0 || crossing_owner(hand_gateways[0].engine, ff_slice_of(name)) == 0;
+         i++)
         (void)snprintf(name, 8, "t%u", i % 1000);
 }
 
@@ -154,23 +93,23 @@ static void what_is_asked_in_the_flush_is_told_in_the_same_turn(void **state)
     int fd;
 
     (void)state;
-    config->settings.messages_per_second = 1;
+    hand_config->settings.messages_per_second = 1;
     name_foreign(name);
     (void)snprintf(text, sizeof(text), "{\"type\":7,\"topic\":\"%s\",\"message\":1}", name);
-    fd = accept_socket(&gateways[0]);
+    fd = hand_accept(&hand_gateways[0]);
     write_head(fd);
-    turn(0);
-    turn(0);
+    hand_turn(0);
+    hand_turn(0);
     for (int i = 0; i < 4; i++)
         write_text(fd, text);
-    turn(0); /* takes the first ones, then its rate stops it */
-    turn(0);
-    turn(1);
-    assert_true(gateway_at(&gateways[0], 0)->conn.pauses & PAUSE_RATE);
-    assert_true(mailbox_is_empty(&workers[1].mailbox));
-    conn_resume(&gateway_at(&gateways[0], 0)->conn, PAUSE_RATE);
-    turn(0);
-    assert_false(mailbox_is_empty(&workers[1].mailbox));
+    hand_turn(0); /* takes the first ones, then its rate stops it */
+    hand_turn(0);
+    hand_turn(1);
+    assert_true(gateway_at(&hand_gateways[0], 0)->conn.pauses & PAUSE_RATE);
+    assert_true(mailbox_is_empty(&hand_workers[1].mailbox));
+    conn_resume(&gateway_at(&hand_gateways[0], 0)->conn, PAUSE_RATE);
+    hand_turn(0);
+    assert_false(mailbox_is_empty(&hand_workers[1].mailbox));
     (void)close(fd);
 }
 
@@ -186,26 +125,26 @@ static void a_crowded_worker_is_handed_no_socket(void **state)
     int fds[4];
 
     (void)state;
-    config->settings.max_half_open = 2; /* one of each worker */
-    atomic_fetch_add(&workers[0].load, 10);
-    fds[0] = accept_socket(&gateways[0]);
-    fds[1] = accept_socket(&gateways[0]); /* crosses before the other knows of the first */
-    assert_int_equal(gateways[0].half_open_count, 0);
-    turn(1);
-    assert_int_equal(gateways[1].half_open_count, 1);
+    hand_config->settings.max_half_open = 2; /* one of each worker */
+    atomic_fetch_add(&hand_workers[0].load, 10);
+    fds[0] = hand_accept(&hand_gateways[0]);
+    fds[1] = hand_accept(&hand_gateways[0]); /* crosses before the other knows of the first */
+    assert_int_equal(hand_gateways[0].half_open_count, 0);
+    hand_turn(1);
+    assert_int_equal(hand_gateways[1].half_open_count, 1);
     assert_false(is_reset(fds[0]));
     assert_true(is_reset(fds[1]));
-    turn(1);
-    fds[2] = accept_socket(&gateways[0]);
-    assert_int_equal(gateways[0].half_open_count, 1);
+    hand_turn(1);
+    fds[2] = hand_accept(&hand_gateways[0]);
+    assert_int_equal(hand_gateways[0].half_open_count, 1);
     write_head(fds[0]); /* it is one of the crowd no more */
-    turn(1);
-    turn(1);
-    fds[3] = accept_socket(&gateways[0]);
-    turn(1);
-    assert_int_equal(gateways[0].half_open_count, 1);
-    assert_int_equal(gateways[1].half_open_count, 1);
-    atomic_fetch_sub(&workers[0].load, 10);
+    hand_turn(1);
+    hand_turn(1);
+    fds[3] = hand_accept(&hand_gateways[0]);
+    hand_turn(1);
+    assert_int_equal(hand_gateways[0].half_open_count, 1);
+    assert_int_equal(hand_gateways[1].half_open_count, 1);
+    atomic_fetch_sub(&hand_workers[0].load, 10);
     for (size_t i = 0; i < FF_COUNT(fds); i++)
         (void)close(fds[i]);
 }
@@ -260,7 +199,7 @@ static struct ticket come_and_go(struct gateway *gateway, bool stays, int *fd)
     struct session *session;
     struct ticket ticket;
 
-    *fd = accept_socket(gateway);
+    *fd = hand_accept(gateway);
     session = find_newest(gateway);
     assert_non_null(session);
     ticket = session_ticket(session);
@@ -293,11 +232,11 @@ static void a_tag_is_never_given_out_again(void **state)
     int fds[2];
 
     (void)state;
-    atomic_fetch_add(&workers[1].load, 1000); /* all come to worker 0 */
-    first = come_and_go(&gateways[0], true, &fds[0]);
-    dead = come_and_go(&gateways[0], false, &fds[1]);
+    atomic_fetch_add(&hand_workers[1].load, 1000); /* all come to worker 0 */
+    first = come_and_go(&hand_gateways[0], true, &fds[0]);
+    dead = come_and_go(&hand_gateways[0], false, &fds[1]);
     for (unsigned i = 0; i < 2 * (1U << 12); i++) {
-        struct ticket ticket = come_and_go(&gateways[0], false, &fds[1]);
+        struct ticket ticket = come_and_go(&hand_gateways[0], false, &fds[1]);
 
         assert_true(ticket.session_tag != dead.session_tag);
         assert_true(ticket.session_tag != first.session_tag);
@@ -307,17 +246,17 @@ static void a_tag_is_never_given_out_again(void **state)
         uint64_t last = 0;
 
         print_message("    %s\n", borders[i].where);
-        gateways[0].newcomers = borders[i].newcomers;
+        hand_gateways[0].newcomers = borders[i].newcomers;
         for (int k = 0; k < 6; k++) {
-            struct ticket ticket = come_and_go(&gateways[0], false, &fds[1]);
+            struct ticket ticket = come_and_go(&hand_gateways[0], false, &fds[1]);
 
             assert_true(ticket.session_tag > last);
             last = ticket.session_tag;
         }
-        assert_null(gateway_find(&gateways[0], dead));
-        assert_non_null(gateway_find(&gateways[0], first));
+        assert_null(gateway_find(&hand_gateways[0], dead));
+        assert_non_null(gateway_find(&hand_gateways[0], first));
     }
-    atomic_fetch_sub(&workers[1].load, 1000);
+    atomic_fetch_sub(&hand_workers[1].load, 1000);
     (void)close(fds[0]);
 }
 
@@ -328,14 +267,14 @@ static void workers_give_out_different_tags(void **state)
 
     (void)state;
     for (uint32_t i = 0; i < COUNT; i++) {
-        atomic_fetch_add(&workers[!i].load, 1000);
-        tickets[i] = come_and_go(&gateways[i], true, &fds[i]);
-        atomic_fetch_sub(&workers[!i].load, 1000);
+        atomic_fetch_add(&hand_workers[!i].load, 1000);
+        tickets[i] = come_and_go(&hand_gateways[i], true, &fds[i]);
+        atomic_fetch_sub(&hand_workers[!i].load, 1000);
     }
     assert_int_equal(tickets[0].session_place, tickets[1].session_place);
     assert_true(tickets[0].session_tag != tickets[1].session_tag);
     for (uint32_t i = 0; i < COUNT; i++) {
-        assert_null(gateway_find(&gateways[!i], tickets[i]));
+        assert_null(gateway_find(&hand_gateways[!i], tickets[i]));
         (void)close(fds[i]);
     }
 }
@@ -348,27 +287,27 @@ static void no_worker_runs_out_of_places(void **state)
 
     (void)state;
     for (uint32_t i = 0; i < CROWD; i++) {
-        assert_true(gateway_admit(&gateways[1], &session));
-        assert_ptr_equal(gateway_find(&gateways[1], session_ticket(&session)), &session);
+        assert_true(gateway_admit(&hand_gateways[1], &session));
+        assert_ptr_equal(gateway_find(&hand_gateways[1], session_ticket(&session)), &session);
     }
     for (uint32_t i = 0; i < CROWD; i++) {
         session.place = i;
-        gateway_forget(&gateways[1], &session);
+        gateway_forget(&hand_gateways[1], &session);
     }
-    assert_int_equal(gateways[1].session_count, 0);
+    assert_int_equal(hand_gateways[1].session_count, 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(mail_is_opened_before_the_events_that_came_with_it, begin,
-                                        end),
+                                        hand_end),
         cmocka_unit_test_setup_teardown(what_is_asked_in_the_flush_is_told_in_the_same_turn, begin,
-                                        end),
-        cmocka_unit_test_setup_teardown(a_crowded_worker_is_handed_no_socket, begin, end),
-        cmocka_unit_test_setup_teardown(a_tag_is_never_given_out_again, begin, end),
-        cmocka_unit_test_setup_teardown(workers_give_out_different_tags, begin, end),
-        cmocka_unit_test_setup_teardown(no_worker_runs_out_of_places, begin, end),
+                                        hand_end),
+        cmocka_unit_test_setup_teardown(a_crowded_worker_is_handed_no_socket, begin, hand_end),
+        cmocka_unit_test_setup_teardown(a_tag_is_never_given_out_again, begin, hand_end),
+        cmocka_unit_test_setup_teardown(workers_give_out_different_tags, begin, hand_end),
+        cmocka_unit_test_setup_teardown(no_worker_runs_out_of_places, begin, hand_end),
         cmocka_unit_test_teardown(blocks_on_their_way_are_bounded, nothing_leaked),
     };
 
