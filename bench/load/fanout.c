@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fanout.c - messages to many: fanout, rooms, rate, slow.
+ * fanout.c - messages to many: fanout, rooms, rate, slow, neighbours.
  *
  * A round is one message to each topic. Closed loop: a publisher has at most
  * `window` rounds in flight, sent at once when none is (or one by one, sliding).
@@ -10,6 +10,7 @@
  */
 #include "bench/load/crowd.h"
 #include "bench/load/histogram.h"
+#include "bench/load/neighbours.h"
 #include "bench/load/payload.h"
 #include "bench/load/report.h"
 #include "bench/load/scenario.h"
@@ -27,6 +28,7 @@ struct fanout {
     struct hub hub;
     struct crowd listeners;
     struct crowd stalled;
+    struct neighbours neighbours;
     struct crowd connections; /* of publishers, `each` of them has: one, or one for each topic */
     uint32_t each;
     struct publisher *publishers;
@@ -180,6 +182,7 @@ static void run_until(struct fanout *f, uint64_t end_ns, const char *phase)
             for (uint32_t i = 0; i < f->options->publishers; i++)
                 refill(f, i);
         }
+        neighbours_send(&f->neighbours, &f->hub);
         hub_poll(&f->hub, wait);
         if (now - shown_ns >= SECOND_NS) {
             progress(f->options, "%s: %.0f deliveries/s", phase,
@@ -228,6 +231,7 @@ static void open_all(struct fanout *f)
     for (uint32_t i = 0; i < f->stalled.count; i++)
         hub_stall(&f->hub, &f->stalled.members[i].peer, true);
     crowd_open(&f->hub, &f->connections, o);
+    neighbours_init(&f->neighbours, &f->hub, o);
 }
 
 static void report_latency(struct report *report, const struct histogram *h)
@@ -299,6 +303,7 @@ int scenario_fanout(const struct options *options)
     crowd_deinit(&f->hub, &f->listeners);
     crowd_deinit(&f->hub, &f->stalled);
     crowd_deinit(&f->hub, &f->connections);
+    neighbours_deinit(&f->neighbours, &f->hub);
     hub_deinit(&f->hub);
     ff_mem_free(f->publishers);
     ff_mem_free(f->room);

@@ -12,6 +12,7 @@ const struct scenario scenarios[] = {
      scenario_fanout},
     {"rate", "so many messages a second, whatever the server does; latency", scenario_fanout},
     {"slow", "fanout beside --stalled subscribers that never read", scenario_fanout},
+    {"neighbours", "fanout to 3,000 beside --flood publishers that never wait", scenario_fanout},
     {"publish", "publishers to whom nobody listens", scenario_publish},
     {"connect", "connections that come, subscribe and go", scenario_connect},
     {"idle", "memory of connections to which nothing happens (--connections, --pid)",

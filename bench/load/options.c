@@ -35,6 +35,8 @@ static const struct spec specs[] = {
     {"size", COUNT, FIELD(size), "128", "octets of a message's payload, at least 32"},
     {"rate", NUMBER, FIELD(rate), "1000", "messages a second of all publishers (scenario rate)"},
     {"stalled", COUNT, FIELD(stalled), "0", "further subscribers that never read"},
+    {"flood", COUNT, FIELD(flood), "0",
+     "further publishers to whom nobody listens and who never wait; neighbours: 500"},
     {"connections", COUNT, FIELD(connections), "10000", "scenario idle"},
     {"processes", COUNT, FIELD(processes), "0",
      "scenario idle; 0: one for each 18,000 connections"},
@@ -143,6 +145,10 @@ void options_parse(struct options *options, int argc, char **argv)
     if (strcmp(options->scenario, "rooms") == 0) {
         options->topics = 1000;
         options->subscribers = 10;
+    }
+    if (strcmp(options->scenario, "neighbours") == 0) {
+        options->subscribers = 3000;
+        options->flood = 500;
     }
     for (int i = 1; i < argc; i++)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)

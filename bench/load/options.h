@@ -19,6 +19,7 @@ struct options {
     uint64_t window; /* messages in flight of each publisher */
     uint64_t size;   /* octets of a payload */
     uint64_t stalled;
+    uint64_t flood; /* publishers beside the load that never wait */
     uint64_t connections;
     uint64_t processes;
     uint64_t concurrency;

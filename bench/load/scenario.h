@@ -14,7 +14,7 @@ struct scenario {
 /* Ends with one that has no name. */
 extern const struct scenario scenarios[];
 
-int scenario_fanout(const struct options *options); /* rooms, rate and slow, too */
+int scenario_fanout(const struct options *options); /* rooms, rate, slow and neighbours, too */
 int scenario_publish(const struct options *options);
 int scenario_connect(const struct options *options);
 int scenario_idle(const struct options *options);
