@@ -94,13 +94,21 @@ void answers_error(struct session *session, struct ticket ticket, struct ff_slic
  * is left of the outbox above that is for answers on their way, but for a
  * quarter, which is for what nobody asked for (HEARTBEAT, PING, GAP, GOODBYE).
  */
-static uint32_t find_limit(const struct session *session)
+static uint32_t find_limit(struct session *session)
 {
     struct net *net = session->conn.net;
+    uint32_t limit = (net->outbox_max - OUTBOX_PAUSE) / 4 * 3;
 
-    if (session->awaited > FF_BUDGET_SMALL && ff_budget_level(&net->budget) >= FF_MEMORY_FULL)
+    switch (ff_budget_level(&net->budget)) {
+    case FF_MEMORY_FREE:
+    case FF_MEMORY_TIGHT:
+        return limit;
+    case FF_MEMORY_FULL:
         return FF_BUDGET_SMALL;
-    return (net->outbox_max - OUTBOX_PAUSE) / 4 * 3;
+    case FF_MEMORY_OVER:
+        return 0;
+    }
+    FF_UNREACHABLE();
 }
 
 void answers_await(struct session *session, uint32_t octets)
@@ -110,7 +118,7 @@ void answers_await(struct session *session, uint32_t octets)
 
 static void pause_if_full(struct session *session)
 {
-    if (session->awaited > find_limit(session))
+    if (session->awaited && session->awaited > find_limit(session))
         conn_pause(&session->conn, PAUSE_ANSWERS);
 }
 
@@ -128,7 +136,7 @@ void answers_came(struct session *session, uint32_t octets)
 {
     FF_CHECK(octets <= session->awaited);
     session->awaited -= octets;
-    if (session->awaited <= find_limit(session) / 2)
+    if (session->conn.pauses & PAUSE_ANSWERS && session->awaited <= find_limit(session) / 2)
         conn_resume(&session->conn, PAUSE_ANSWERS);
 }
 
