@@ -63,18 +63,31 @@ const struct conn_ops session_conn_ops = {
     .free = on_free,
 };
 
-static enum refusal judge_newcomer(struct gateway *gateway, struct session *session,
-                                   const struct address *peer)
+/* Whoever it is. */
+static enum refusal judge_newcomer(const struct session *session)
 {
-    const struct settings *settings = gateway->settings;
+    const struct gateway *gateway = gateway_of(session);
 
-    if (!census_count_address(gateway->census, peer, settings->max_connections_per_address,
-                              &session->address))
-        return REFUSED_ADDRESS;
     if (atomic_load_explicit(&gateway->census->sessions, memory_order_relaxed) >
-        settings->max_connections)
+        gateway->settings->max_connections)
         return REFUSED_CONNECTIONS;
     return session_is_memory_short(session) ? REFUSED_MEMORY : REFUSED_NOT;
+}
+
+void session_count_address(struct session *session, const struct address *address)
+{
+    const struct settings *settings = gateway_of(session)->settings;
+    struct census *census = gateway_of(session)->census;
+
+    census_release_address(census, session->address);
+    session->address = NULL;
+    /* A proxy's connections are those of its clients, who are not known before their heads came. */
+    if (!address_is_listed(address, settings->proxies.at, settings->proxies.count) &&
+        !census_count_address(census, address, settings->max_connections_per_address,
+                              &session->address))
+        session->refusal = REFUSED_ADDRESS;
+    else if (session->refusal == REFUSED_ADDRESS)
+        session->refusal = (uint8_t)judge_newcomer(session);
 }
 
 bool session_is_memory_short(const struct session *session)
@@ -141,7 +154,8 @@ void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct a
     gateway_enter_half_open(gateway, session);
     session->accepted_at = net_tick(session->conn.net);
     conn_set_timer(&session->conn, settings->handshake_ms);
-    session->refusal = (uint8_t)judge_newcomer(gateway, session, peer);
+    session->refusal = (uint8_t)judge_newcomer(session);
+    session_count_address(session, peer);
 }
 
 void session_open(struct session *session, enum session_mode mode, enum ff_encoding encoding)

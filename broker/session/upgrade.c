@@ -69,27 +69,29 @@ static bool walk_back(const struct settings *settings, struct ff_slice list, str
     return true;
 }
 
-/* Behind a trusted proxy the client is whom X-Forwarded-For names last, proxies apart. */
+/*
+ * Behind a trusted proxy the client is whom X-Forwarded-For names last, proxies apart. Where it
+ * names nobody that can be read, nobody is counted.
+ */
 static void recount_address(struct session *session, const struct ff_http_head *head)
 {
     const struct settings *settings = gateway_of(session)->settings;
     struct address peer = {.len = sizeof(peer.storage)};
+    struct address client;
+    bool is_readable = true;
 
     if (settings->proxies.count == 0 ||
-        getpeername(conn_fd(&session->conn), (struct sockaddr *)&peer.storage, &peer.len) < 0)
+        getpeername(conn_fd(&session->conn), (struct sockaddr *)&peer.storage, &peer.len) < 0 ||
+        !address_is_listed(&peer, settings->proxies.at, settings->proxies.count))
         return;
-    for (size_t i = head->count; i > 0; i--) {
+    client = peer;
+    for (size_t i = head->count; i > 0 && is_readable; i--) {
         const struct ff_http_header *header = &head->headers[i - 1];
 
-        if (ff_slice_is_equal_nocase(header->name, FF_SLICE("X-Forwarded-For")) &&
-            !walk_back(settings, header->value, &peer))
-            return;
+        if (ff_slice_is_equal_nocase(header->name, FF_SLICE("X-Forwarded-For")))
+            is_readable = walk_back(settings, header->value, &client);
     }
-    census_release_address(gateway_of(session)->census, session->address);
-    session->address = NULL;
-    if (!census_count_address(gateway_of(session)->census, &peer,
-                              settings->max_connections_per_address, &session->address))
-        session->refusal = REFUSED_ADDRESS;
+    session_count_address(session, is_readable ? &client : &peer);
 }
 
 /* The topic of a plain client: from the query, else the configured one. Owned by the session. */
