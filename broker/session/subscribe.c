@@ -61,6 +61,20 @@ static void change_rules(struct subscription *s, const struct ff_message *m)
     link_move(s, part);
 }
 
+/* One that waits for a full socket waits on as one with a rate does, or as one without. */
+static enum ff_err set_rate(struct router *router, struct subscription *s, double per_second)
+{
+    bool is_waiting = s->part == PART_WAITING && !subscription_is_asked(s);
+    enum ff_err err;
+
+    if (is_waiting)
+        link_move(s, PART_ACTIVE);
+    err = rate_set(router, s, per_second);
+    if (is_waiting)
+        link_move(s, s->rate ? PART_TIMED : PART_WAITING);
+    return err;
+}
+
 static enum ff_err change_rate(struct session *session, struct subscription *s, double per_second)
 {
     struct router *router = &gateway_of(session)->router;
@@ -71,7 +85,7 @@ static enum ff_err change_rate(struct session *session, struct subscription *s, 
     tell_skipped(session, s, true);
     if (!conn_is_open(&session->conn))
         return FF_OK;
-    err = rate_set(router, s, per_second);
+    err = set_rate(router, s, per_second);
     if (err || subscription_is_asked(s))
         return err;
     if (per_second == 0) {

@@ -76,7 +76,7 @@ static void count(struct link *link, const struct subscription *s, int by)
     link->counts[s->part] += step;
     if (s->part == PART_ACTIVE && link_is_pending(s))
         link->pending += step;
-    if (s->part == PART_WAITING && s->overflow == OVERFLOW_CLOSE)
+    if (s->part == PART_WAITING && link_is_closer(s))
         link->closers += step;
     if (s->part == PART_TIMED && s->no_echo)
         link->quiet_timed += step;

@@ -28,7 +28,7 @@ struct link {
     uint32_t counts[PART_COUNT];
     uint32_t capacity;
     uint32_t pending;      /* active ones that are not at the head, or not known to be */
-    uint32_t closers;      /* waiting ones with the rule `close` */
+    uint32_t closers;      /* waiting ones that end when they are overrun: link_is_closer() */
     uint32_t quiet_timed;  /* timed ones that do not want their own echo */
     uint8_t encoding;      /* enum ff_encoding */
     bool is_far;           /* the log is another worker's */
@@ -58,6 +58,15 @@ void link_remove(struct subscription *s);
 static inline bool link_is_at_head(const struct subscription *s)
 {
     return s->cursor.position == atomic_load_explicit(&s->link->log->head, memory_order_acquire);
+}
+
+/*
+ * Does its session end when it is overrun? A rated one is never overrun: the newest is enough. As
+ * long as a subscription is waiting neither its rule nor whether it is rated may change.
+ */
+static inline bool link_is_closer(const struct subscription *s)
+{
+    return s->overflow == OVERFLOW_CLOSE && !s->rate;
 }
 
 /* To another part. O(1). */

@@ -109,8 +109,8 @@ void router_unsubscribe(struct router *router, struct subscription *s)
         registry_drop_sleeper(&router->registry, s->sleeper);
         return;
     }
-    rate_free(s);
     link_remove(s);
+    rate_free(s);
     router_touch_link(router, link);
     if (link->is_far)
         far_note_count(link_far(link));
@@ -407,12 +407,10 @@ static void close_overrun(struct router *router, struct link *link)
     while (link->closers && i < link->counts[PART_ACTIVE] + link->counts[PART_WAITING]) {
         struct subscription *s = link->array[i];
 
-        if (s->overflow != OVERFLOW_CLOSE || s->cursor.position >= view_tail(&view)) {
+        if (!link_is_closer(s) || s->cursor.position >= view_tail(&view))
             i++;
-            continue;
-        }
-        router->ops->overrun(router->arg, s);
-        i = link->counts[PART_ACTIVE];
+        else
+            router->ops->overrun(router->arg, s); /* another one takes its place */
     }
     router->settling = NULL;
     if (!link->is_far)
