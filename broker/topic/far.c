@@ -65,7 +65,7 @@ enum ff_err far_get(struct router *router, const struct far_request *request, st
     if (!*far)
         *far = make(router, topic, request);
     if (!*far)
-        registry_drop_unused(&router->registry, topic);
+        (void)registry_drop_unused(&router->registry, topic);
     return *far ? FF_OK : FF_ENOMEM;
 }
 
@@ -121,7 +121,7 @@ void far_drop(struct far_link *far)
     *at = far->next;
     ff_list_remove(&far->link.turn);
     link_deinit(&far->link);
-    registry_drop_unused(&far->router->registry, topic);
+    (void)registry_drop_unused(&far->router->registry, topic);
     far->state = FAR_FREE;
     if (!mail_is_in(&far->told))
         ff_mem_free(far);
@@ -138,7 +138,7 @@ static enum ff_err attach(struct router *owner, struct far_link *far)
         return err;
     log = registry_get_log(topic, encoding);
     if (!log) {
-        registry_drop_unused(&owner->registry, topic);
+        (void)registry_drop_unused(&owner->registry, topic);
         return FF_ENOMEM;
     }
     atomic_store_explicit(&far->needed, log_head(&log->log), memory_order_relaxed);
@@ -178,7 +178,7 @@ void far_detach(struct far_link *far)
     *at = far->next_of_log;
     log->log.is_shared = log->far != NULL;
     router_touch_link(owner, &log->link);
-    registry_drop_unused(&owner->registry, log->link.topic);
+    router_drop_unused(owner, log->link.topic);
 }
 
 void far_tell(struct far_link *far)

@@ -278,7 +278,7 @@ enum ff_err registry_wake(struct registry *registry, struct sleeper *sleeper, st
         return FF_ENOMEM;
     if (!tie(*topic, (enum ff_encoding)sleeper->encoding, s)) {
         (void)count_topic(registry); /* it is counted once, as a sleeper or as a topic */
-        registry_drop_unused(registry, *topic);
+        (void)registry_drop_unused(registry, *topic);
         s->sleeper = sleeper;
         return FF_ENOMEM;
     }
@@ -297,7 +297,7 @@ void registry_lull(struct registry *registry, struct topic *topic)
         return;
     link_remove(s);
     (void)count_topic(registry);
-    registry_drop_unused(registry, topic);
+    (void)registry_drop_unused(registry, topic);
     add_sleeper(registry, sleeper, s);
 }
 
@@ -324,7 +324,7 @@ struct topic_log *registry_get_log(struct topic *topic, enum ff_encoding encodin
     return log;
 }
 
-void registry_drop_unused(struct registry *registry, struct topic *topic)
+bool registry_drop_unused(struct registry *registry, struct topic *topic)
 {
     bool is_used = topic->far;
 
@@ -342,7 +342,7 @@ void registry_drop_unused(struct registry *registry, struct topic *topic)
         }
     }
     if (is_used)
-        return;
+        return false;
     if (topic->is_filter)
         filter_tree_remove(&registry->filters, topic);
     else if (!topic->is_foreign)
@@ -351,6 +351,7 @@ void registry_drop_unused(struct registry *registry, struct topic *topic)
     ff_list_remove(&topic->drowsy);
     ff_mem_free(topic->filters);
     ff_mem_free(topic);
+    return true;
 }
 
 uint32_t registry_match(struct registry *registry, struct topic *topic, struct ff_slice name,

@@ -95,8 +95,8 @@ FF_MUST_CHECK enum ff_err registry_get(struct registry *registry, struct ff_slic
 /* Finds or makes its log. NULL: out of memory. */
 FF_MUST_CHECK struct topic_log *registry_get_log(struct topic *topic, enum ff_encoding encoding);
 
-/* Drops the logs that have no link, and the topic if it has none. */
-void registry_drop_unused(struct registry *registry, struct topic *topic);
+/* Drops the logs that have no link, and the topic if it has none. True: it is gone. */
+bool registry_drop_unused(struct registry *registry, struct topic *topic);
 
 /*
  * The filters that match a name, good until the next filter comes or goes;

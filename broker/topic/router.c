@@ -90,7 +90,7 @@ enum ff_err router_subscribe(struct router *router, struct subscription *s, stru
         err = link_add(&log->link, s);
     }
     if (err)
-        registry_drop_unused(&router->registry, topic);
+        (void)registry_drop_unused(&router->registry, topic);
     return err;
 }
 
@@ -99,6 +99,16 @@ enum ff_err router_wake(struct router *router, struct subscription *s)
     struct topic *topic;
 
     return subscription_is_asleep(s) ? registry_wake(&router->registry, s->sleeper, &topic) : FF_OK;
+}
+
+void router_drop_unused(struct router *router, struct topic *topic)
+{
+    if (registry_drop_unused(&router->registry, topic))
+        return;
+    /* What is left may be one subscription, in the other encoding: then the topic may sleep. */
+    for (int i = 0; i < FF_ENCODINGS; i++)
+        if (topic->logs[i])
+            router_touch_link(router, &topic->logs[i]->link);
 }
 
 void router_unsubscribe(struct router *router, struct subscription *s)
@@ -115,7 +125,7 @@ void router_unsubscribe(struct router *router, struct subscription *s)
     if (link->is_far)
         far_note_count(link_far(link));
     else if (!router->settling || router->settling->topic != link->topic) /* else it does it */
-        registry_drop_unused(&router->registry, link->topic);
+        router_drop_unused(router, link->topic);
 }
 
 /* A message on its way into one log. */
@@ -414,7 +424,7 @@ static void close_overrun(struct router *router, struct link *link)
     }
     router->settling = NULL;
     if (!link->is_far)
-        registry_drop_unused(&router->registry, link->topic);
+        router_drop_unused(router, link->topic);
 }
 
 /* A quiet topic is looked at again after a while. */

@@ -127,6 +127,9 @@ bool router_settle(struct router *router);
 /* A subscription's cursor moved outside a walk: its link is looked at when the turn ends. */
 void router_touch(struct router *router, struct subscription *s);
 
+/* A link of a topic of this worker's own went: drops what has none any more. */
+void router_drop_unused(struct router *router, struct topic *topic);
+
 /* For far.c: a link is to be looked at; and its log's owner told of something new. */
 void router_touch_link(struct router *router, struct link *link);
 void router_note_told(struct router *router, struct far_link *far);
