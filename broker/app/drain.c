@@ -31,13 +31,19 @@ static void say_goodbye(void *arg, struct session *session)
         conn_abort(&session->conn);
         return;
     }
-    if (session->mode == SESSION_ECHO)
+    if (session->mode == SESSION_ECHO || session->is_parting)
         return;
     w = session_begin_message(session, FF_TYPE_GOODBYE);
     ff_writer_integer(&w, FF_FIELD_WITHIN, drain->end_ms - drain->begin_ms);
     ff_writer_integer(&w, FF_FIELD_RETRY, ms);
     ff_writer_string(&w, FF_FIELD_REASON, FF_SLICE("the broker is restarting"));
     session_end_message(session, &w);
+}
+
+/* Something is on its way to it, or was asked by it. */
+static bool is_owed(const struct session *session)
+{
+    return session_buffered(session) > 0 || session->awaited || session->conn.is_kept;
 }
 
 /*
@@ -55,8 +61,7 @@ static void close_some(struct drain *drain, bool is_last)
         if (drain->next_slot >= gateway->slot_count)
             drain->next_slot = 0;
         session = gateway_at(gateway, drain->next_slot++);
-        if (!session || !conn_is_open(&session->conn) ||
-            (!is_last && session_buffered(session) > 0))
+        if (!session || !session_is_open(session) || (!is_last && is_owed(session)))
             continue;
         drain->visited++;
         session_close(session, FF_CLOSE_RESTARTING, "the broker is restarting");

@@ -120,12 +120,14 @@ static void on_timer(struct wheel_timer *timer)
 
 static void peer_ended(struct conn *conn)
 {
-    if (conn->state == CONN_CLOSING) { /* what is owed may still reach it */
-        conn->is_peer_done = true;
-        watch(conn);
-    } else {
+    if (conn->state == CONN_LINGERING) {
         lose(conn);
+        return;
     }
+    conn->is_peer_done = true; /* what is owed may still reach it */
+    watch(conn);
+    if (conn->state == CONN_OPEN)
+        conn->net->ops->peer_end(conn);
 }
 
 long conn_recv(struct conn *conn, uint8_t *out, size_t size)

@@ -42,6 +42,8 @@ struct conn_ops {
     void (*blocked)(struct conn *conn);
     /* The timer that conn_set_timer() set is due. */
     void (*timer)(struct conn *conn);
+    /* The peer has ended its side: nothing more comes. Now or later: conn_finish(). */
+    void (*peer_end)(struct conn *conn);
     /* The conversation is over; nothing more is collected or handed in; `group` is left. */
     void (*end)(struct conn *conn);
     /* Frees the object around the connection. */
@@ -51,7 +53,13 @@ struct conn_ops {
 enum conn_state { CONN_OPEN, CONN_CLOSING, CONN_LINGERING, CONN_DEAD };
 
 /* Why a connection is not read from, as bits. */
-enum { PAUSE_OUTBOX = 1, PAUSE_RATE = 2, PAUSE_DEFERRED = 4, PAUSE_ANSWERS = 8 };
+enum {
+    PAUSE_OUTBOX = 1,
+    PAUSE_RATE = 2,
+    PAUSE_DEFERRED = 4,
+    PAUSE_ANSWERS = 8,
+    PAUSE_PARTING = 16
+};
 
 struct conn {
     ev_io io;

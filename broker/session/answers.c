@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "broker/session/parting.h"
+
 struct ff_writer session_begin_message(struct session *session, enum ff_type type)
 {
     struct ff_buf *scratch = &gateway_of(session)->scratch;
@@ -136,6 +138,8 @@ void answers_came(struct session *session, uint32_t octets)
 {
     FF_CHECK(octets <= session->awaited);
     session->awaited -= octets;
+    if (session->awaited == 0)
+        parting_end(session); /* if it waits for that */
     if (session->conn.pauses & PAUSE_ANSWERS && session->awaited <= find_limit(session) / 2)
         conn_resume(&session->conn, PAUSE_ANSWERS);
 }

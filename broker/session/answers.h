@@ -34,7 +34,7 @@ void answers_await(struct session *session, uint32_t octets);
 FF_MUST_CHECK enum request_outcome answers_asked(struct session *session, uint32_t octets,
                                                  bool is_taken);
 
-/* So much was answered. */
+/* So much was answered, and sent. */
 void answers_came(struct session *session, uint32_t octets);
 
 /*

@@ -68,7 +68,7 @@ static bool must_pause(struct session *session)
 
     if (conn->pauses & PAUSE_OUTBOX)
         conn_flush(conn);
-    return conn_is_open(conn) && conn->pauses & (PAUSE_OUTBOX | PAUSE_ANSWERS);
+    return session_is_open(session) && conn->pauses & (PAUSE_OUTBOX | PAUSE_ANSWERS);
 }
 
 static enum progress handle_some(struct session *session, struct ff_decoder *decoder, unsigned most)
@@ -80,7 +80,7 @@ static enum progress handle_some(struct session *session, struct ff_decoder *dec
 
         if (decoder->left > 0 && must_pause(session))
             return PROGRESS_PAUSED;
-        if (!conn_is_open(&session->conn) || !ff_decode_next(decoder, message))
+        if (!session_is_open(session) || !ff_decode_next(decoder, message))
             return PROGRESS_ALL;
         if (session_handle(session, message) == REQUEST_DEFERRED) {
             *decoder = before;
@@ -155,7 +155,7 @@ static enum progress go_on(struct session *session, struct deferred_request *req
 static bool put_back(struct session *session, struct deferred_request *request,
                      enum progress progress)
 {
-    if (progress == PROGRESS_ALL || !conn_is_open(&session->conn)) {
+    if (progress == PROGRESS_ALL || !session_is_open(session)) {
         ff_mem_free(request);
         return false;
     }

@@ -112,6 +112,7 @@ void delivery_collect(struct conn *conn, struct plan *plan)
     struct session *session = session_of(conn);
     struct delivery_notes *notes = gateway_of(session)->delivery;
     struct ff_list *node = session->pending.next;
+    int own_count = plan->count;
     uint32_t gaps_before;
 
     if (plan->is_first)
@@ -126,6 +127,8 @@ void delivery_collect(struct conn *conn, struct plan *plan)
         if (!collect_part(session, s, plan)) {
             notes->part_count = plan->notes; /* nothing of this plan is sent */
             notes->gap_count = gaps_before;
+            plan->count = own_count;
+            plan->bytes = plan->own;
             return;
         }
     }

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/session/session.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
 #include "broker/net/logger.h"
 #include "broker/session/answers.h"
 #include "broker/session/bucket.h"
 #include "broker/session/deferred.h"
+#include "broker/session/parting.h"
 #include "protocol/base/mem.h"
 #include "protocol/message/decode.h"
 
@@ -21,13 +19,20 @@ static void on_timer(struct conn *conn)
 {
     struct session *session = session_of(conn);
 
-    if (session->mode != SESSION_HTTP) {
+    if (session->is_parting) {
+        parting_end(session);
+    } else if (session->mode != SESSION_HTTP) {
         heartbeat_timer(session);
     } else if (conn->is_in_handshake) {
         conn_abort(conn);
     } else {
         http_answer(session, 408, "", "text/plain", FF_SLICE("no complete request came in time\n"));
     }
+}
+
+static void on_peer_end(struct conn *conn)
+{
+    parting_begin(session_of(conn), NULL, 0);
 }
 
 static void on_end(struct conn *conn)
@@ -37,6 +42,7 @@ static void on_end(struct conn *conn)
     /* A command may be under way: what it works with is freed when the turn ends. */
     session_leave_all(session);
     deferred_drop(session);
+    parting_drop(session);
     gateway_forget(gateway_of(session), session);
     bucket_free(session->bucket);
     session->bucket = NULL;
@@ -58,6 +64,7 @@ const struct conn_ops session_conn_ops = {
     .collect = delivery_collect,
     .taken = delivery_taken,
     .timer = on_timer,
+    .peer_end = on_peer_end,
     .blocked = delivery_blocked,
     .end = on_end,
     .free = on_free,
@@ -168,7 +175,7 @@ void session_open(struct session *session, enum session_mode mode, enum ff_encod
     ff_reader_init(&session->reader, FF_ROLE_SERVER, settings->max_message);
     heartbeat_start(session);
     turn_away(session);
-    if (!conn_is_open(&session->conn))
+    if (!session_is_open(session))
         return;
     if (settings->messages_per_second || settings->bytes_per_second) {
         session->bucket = bucket_new(session);
@@ -181,41 +188,6 @@ void session_open(struct session *session, enum session_mode mode, enum ff_encod
         session_welcome(session, session_ticket(session));
     else if (mode == SESSION_PLAIN)
         deferred_handle_plain(session, FF_OP_TEXT, (struct ff_slice){NULL, 0});
-}
-
-void session_close(struct session *session, int code, const char *format, ...)
-{
-    uint8_t frame[FF_FRAME_HEAD_MAX + FF_CONTROL_MAX];
-    uint8_t body[FF_CONTROL_MAX];
-    char reason[REASON_MAX];
-    va_list args;
-    size_t body_len;
-    size_t head_len;
-
-    if (!conn_is_open(&session->conn))
-        return;
-    if (session->mode == SESSION_HTTP) {
-        conn_abort(&session->conn);
-        return;
-    }
-    va_start(args, format);
-    (void)vsnprintf(reason, sizeof(reason), format, args);
-    va_end(args);
-    LOG_EVENT(LOG_DEBUG, "close", LOG_NUM("connection", session->tag), LOG_NUM("code", code),
-              LOG_TEXT("reason", reason));
-    body_len = ff_frame_write_close(body, code, reason);
-    head_len = ff_frame_write_head(frame, FF_OP_CLOSE, body_len);
-    memcpy(frame + head_len, body, body_len);
-    conn_finish(&session->conn, frame, head_len + body_len);
-}
-
-void session_fail_send(struct session *session, enum ff_err err)
-{
-    if (err == FF_ELIMIT)
-        session_close(session, FF_CLOSE_SLOW_CONSUMER, "outbox is over %u bytes",
-                      session->conn.net->outbox_max);
-    else
-        session_close(session, FF_CLOSE_INTERNAL, "out of memory");
 }
 
 void session_send(struct session *session, const void *frame, size_t len)
@@ -387,7 +359,7 @@ static void on_close(struct session *session, const struct ff_reader_event *even
     size_t head_len = ff_frame_write_head(frame, FF_OP_CLOSE, body_len);
 
     memcpy(frame + head_len, body, body_len);
-    conn_finish(&session->conn, frame, head_len + body_len);
+    parting_begin(session, frame, head_len + body_len);
 }
 
 static void on_message(struct session *session, const struct ff_reader_event *event)
@@ -453,7 +425,7 @@ static size_t on_input(struct conn *conn, uint8_t *bytes, size_t len)
         at = upgrade_input(session, bytes, len);
     else if (conn->is_kept && !deferred_go_on(session))
         return 0; /* what it keeps came before */
-    while (at < len && conn_is_open(conn) && !conn->pauses && session->mode != SESSION_HTTP) {
+    while (at < len && session_is_open(session) && !conn->pauses && session->mode != SESSION_HTTP) {
         struct ff_reader_event event;
         size_t used;
 

@@ -66,6 +66,7 @@ struct session {
     uint8_t mode;     /* enum session_mode */
     uint8_t encoding; /* enum ff_encoding */
     bool has_plain_text;
+    bool is_parting;   /* the close frame waits for answers: parting.h */
     uint8_t refusal;   /* enum refusal */
     bool has_answered; /* plain mode: answered_at holds */
 };
@@ -79,6 +80,12 @@ static inline struct session *session_of(struct conn *conn)
 static inline struct gateway *gateway_of(const struct session *session)
 {
     return session->conn.net->owner;
+}
+
+/* Are its requests taken, and is it sent messages? Not when it is parting. */
+static inline bool session_is_open(const struct session *session)
+{
+    return conn_is_open(&session->conn) && !session->is_parting;
 }
 
 extern const struct conn_ops session_conn_ops;
@@ -95,7 +102,10 @@ void session_count_address(struct session *session, const struct address *addres
 /* The handshake is done: what follows are frames. */
 void session_open(struct session *session, enum session_mode mode, enum ff_encoding encoding);
 
-/* Ends the conversation with a close frame; in HTTP without one. */
+/*
+ * Ends the conversation with a close frame, behind the answers that are awaited
+ * (parting.h); in HTTP without one.
+ */
 __attribute__((format(printf, 3, 4))) void session_close(struct session *session, int code,
                                                          const char *format, ...);
 
@@ -109,7 +119,7 @@ void session_end_message(struct session *session, struct ff_writer *w);
 /* Sends a finished frame; what cannot be owed any more ends the session. */
 void session_send(struct session *session, const void *frame, size_t len);
 
-/* The same where something could not even be written: FF_ENOMEM, FF_ELIMIT. */
+/* The same where something could not even be written: FF_ENOMEM, FF_ELIMIT. It ends at once. */
 void session_fail_send(struct session *session, enum ff_err err);
 
 /* Octets that the broker still holds for this connection, backlogs of topics included. */

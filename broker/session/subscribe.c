@@ -83,7 +83,7 @@ static enum ff_err change_rate(struct session *session, struct subscription *s, 
     enum ff_err err;
 
     tell_skipped(session, s, true);
-    if (!conn_is_open(&session->conn))
+    if (!session_is_open(session))
         return FF_OK;
     err = set_rate(router, s, per_second);
     if (err || subscription_is_asked(s))

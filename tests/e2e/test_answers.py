@@ -3,12 +3,13 @@
 import json
 import os
 import random
+import socket
 import sys
 import tempfile
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
-from peer import TEXT, Broker, frame, typed  # noqa: E402
+from peer import CLOSE, TEXT, Broker, Gone, close_code, frame, typed  # noqa: E402
 
 WORKERS = 4
 tests = []
@@ -117,6 +118,87 @@ def who_reads_all_the_time_is_never_closed_for_what_it_asks():
                 ids = sorted(m["id"] for m in got if "id" in m)
                 assert ids == list(range(count)) or what == "publishes that fail", what
                 peer.close()
+
+
+def read_to_the_end(peer):
+    """What comes up to the end: messages, and the code of the close frame (None: there is none)."""
+    got, code = [], None
+    try:
+        while True:
+            opcode, payload = peer.read()
+            if opcode == CLOSE:
+                code = close_code(payload)
+            elif opcode == TEXT:
+                assert code is None, "behind a close frame"
+                got.append(json.loads(payload))
+    except Gone as why:
+        assert str(why) == "end", why
+    return got, code
+
+
+@test
+def what_was_delivered_is_acknowledged_before_the_end():
+    with start() as broker:
+        reader = typed(broker.port)
+        reader.ask({"type": 5, "id": 1, "topic": "end/+"})
+        for i in range(40):
+            peer, is_close = typed(broker.port), i % 2
+            octets = frames({"type": 7, "id": n, "topic": "end/%d" % n, "message": n} for n in range(40))
+            peer.send(octets + (frame(CLOSE, b"\x03\xe8") if is_close else b""))
+            if not is_close:
+                peer.sock.shutdown(socket.SHUT_WR)
+            got, code = read_to_the_end(peer)
+            assert code == (1000 if is_close else None), code
+            assert sorted(m["id"] for m in got if m["type"] == 8) == list(range(40)), got
+            assert sorted(reader.read_json()["message"] for _ in range(40)) == list(range(40))
+
+
+@test
+def what_was_delivered_is_acknowledged_before_a_restart():
+    """Publishers that do not stop while the broker drains: none has to wonder what became of a message that others saw."""
+    for _ in range(3):
+        with start("--drain-seconds", "2") as broker:
+            writers = [typed(broker.port) for _ in range(3)]
+            crowd = [typed(broker.port) for _ in range(600)]  # closed behind the writers, and before the reader
+            reader = typed(broker.port)
+            reader.ask({"type": 5, "id": 1, "topic": "drain/+"})
+            acked, started = [set() for _ in writers], threading.Barrier(len(writers) + 1)
+
+            def write(k):
+                sent, window = 0, 300
+                try:
+                    while True:
+                        n = min(50, window - (sent - len(acked[k])))
+                        if n > 0:
+                            writers[k].send_json([{"type": 7, "id": sent + i, "topic": "drain/%d" % (i % 40), "message": [k, sent + i]} for i in range(n)])
+                            sent += n
+                        m = writers[k].read_json()
+                        if m["type"] == 8:
+                            acked[k].add(m["id"])
+                        if len(acked[k]) == 2000:
+                            started.wait()
+                except (Gone, OSError):
+                    pass
+
+            threads = [threading.Thread(target=write, args=(k,)) for k in range(len(writers))]
+            seen = [set() for _ in writers]
+
+            def listen():
+                for m in read_to_the_end(reader)[0]:
+                    if m["type"] == 2:
+                        seen[m["message"][0]].add(m["message"][1])
+
+            threads.append(threading.Thread(target=listen))
+            for thread in threads:
+                thread.start()
+            started.wait()
+            broker.process.terminate()
+            for thread in threads:
+                thread.join()
+            for peer in crowd:
+                peer.close()
+            for k in range(len(writers)):
+                assert seen[k] and seen[k] <= acked[k], sorted(seen[k] - acked[k])[:10]
 
 
 for function in tests:

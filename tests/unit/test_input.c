@@ -98,6 +98,7 @@ static const struct conn_ops ops = {
     .taken = taken,
     .blocked = nothing,
     .timer = nothing,
+    .peer_end = conn_abort,
     .end = ended,
     .free = freed,
 };

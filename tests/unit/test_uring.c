@@ -150,6 +150,7 @@ static const struct conn_ops ops = {
     .taken = taken,
     .blocked = blocked,
     .timer = blocked,
+    .peer_end = conn_abort,
     .end = ended,
     .free = freed,
 };
