@@ -14,7 +14,7 @@ struct ff_writer session_begin_message(struct session *session, enum ff_type typ
     scratch->len = 0;
     if (ff_buf_reserve(scratch, FF_FRAME_HEAD_MAX) == FF_OK)
         scratch->len = FF_FRAME_HEAD_MAX; /* the frame's head goes here when the size is known */
-    ff_writer_begin(&w, scratch, (enum ff_encoding)session->encoding, FF_BROKER, type);
+    ff_writer_begin(&w, scratch, session->encoding, FF_BROKER, type);
     if (scratch->len < FF_FRAME_HEAD_MAX)
         w.err = FF_ENOMEM;
     return w;

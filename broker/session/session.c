@@ -94,7 +94,7 @@ void session_count_address(struct session *session, const struct address *addres
                               &session->address))
         session->refusal = REFUSED_ADDRESS;
     else if (session->refusal == REFUSED_ADDRESS)
-        session->refusal = (uint8_t)judge_newcomer(session);
+        session->refusal = judge_newcomer(session);
 }
 
 bool session_is_memory_short(const struct session *session)
@@ -119,7 +119,7 @@ static void turn_away(struct session *session)
 {
     const struct settings *settings = gateway_of(session)->settings;
 
-    switch ((enum refusal)session->refusal) {
+    switch (session->refusal) {
     case REFUSED_NOT:
         break;
     case REFUSED_ADDRESS:
@@ -161,7 +161,7 @@ void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct a
     gateway_enter_half_open(gateway, session);
     session->accepted_at = net_tick(session->conn.net);
     conn_set_timer(&session->conn, settings->handshake_ms);
-    session->refusal = (uint8_t)judge_newcomer(session);
+    session->refusal = judge_newcomer(session);
     session_count_address(session, peer);
 }
 
@@ -170,8 +170,8 @@ void session_open(struct session *session, enum session_mode mode, enum ff_encod
     const struct settings *settings = gateway_of(session)->settings;
 
     gateway_leave_half_open(gateway_of(session), session);
-    session->mode = (uint8_t)mode;
-    session->encoding = (uint8_t)encoding;
+    session->mode = mode;
+    session->encoding = encoding;
     ff_reader_init(&session->reader, FF_ROLE_SERVER, settings->max_message);
     heartbeat_start(session);
     turn_away(session);
@@ -301,9 +301,8 @@ enum request_outcome session_handle(struct session *session, const struct ff_mes
 static void typed_message(struct session *session, enum ff_opcode opcode, struct ff_slice frame)
 {
     struct gateway *gateway = gateway_of(session);
-    struct ff_decoder decoder = {.encoding = (enum ff_encoding)session->encoding,
-                                 .sender = FF_CLIENT,
-                                 .spare = &gateway->spare};
+    struct ff_decoder decoder = {
+        .encoding = session->encoding, .sender = FF_CLIENT, .spare = &gateway->spare};
     bool is_text = opcode == FF_OP_TEXT;
     const char *reason;
 

@@ -292,8 +292,7 @@ static enum request_outcome ask(struct session *session, struct ticket ticket, s
     if (!s)
         return REQUEST_DONE;
     answers_await(session, octets);
-    is_taken = engine_subscribe(gateway_of(session)->engine, s, name,
-                                (enum ff_encoding)session->encoding, ticket);
+    is_taken = engine_subscribe(gateway_of(session)->engine, s, name, session->encoding, ticket);
     if (!is_taken)
         undo(session, ticket, s);
     return answers_asked(session, octets, is_taken);
