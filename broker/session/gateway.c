@@ -14,6 +14,7 @@
 enum {
     SCRATCH_MAX = 1024 * 1024,
     SCRATCH_KEPT = 16 * 1024,
+    SLEEP_AGAIN_MS = 10,
     MIN_SLOTS = 64,
     HALF_OPEN_MIN_TICKS = WHEEL_TICKS_A_SECOND, /* a younger handshake is not dropped for another */
     SPARE_CONNECTIONS = 32, /* beyond max_connections, to be told so by a close code */
@@ -131,13 +132,25 @@ static void give_back(struct gateway *gateway)
     ff_mem_trim();
 }
 
+/* A million topics fall asleep in many turns: what else is to be done does not wait for them. */
+static void put_to_sleep(struct gateway *gateway)
+{
+    if (router_rest(&gateway->router))
+        wheel_set(&gateway->worker->net.wheel, &gateway->sleepy, SLEEP_AGAIN_MS);
+}
+
+static void on_sleepy(struct wheel_timer *timer)
+{
+    put_to_sleep(FF_CONTAINER(timer, struct gateway, sleepy));
+}
+
 static void on_second(struct wheel_timer *timer)
 {
     struct gateway *gateway = FF_CONTAINER(timer, struct gateway, second);
 
     sys_report(gateway);
     log_tell_suppressed();
-    router_rest(&gateway->router);
+    put_to_sleep(gateway);
     engine_rest(gateway->engine);
     give_back(gateway);
     wheel_set(&gateway->worker->net.wheel, &gateway->second, 1000);
@@ -205,6 +218,7 @@ enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct 
     census->gateways[worker->index] = gateway;
     net_serve(&worker->net, &session_conn_ops, gateway);
     worker_set_ops(worker, &ops, gateway);
+    wheel_timer_init(&gateway->sleepy, on_sleepy);
     wheel_timer_init(&gateway->second, on_second);
     wheel_set(&worker->net.wheel, &gateway->second, 1000);
     return FF_OK;
@@ -214,6 +228,7 @@ void gateway_deinit(struct gateway *gateway)
 {
     FF_CHECK(gateway->session_count == 0);
     wheel_stop(&gateway->worker->net.wheel, &gateway->second);
+    wheel_stop(&gateway->worker->net.wheel, &gateway->sleepy);
     engine_free(gateway->engine);
     router_deinit(&gateway->router);
     ff_buf_deinit(&gateway->scratch);

@@ -437,22 +437,25 @@ static void note_quiet(struct router *router, struct topic *topic)
     ff_list_append(&router->drowsy, &topic->drowsy);
 }
 
-void router_rest(struct router *router)
+bool router_rest(struct router *router)
 {
     struct registry *registry = &router->registry;
     uint32_t now = wheel_now(router->wheel);
 
-    while (!ff_list_is_empty(&router->drowsy)) {
+    for (uint32_t i = 0; !ff_list_is_empty(&router->drowsy); i++) {
         struct topic *topic = FF_CONTAINER(router->drowsy.next, struct topic, drowsy);
 
         if (now - topic->drowsy_at < QUIET_TICKS)
-            return;
+            return false;
+        if (i == ROUTER_REST_TOPICS)
+            return true;
         ff_list_remove(&topic->drowsy);
         if (topic->drowsy_number == topic->number && topic_is_quiet(topic))
             registry_lull(registry, topic);
         else
             note_quiet(router, topic);
     }
+    return false;
 }
 
 /* What connections hold back of a log must not be more than may be. */

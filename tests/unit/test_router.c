@@ -510,6 +510,48 @@ static void a_topic_with_one_reader_sleeps_once_nothing_is_owed(void **state)
     subscriber_deinit(&reader);
 }
 
+/* However many were quiet for long: a turn puts only so many to sleep, and the next go on. */
+static void topics_fall_asleep_a_thousand_at_a_time(void **state)
+{
+    enum { COUNT = 3 * ROUTER_REST_TOPICS + 10 };
+    static struct subscription subs[COUNT];
+    struct router_limits limits = router.registry.limits;
+    unsigned asleep = 0;
+    unsigned turns = 1;
+    bool is_more;
+
+    (void)state;
+    limits.max_topics = COUNT;
+    router_configure(&router, &limits, NULL, 0);
+    for (int i = 0; i < COUNT; i++) {
+        char name[24];
+        int len = snprintf(name, sizeof(name), "device/%d", i);
+
+        subs[i] = (struct subscription){.owner = NULL};
+        assert_int_equal(
+            router_subscribe(&router, &subs[i], (struct ff_slice){name, (size_t)len}, FF_JSON),
+            FF_OK);
+        assert_int_equal(router_wake(&router, &subs[i]), FF_OK);
+        router_touch(&router, &subs[i]);
+    }
+    end_turn();
+    now_ms += 20000;
+    wheel_advance(&wheel);
+    for (is_more = true; is_more; turns++) {
+        unsigned before = asleep;
+
+        is_more = router_rest(&router);
+        asleep = 0;
+        for (int i = 0; i < COUNT; i++)
+            asleep += subscription_is_asleep(&subs[i]);
+        assert_true(asleep - before <= ROUTER_REST_TOPICS);
+        assert_true(turns <= 4);
+    }
+    assert_int_equal(asleep, COUNT);
+    for (int i = 0; i < COUNT; i++)
+        router_unsubscribe(&router, &subs[i]);
+}
+
 static void for_want_of_memory_a_sleeper_sleeps_on(void **state)
 {
     struct subscription s = {.owner = &reader};
@@ -574,6 +616,7 @@ int main(void)
         WITH_ROUTER(a_quiet_topic_holds_no_segment),
         WITH_ROUTER(who_has_not_had_its_turn_is_not_overrun_by_a_burst),
         WITH_ROUTER(a_topic_with_one_reader_sleeps_once_nothing_is_owed),
+        WITH_ROUTER(topics_fall_asleep_a_thousand_at_a_time),
         WITH_ROUTER(for_want_of_memory_a_sleeper_sleeps_on),
         WITH_ROUTER(a_quiet_topic_costs_at_most_200_octets),
         WITH_ROUTER(a_burst_as_large_as_the_last_one_is_one_range),
