@@ -2,9 +2,9 @@
 #include "broker/app/station.h"
 
 #include <errno.h>
-#include <signal.h>
 
 #include "broker/net/logger.h"
+#include "broker/net/thread.h"
 #include "broker/session/session.h"
 
 static void open_order(struct mail *mail)
@@ -90,16 +90,7 @@ static void *run(void *arg)
 
 bool station_start(struct station *station)
 {
-    sigset_t all;
-    sigset_t before;
-    int failure;
-
-    (void)sigfillset(&all); /* signals are for station 0 */
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    failure = pthread_create(&station->thread, NULL, run, station);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    station->has_thread = failure == 0;
-    errno = failure;
+    station->has_thread = thread_begin(&station->thread, run, station);
     return station->has_thread;
 }
 

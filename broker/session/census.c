@@ -37,6 +37,7 @@ enum ff_err census_init(struct census *census, uint32_t workers)
         return FF_ENOMEM;
     }
     (void)pthread_mutex_init(&census->lock, NULL);
+    trimmer_init(&census->trimmer);
     for (uint32_t i = 0; i < workers; i++)
         for (int list = 0; list < SYS_LISTS; list++)
             ff_buf_init(&census->shares[i][list].text, REPORT_MAX);
@@ -46,6 +47,7 @@ enum ff_err census_init(struct census *census, uint32_t workers)
 void census_deinit(struct census *census)
 {
     FF_CHECK(census->addresses.count == 0);
+    trimmer_deinit(&census->trimmer);
     for (uint32_t i = 0; i < census->workers; i++)
         for (int list = 0; list < SYS_LISTS; list++)
             ff_buf_deinit(&census->shares[i][list].text);

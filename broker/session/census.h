@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "broker/net/socket.h"
+#include "broker/net/trimmer.h"
 #include "broker/worker/epoch.h"
 #include "protocol/base/buf.h"
 #include "protocol/base/map.h"
@@ -50,6 +51,7 @@ struct census {
     char node[17];
     uint64_t started_ms;
     struct epochs epochs;
+    struct trimmer trimmer;    /* of the heap, which they share, too */
     struct exchange *exchange; /* NULL: one worker */
     struct gateway *gateways[WORKERS_MAX];
     _Atomic uint32_t topics;

@@ -129,7 +129,7 @@ static void give_back(struct gateway *gateway)
             ff_buf_deinit(bufs[i]);
     shrink_slots(gateway);
     pool_trim(&gateway->worker->net.pool);
-    ff_mem_trim();
+    trimmer_look(&gateway->census->trimmer);
 }
 
 /* A million topics fall asleep in many turns: what else is to be done does not wait for them. */

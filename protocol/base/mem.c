@@ -186,16 +186,23 @@ void ff_mem_exempt(bool exempt)
     atomic_store_explicit(&is_exempt, exempt, memory_order_relaxed);
 }
 
+static _Atomic size_t most_live; /* since the heap was trimmed last */
+
+bool ff_mem_wants_trim(void)
+{
+    enum { LEAST = 1024 * 1024 };
+    size_t now = ff_mem_live_bytes();
+    size_t before = atomic_load_explicit(&most_live, memory_order_relaxed);
+
+    if (now > before)
+        atomic_store_explicit(&most_live, now, memory_order_relaxed);
+    return now < before && before - now > LEAST + now / 4;
+}
+
 void ff_mem_trim(void)
 {
-    enum { LEAST = 1024 * 1024, KEEP = 64 * 1024 };
-    static _Atomic size_t most;
-    size_t now = ff_mem_live_bytes();
-    size_t before = atomic_load_explicit(&most, memory_order_relaxed);
+    enum { KEEP = 64 * 1024 };
 
-    if (now < before && before - now > LEAST + now / 4)
-        (void)malloc_trim(KEEP);
-    else if (now <= before)
-        return;
-    atomic_store_explicit(&most, now, memory_order_relaxed);
+    atomic_store_explicit(&most_live, ff_mem_live_bytes(), memory_order_relaxed);
+    (void)malloc_trim(KEEP);
 }

@@ -54,9 +54,13 @@ size_t ff_mem_live_blocks(void);
 /* How many allocations have been asked for since the start of the program. */
 uint64_t ff_mem_count(void);
 
+/* Is much less in use than was when this was last asked, or trimmed? To be asked once a second. */
+bool ff_mem_wants_trim(void);
+
 /*
- * Once a second: when much less is used than was, the heap's free pages go back
- * to the kernel. (glibc keeps what lies below the highest block in use.)
+ * Gives the heap's free pages back to the kernel. (glibc keeps what lies below
+ * the highest block in use.) It takes its time, and those who ask the heap for
+ * memory meanwhile wait.
  */
 void ff_mem_trim(void);
 

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The wheel, the pool, addresses, and who may open a page: all without a socket. */
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -7,6 +11,7 @@
 #include "broker/net/outbox.h"
 #include "broker/net/pool.h"
 #include "broker/net/socket.h"
+#include "broker/net/trimmer.h"
 #include "broker/net/wheel.h"
 #include "broker/session/origin.h"
 #include "clients/c/url.h"
@@ -174,6 +179,59 @@ static void what_nobody_asked_for_in_a_second_goes_back(void **state)
     assert_int_equal(pool.free_bytes, 0);
     assert_int_equal(ff_mem_live_blocks(), 0);
     pool_deinit(&pool);
+}
+
+/* The heap's pages go back when the test says so. */
+static sem_t trim_began;
+static sem_t trim_may_end;
+static pthread_t trimmed_by;
+static unsigned trims;
+
+int __wrap_malloc_trim(size_t keep);
+
+int __wrap_malloc_trim(size_t keep)
+{
+    (void)keep;
+    trimmed_by = pthread_self();
+    trims++;
+    assert_int_equal(sem_post(&trim_began), 0);
+    while (sem_wait(&trim_may_end) < 0)
+        assert_int_equal(errno, EINTR);
+    return 1;
+}
+
+static void nobody_waits_for_the_heap_to_be_trimmed(void **state)
+{
+    enum { LARGE = 8 << 20 };
+    struct trimmer trimmer;
+
+    (void)state;
+    assert_int_equal(sem_init(&trim_began, 0, 0), 0);
+    assert_int_equal(sem_init(&trim_may_end, 0, 0), 0);
+    trimmer_init(&trimmer);
+    for (unsigned round = 1; round <= 3; round++) {
+        void *block = ff_mem_alloc(LARGE);
+
+        assert_non_null(block);
+        trimmer_look(&trimmer);
+        assert_int_equal(trims, round - 1); /* nothing has gone */
+        ff_mem_free(block);
+        trimmer_look(&trimmer);
+        assert_int_equal(sem_wait(&trim_began), 0);
+        assert_false(pthread_equal(trimmed_by, pthread_self()));
+        for (int i = 0; i < 3; i++) {
+            block = ff_mem_alloc(LARGE);
+            assert_non_null(block);
+            trimmer_look(&trimmer);
+            ff_mem_free(block);
+            trimmer_look(&trimmer); /* one is under way */
+        }
+        assert_int_equal(trims, round);
+        assert_int_equal(sem_post(&trim_may_end), 0);
+        while (!trimmer.is_done)
+            (void)sched_yield();
+    }
+    trimmer_deinit(&trimmer);
 }
 
 /* S20: sixteen pongs wait for a full socket, then a newer one takes the newest one's place. */
@@ -381,6 +439,7 @@ int main(void)
         cmocka_unit_test(a_clock_that_leaps_fires_all_that_is_due),
         cmocka_unit_test_teardown(a_pool_gives_back_what_it_need_not_keep, nothing_leaked),
         cmocka_unit_test_teardown(what_nobody_asked_for_in_a_second_goes_back, nothing_leaked),
+        cmocka_unit_test_teardown(nobody_waits_for_the_heap_to_be_trimmed, nothing_leaked),
         cmocka_unit_test_teardown(at_most_sixteen_pongs_wait, nothing_leaked),
         cmocka_unit_test(a_flood_of_one_event_is_counted_not_written),
         cmocka_unit_test(addresses_are_read_as_people_write_them),
