@@ -71,7 +71,7 @@ struct session {
     bool has_answered : 1; /* plain mode: answered_at holds */
 };
 
-/* With what malloc() adds it fills 336 octets, and there is one for every connection. */
+/* With the heap's own head it fills 336 octets, and there is one for every connection. */
 _Static_assert(sizeof(struct session) <= 328, "a session is as small as it was");
 
 static inline struct session *session_of(struct conn *conn)

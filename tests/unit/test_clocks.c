@@ -14,7 +14,7 @@
 #include "tests/support/client.h"
 #include "tests/support/test.h"
 
-enum { HEARTBEAT_S = 5, TEXT = 1 << 16 };
+enum { HEARTBEAT_S = 5, TEXT = 1 << 16, MOST_TURNS = 1000 };
 
 static const uint64_t wrap_ms = (UINT64_C(1) << 32) * WHEEL_TICK_MS;
 
@@ -42,13 +42,18 @@ static void read_all(void)
         came_len += (size_t)got;
 }
 
+static bool would_sleep(void)
+{
+    return wheel_wait_ms(&worker.net.wheel, worker.net.loop.now_ms, 1000) > 0;
+}
+
 /* Goes on until the broker would sleep: by turns that are due, not by any that are not. */
 static void pass_ms(uint64_t ms)
 {
     call_clock_ahead_ns += ms * 1000000;
-    for (int i = 0; i < 4; i++)
-        turn();
-    assert_true(wheel_wait_ms(&worker.net.wheel, worker.net.loop.now_ms, 1000) > 0);
+    for (int i = 0; i < 4 || (!would_sleep() && i < MOST_TURNS); i++)
+        turn(); /* real time passes, too: on a busy machine something may be due again */
+    assert_true(would_sleep());
     read_all();
 }
 
