@@ -51,8 +51,9 @@ void session_end_message(struct session *session, struct ff_writer *w)
         session_send(session, frame.at, frame.len);
 }
 
-static struct ff_writer begin_error(struct session *session, struct ticket ticket,
-                                    enum ff_error code, const char *format, va_list args)
+__attribute__((format(printf, 4, 0))) static struct ff_writer
+begin_error(struct session *session, struct ticket ticket, enum ff_error code, const char *format,
+            va_list args)
 {
     struct ff_writer w = session_begin_message(session, FF_TYPE_ERROR);
     char reason[REASON_MAX];

@@ -14,6 +14,7 @@
 #include "broker/net/logger.h"
 #include "broker/session/session.h"
 #include "protocol/base/mem.h"
+#include "tests/fuzz/grammar.h"
 #include "tests/support/wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -49,6 +50,7 @@ static uint8_t next(struct program *program)
 static struct settings tiny_settings(uint8_t variant)
 {
     return (struct settings){
+        .flush = FLUSH_SEND,
         .max_message = variant & 1 ? 4096 : 300,
         .max_buffered = variant & 2 ? 4000 : 500,
         .max_topics = 4,
@@ -208,6 +210,21 @@ static void send_message(struct program *program, int i)
     send_frame(&wires[i], is_binary ? 0x82 : 0x81, text, len);
 }
 
+/* A message by the grammar: two octets of the program decide which of 65,536. */
+static void send_by_grammar(struct program *program, int i)
+{
+    char text[TEXT];
+    uint32_t seed = next(program) * 256U + next(program);
+    struct grammar g = grammar_begin(seed, text, sizeof(text));
+    bool is_packed = dialects[i] == DIALECT_MSGPACK;
+
+    if (is_packed)
+        grammar_packed_envelope(&g);
+    else
+        grammar_envelope(&g);
+    send_frame(&wires[i], is_packed ? 0x82 : 0x81, text, (size_t)(g.at - text));
+}
+
 static void send_control(struct program *program, int i)
 {
     static const uint8_t firsts[] = {0x89, 0x89, 0x8a, 0x88, 0x01, 0x80, 0x00, 0x89};
@@ -326,6 +343,10 @@ static void step(struct program *program)
         break;
     case 11:
         pass_time(program);
+        break;
+    case 14:
+        if (wires[i].is_used)
+            send_by_grammar(program, i);
         break;
     case 12:
         ff_mem_fail_at(next(program) % 32);
