@@ -217,13 +217,28 @@ static void on_evict(void *arg, void *owner)
         conn_abort(&session->conn);
 }
 
+void delivery_tell_skipped(struct session *session, struct subscription *s, uint64_t count)
+{
+    char gap[GAP_MAX];
+
+    session_send(session, gap, subscription_write_gap(s, "rate", count, gap));
+}
+
+/* Many subscriptions may have something to tell at once: who has not taken what it is owed is told
+ * later. */
 static void on_skipped(void *arg, struct subscription *s, uint64_t count)
 {
     struct session *session = s->owner;
-    char gap[GAP_MAX];
 
     (void)arg;
-    session_send(session, gap, subscription_write_gap(s, "rate", count, gap));
+    if (conn_owed(&session->conn) > OUTBOX_PAUSE)
+        conn_flush(&session->conn);
+    if (!session_is_open(session))
+        return;
+    if (conn_owed(&session->conn) > OUTBOX_PAUSE)
+        rate_note_gone(s->rate, count);
+    else
+        delivery_tell_skipped(session, s, count);
 }
 
 const struct router_ops delivery_router_ops = {

@@ -205,6 +205,8 @@ void heartbeat_timer(struct session *session);
 void delivery_collect(struct conn *conn, struct plan *plan);
 void delivery_taken(struct conn *conn, const struct plan *plan, size_t len);
 void delivery_blocked(struct conn *conn);
+/* Sends a GAP: so many messages were passed over by the subscription's rate. */
+void delivery_tell_skipped(struct session *session, struct subscription *s, uint64_t count);
 extern const struct router_ops delivery_router_ops;
 /* To be freed with ff_mem_free(). NULL: out of memory. */
 FF_MUST_CHECK struct delivery_notes *delivery_notes_new(bool of_many_plans);

@@ -31,7 +31,7 @@ static void tell_skipped(struct session *session, struct subscription *s, bool k
         return;
     skipped = rate_take_skipped(s, session->tag, keep_newest);
     if (skipped)
-        delivery_router_ops.skipped(gateway_of(session), s, skipped);
+        delivery_tell_skipped(session, s, skipped);
 }
 
 static uint32_t parts_of(const struct session *session, const struct subscription *s)

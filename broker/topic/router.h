@@ -24,7 +24,7 @@ struct router_ops {
     void (*overrun)(void *arg, struct subscription *s);
     /* It holds back a segment that has left its log, and too many do: see pin.h. */
     pin_evict_fn *evict;
-    /* So many messages were passed over by its rate: say so now. */
+    /* So many messages were passed over by its rate: say so now, or rate_note_gone(). */
     void (*skipped)(void *arg, struct subscription *s, uint64_t count);
 };
 

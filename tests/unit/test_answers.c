@@ -3,6 +3,7 @@
 #include "broker/engine/channel.h"
 #include "broker/engine/crossing.h"
 #include "broker/session/answers.h"
+#include "broker/topic/rate.h"
 #include "tests/support/hand.h"
 #include "tests/support/test.h"
 
@@ -28,6 +29,7 @@ struct heard {
     uint64_t acks;
     uint64_t errors;
     uint64_t messages;
+    uint64_t gaps;
     uint64_t others;
     int close_code; /* 0: no close frame came */
     size_t largest; /* answer */
@@ -49,6 +51,8 @@ static void hear(struct hand_client *client, struct heard *heard)
             heard->errors++;
         else if (strncmp(payload, "{\"type\":2,", 10) == 0)
             heard->messages++;
+        else if (strncmp(payload, "{\"type\":10,", 11) == 0)
+            heard->gaps++;
         else
             heard->others++;
         if (strncmp(payload, "{\"type\":8,", 10) == 0 || strncmp(payload, "{\"type\":9,", 10) == 0)
@@ -431,6 +435,46 @@ static void who_goes_while_it_waits_leaves_nothing_behind(void **state)
     hand_disconnect(&floods[1]);
 }
 
+/* GAPs of many rated subscriptions at once, to one who does not read just then. */
+static void gaps_of_many_subscriptions_wait_until_they_are_taken(void **state)
+{
+    enum { COUNT = 900 };
+    struct hand_client client;
+    struct heard heard = {.acks = 0};
+    struct subscription *s = NULL;
+    uint64_t kept = 0;
+
+    (void)state;
+    hand_connect(&client, 0, "/ws", "fanfare.v1.json");
+    for (uint32_t i = 0; i < COUNT; i++) {
+        char name[TEXT];
+        char text[2 * TEXT];
+
+        (void)put_long_name(name, i);
+        (void)snprintf(text, sizeof(text), "{\"type\":5,\"id\":1,\"topic\":\"%s\",\"rate\":1}",
+                       name);
+        hand_put_text(&client, text);
+    }
+    while (heard.acks < COUNT) {
+        hand_turn_all();
+        hand_send(&client);
+        hear(&client, &heard);
+    }
+    while ((s = subscriptions_next(&client.session->subscriptions, s)))
+        delivery_router_ops.skipped(&hand_gateways[0], s, 1);
+    check_bounds(&client);
+    while ((s = subscriptions_next(&client.session->subscriptions, s)))
+        kept += s->rate->skipped;
+    assert_true(kept > 0 && kept < COUNT); /* else the socket took all of them */
+    while (heard.gaps < COUNT) {
+        hand_turn_all();
+        hear(&client, &heard);
+    }
+    while ((s = subscriptions_next(&client.session->subscriptions, s)))
+        assert_int_equal(s->rate->skipped, 0);
+    hand_disconnect(&client);
+}
+
 int main(void)
 {
 #define BY_HAND(test) cmocka_unit_test_setup_teardown(test, begin, hand_end)
@@ -441,6 +485,7 @@ int main(void)
         BY_HAND(a_full_owner_holds_up_nobody_who_waits_for_another),
         BY_HAND(who_needs_all_owners_holds_up_nobody),
         BY_HAND(who_goes_while_it_waits_leaves_nothing_behind),
+        BY_HAND(gaps_of_many_subscriptions_wait_until_they_are_taken),
     };
 
     return cmocka_run_group_tests_name("answers", tests, NULL, NULL);
