@@ -114,6 +114,12 @@ static uint32_t find_limit(struct session *session)
     FF_UNREACHABLE();
 }
 
+/* What waits for its turn may become an ERROR, if it shares the fate of a subscription. */
+static uint32_t answer_in_turn(struct ff_slice frame)
+{
+    return frame.len > ANSWER_TO_SUBSCRIBE ? (uint32_t)frame.len : ANSWER_TO_SUBSCRIBE;
+}
+
 void answers_await(struct session *session, uint32_t octets)
 {
     session->awaited += octets;
@@ -154,8 +160,7 @@ bool answers_have_room(struct session *session, struct ff_slice name)
 void answers_end_in_turn(struct session *session, struct ff_writer *w, struct ticket ticket,
                          struct ff_slice name, struct subscription *s)
 {
-    struct engine_turn turn = {
-        .name = name, .is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER, .subscription = s};
+    struct engine_turn turn = {.name = name, .subscription = s};
 
     if (end_frame(session, w, &turn.frame))
         return;
@@ -163,7 +168,8 @@ void answers_end_in_turn(struct session *session, struct ff_writer *w, struct ti
         session_send(session, turn.frame.at, turn.frame.len);
         return;
     }
-    answers_await(session, (uint32_t)turn.frame.len);
+    turn.is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER;
+    answers_await(session, answer_in_turn(turn.frame));
     engine_await_turn(gateway_of(session)->engine, &turn, ticket);
     pause_if_full(session);
 }
@@ -178,5 +184,5 @@ void answers_on_turn(void *arg, struct ticket ticket, struct ff_slice frame, enu
         session_refuse_subscription(session, ticket, err);
     else
         session_send(session, frame.at, frame.len);
-    answers_came(session, (uint32_t)frame.len);
+    answers_came(session, answer_in_turn(frame));
 }

@@ -18,13 +18,14 @@
 
 #include "broker/session/session.h"
 
-/* The largest answer to a publish, whatever becomes of it. */
-enum { ANSWER_TO_PUBLISH = 128 };
+/* The largest answer to a publish, and to a subscription without the name, whatever becomes of it.
+ */
+enum { ANSWER_TO_PUBLISH = 128, ANSWER_TO_SUBSCRIBE = 192 };
 
 /* The same to a subscription: a name's octets may be escaped, each by one more. */
 static inline uint32_t answer_to_subscribe(struct ff_slice name)
 {
-    return 192 + 2 * (uint32_t)name.len;
+    return ANSWER_TO_SUBSCRIBE + 2 * (uint32_t)name.len;
 }
 
 /* A request is about to be made whose answer has at most so many octets. */

@@ -42,7 +42,7 @@ static void on_end(struct conn *conn)
     /* A command may be under way: what it works with is freed when the turn ends. */
     session_leave_all(session);
     deferred_drop(session);
-    parting_drop(session);
+    parting_drop(session); /* these two leave conn.group, which else means that it is half open */
     gateway_forget(gateway_of(session), session);
     bucket_free(session->bucket);
     session->bucket = NULL;

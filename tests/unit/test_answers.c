@@ -197,6 +197,19 @@ static void ask_much(struct hand_client *client)
     hand_send(client);
 }
 
+/* Up to the last answer. */
+static void answer_all(struct hand_client *client, const struct flood *flood, struct heard *heard)
+{
+    for (int round = 0; !is_answered(flood, client, heard); round++) {
+        assert_true(round < 20000);
+        hear(client, heard);
+        ask_much(client);
+    }
+    assert_true(heard->largest <= FF_TOPIC_MAX * 2 + 64);
+    hand_disconnect(client);
+    hand_turn_all();
+}
+
 static void who_reads_is_never_closed_for_what_it_asked(void **state)
 {
     (void)state;
@@ -208,14 +221,7 @@ static void who_reads_is_never_closed_for_what_it_asked(void **state)
         print_message("    %s\n", kinds[i].what);
         hand_connect(&client, 0, "/ws", kinds[i].protocol);
         put_flood(&client, &kinds[i]);
-        for (int round = 0; !is_answered(&kinds[i], &client, &heard); round++) {
-            assert_true(round < 20000);
-            ask_much(&client);
-            hear(&client, &heard);
-        }
-        assert_true(heard.largest <= FF_TOPIC_MAX * 2 + 64);
-        hand_disconnect(&client);
-        hand_turn_all();
+        answer_all(&client, &kinds[i], &heard);
     }
 }
 
@@ -231,19 +237,44 @@ static void who_asks_without_reading_waits_until_it_reads(void **state)
         print_message("    %s\n", kinds[i].what);
         hand_connect(&client, 0, "/ws", kinds[i].protocol);
         put_flood(&client, &kinds[i]);
-        for (int round = 0; round < 300; round++) {
+        for (int round = 0; round < 300; round++)
             ask_much(&client);
-        }
         if (kinds[i].acks + kinds[i].errors == FLOOD)
             assert_true(client.session->conn.pauses);
-        for (int round = 0; !is_answered(&kinds[i], &client, &heard); round++) {
-            assert_true(round < 20000);
-            hear(&client, &heard);
-            ask_much(&client);
-        }
-        hand_disconnect(&client);
-        hand_turn_all();
+        answer_all(&client, &kinds[i], &heard);
     }
+}
+
+/* One new topic, and changes of the subscription to it: an ERROR for each, longer than their ACKs.
+ */
+static size_t put_refused(char *out, uint32_t i)
+{
+    return (size_t)snprintf(out, TEXT, "{\"type\":5,\"id\":%llu,\"topic\":\"r%u\",\"echo\":false}",
+                            LARGE_ID + i % 10000, i / 500);
+}
+
+static void what_shares_a_refusal_has_room_for_it(void **state)
+{
+    static const struct flood flood = {"changes", put_refused, "fanfare.v1.json", 1, FLOOD,
+                                       0,         FLOOD};
+    struct hand_client client;
+    struct hand_client full;
+    struct heard heard = {.acks = 0};
+
+    (void)state;
+    hand_config->settings.max_topics = 1;
+    for (uint32_t i = 0; i < HAND_WORKERS; i++)
+        gateway_configure(&hand_gateways[i], &hand_config->settings, NULL, 0);
+    hand_connect(&full, 0, "/ws", "fanfare.v1.json");
+    hand_put_text(&full, "{\"type\":5,\"topic\":\"the only one\"}");
+    for (int i = 0; i < 5; i++)
+        hand_turn_all();
+    hand_connect(&client, 0, "/ws", "fanfare.v1.json");
+    put_flood(&client, &flood);
+    for (int round = 0; round < 100; round++)
+        ask_much(&client);
+    answer_all(&client, &flood, &heard);
+    hand_disconnect(&full);
 }
 
 /* An answer to a publish is never larger than what is set aside for it. */
@@ -481,6 +512,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BY_HAND(who_reads_is_never_closed_for_what_it_asked),
         BY_HAND(who_asks_without_reading_waits_until_it_reads),
+        BY_HAND(what_shares_a_refusal_has_room_for_it),
         BY_HAND(an_answer_fits_into_what_is_set_aside),
         BY_HAND(a_full_owner_holds_up_nobody_who_waits_for_another),
         BY_HAND(who_needs_all_owners_holds_up_nobody),
