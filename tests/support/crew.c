@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/support/crew.h"
+
+#include <stdlib.h>
+
+#include "broker/engine/crossing.h"
+#include "broker/topic/rate.h"
+
+struct crew_run crew_run = {.workers = 4};
+
+static _Atomic uint64_t last_tag;
+
+/* Who publishes: tags change when a peer disconnects, places do not. */
+static uint32_t place_of(const struct peer *peer)
+{
+    return peer->at->index * PEERS + (uint32_t)(peer - peer->at->peers);
+}
+
+/* The owner's order, noted where it is made. */
+enum ff_err __real_router_publish(struct router *router, const struct publication *p,
+                                  struct receipt *receipt);
+enum ff_err __wrap_router_publish(struct router *router, const struct publication *p,
+                                  struct receipt *receipt);
+
+enum ff_err __wrap_router_publish(struct router *router, const struct publication *p,
+                                  struct receipt *receipt)
+{
+    struct worker_model *owner = FF_CONTAINER(router, struct worker_model, router);
+    uint32_t id = (uint32_t)subscriber_number(&p->payload);
+    uint32_t place = (uint32_t)strtoul(strchr(p->payload.bytes.at, ',') + 1, NULL, 10);
+    enum ff_err err;
+
+    assert_int_equal(crossing_owner(owner->engine, p->topic), owner->index);
+    if (id <= owner->last_from[place])
+        fail_msg("message %u came after %u of the same publisher", id, owner->last_from[place]);
+    owner->last_from[place] = id;
+    truth_note(owner->index, id, p->tag, p->topic);
+    err = __real_router_publish(router, p, receipt);
+    if (err) { /* it is in no log, then */
+        assert_true(crew_run.is_starving && err == FF_ENOMEM);
+        truth_take_back(owner->index, p->topic);
+    }
+    return err;
+}
+
+void crew_starve(struct worker_model *at)
+{
+    if (crew_run.is_starving)
+        ff_mem_fail_often(30, dice_roll(&at->dice));
+}
+
+void crew_feed(void)
+{
+    if (crew_run.is_starving)
+        ff_mem_fail_often(0, 0);
+}
+
+uint32_t crew_parts_of(uint32_t topic)
+{
+    return topic < TRUTH_NAMES ? 1 : crew_run.workers;
+}
+
+/* The worker whose messages a part brings. */
+static uint32_t owner_of_part(const struct worker_model *at, uint32_t topic, uint32_t part)
+{
+    return topic < TRUTH_NAMES ? crossing_owner(at->engine, ff_slice_of(truth_topics[topic]))
+                               : part;
+}
+
+static struct follower *find(struct peer *peer, struct ff_slice name)
+{
+    for (int i = 0; i < SUBSCRIPTIONS; i++)
+        if (peer->followers[i].parts &&
+            ff_slice_is_equal(name, ff_slice_of(truth_topics[peer->followers[i].topic])))
+            return &peer->followers[i];
+    return NULL;
+}
+
+struct reading crew_reading_of(const struct peer *peer, const struct follower *f)
+{
+    return (struct reading){
+        .tag = peer->socket.tag, .is_quiet = f->parts->no_echo, .is_rated = f->rate >= 0};
+}
+
+/* Message `id` came to a part. */
+static void account(struct peer *peer, struct follower *f, uint32_t part, uint32_t id)
+{
+    struct stream *stream = &f->streams[part];
+    struct reading reading = crew_reading_of(peer, f);
+
+    assert_true(f->is_acked);
+    if (!stream->is_anchored && !crew_run.in_threads && f->first_own)
+        stream_is_before(stream, f->first_own);
+    stream_take(stream, &reading, truth_number(id, f->topic), f->told);
+    if (!reading.is_rated)
+        f->told = 0;
+}
+
+static void on_received(struct subscriber *socket, const struct ff_message *m)
+{
+    struct peer *peer = FF_CONTAINER(socket, struct peer, socket);
+    bool is_filtered = ff_message_has(m, FF_FIELD_FILTER);
+    struct follower *f =
+        find(peer, ff_message_text(m, is_filtered ? FF_FIELD_FILTER : FF_FIELD_TOPIC));
+    struct ff_slice name = ff_message_text(m, FF_FIELD_TOPIC);
+    uint32_t part = 0;
+    uint32_t id;
+
+    if (!f)
+        return; /* the rest of what it was subscribed to before */
+    if (m->type == FF_TYPE_GAP) {
+        if (f->rate < 0 && !f->parts->no_echo) /* a gap and the message behind it are one unit */
+            assert_int_equal(f->told, 0);
+        f->told += (uint32_t)m->values[FF_FIELD_SKIPPED].integer;
+        peer->at->gaps++;
+        return;
+    }
+    id = (uint32_t)subscriber_number(&m->payload);
+    if (f->topic >= TRUTH_NAMES)
+        part = crossing_owner(peer->at->engine, name);
+    assert_true(ff_topic_is_match(ff_slice_of(truth_topics[f->topic]), name));
+    account(peer, f, part, id);
+    peer->at->seen++;
+}
+
+static void forget(struct follower *f)
+{
+    ff_mem_free(f->parts);
+    *f = (struct follower){.parts = NULL};
+}
+
+void crew_drop(struct peer *peer, struct follower *f)
+{
+    engine_unsubscribe(peer->at->engine, f->parts);
+    forget(f);
+}
+
+static void on_overrun(void *arg, struct subscription *s)
+{
+    struct worker_model *at = arg;
+    struct peer *peer = FF_CONTAINER(s->owner, struct peer, socket);
+    struct follower *f = find(peer, subscription_name(s));
+
+    assert_int_equal(s->overflow, OVERFLOW_CLOSE);
+    assert_non_null(f);
+    at->closed++;
+    crew_drop(peer, f);
+}
+
+static void close_overrun(struct subscription *s)
+{
+    on_overrun(FF_CONTAINER(s->owner, struct peer, socket)->at, s);
+}
+
+static void on_skipped(void *arg, struct subscription *s, uint64_t count)
+{
+    struct peer *peer = FF_CONTAINER(s->owner, struct peer, socket);
+    struct follower *f = find(peer, subscription_name(s));
+
+    (void)arg;
+    assert_non_null(f);
+    f->told += (uint32_t)count;
+}
+
+static void on_published(void *arg, struct ticket ticket, const struct engine_receipt *receipt)
+{
+    struct worker_model *at = arg;
+    uint32_t silent = receipt->count - ticket.has_id;
+
+    assert_true(receipt->err == FF_OK || (crew_run.is_starving && receipt->err == FF_ENOMEM));
+    assert_true(receipt->count > 0 && at->silent[ticket.session_place] >= silent);
+    at->starved += receipt->err != FF_OK;
+    at->silent[ticket.session_place] -= silent;
+    if (ticket.has_id)
+        assert_int_equal(book_answer(&at->book, ticket.id).kind, BOOK_PUBLISH);
+}
+
+/* The subscription that a request was about; NULL: it went. */
+static struct follower *follower_of(struct worker_model *at, const struct book_entry *request)
+{
+    struct peer *peer = &at->peers[request->peer];
+
+    for (int i = 0; i < SUBSCRIPTIONS; i++)
+        if (peer->followers[i].parts && peer->followers[i].born == request->subject)
+            return &peer->followers[i];
+    return NULL;
+}
+
+static void on_subscribed(void *arg, struct ticket ticket, struct subscription *s,
+                          struct ff_slice name, enum ff_err err)
+{
+    struct worker_model *at = arg;
+    struct book_entry request = book_answer(&at->book, ticket.id);
+    struct follower *f = follower_of(at, &request);
+
+    assert_int_equal(request.kind, BOOK_SUBSCRIBE);
+    assert_true(ff_slice_is_equal(name, ff_slice_of(truth_topics[request.topic])));
+    at->starved += err != FF_OK;
+    assert_true(err == FF_OK || (crew_run.is_starving && err == FF_ENOMEM));
+    if (!s) { /* unsubscribed meanwhile */
+        assert_null(f);
+        return;
+    }
+    assert_non_null(f);
+    assert_ptr_equal(f->parts, s);
+    if (err) {
+        for (uint32_t i = 0; i < crew_parts_of(f->topic); i++)
+            assert_null(s[i].link);
+        rate_free(s);
+        forget(f);
+        return;
+    }
+    assert_int_equal(ticket.session_tag, at->peers[request.peer].socket.tag);
+    f->is_acked = true;
+    for (uint32_t i = 0; i < crew_parts_of(f->topic); i++) {
+        assert_non_null(s[i].link);
+        stream_acknowledge(&f->streams[i]);
+    }
+}
+
+static struct ticket ticket_of(const struct peer *peer, uint64_t id)
+{
+    return (struct ticket){.id = id,
+                           .session_tag = peer->socket.tag,
+                           .session_place = (uint32_t)(peer - peer->at->peers),
+                           .has_id = id != 0};
+}
+
+/* What a session answers by itself: it wants to leave, or to change, or was neither there before.
+ */
+static void await_turn(struct peer *peer, uint32_t topic, enum book_kind kind, uint64_t subject,
+                       struct subscription *s)
+{
+    struct worker_model *at = peer->at;
+    uint64_t id = book_ask(&at->book, (uint32_t)(peer - at->peers), topic, kind, subject);
+    struct engine_turn turn = {.name = ff_slice_of(truth_topics[topic]),
+                               .is_filter = topic >= TRUTH_NAMES,
+                               .subscription = s,
+                               .frame = {(const char *)&id, sizeof(id)}};
+
+    crew_starve(at);
+    engine_await_turn(at->engine, &turn, ticket_of(peer, id));
+    crew_feed();
+}
+
+static void on_turn(void *arg, struct ticket ticket, struct ff_slice frame, enum ff_err err)
+{
+    struct worker_model *at = arg;
+    struct book_entry request = book_answer(&at->book, ticket.id);
+    const struct follower *f = follower_of(at, &request);
+
+    assert_int_equal(frame.len, sizeof(ticket.id));
+    assert_memory_equal(frame.at, &ticket.id, frame.len);
+    if (err) /* what was to be changed was refused, which was told before this */
+        assert_true(crew_run.is_starving && err == FF_ENOMEM && request.kind == BOOK_CHANGE && !f);
+    else if (request.kind == BOOK_CHANGE && f && !crew_run.is_starving)
+        assert_true(f->is_acked);
+}
+
+static bool has_room(const struct peer *peer, uint32_t topic)
+{
+    bool has_room =
+        engine_has_room(peer->at->engine, ff_slice_of(truth_topics[topic]), topic >= TRUTH_NAMES);
+
+    peer->at->held += !has_room;
+    return has_room;
+}
+
+/* A request to change a subscription, or to end it, whether it is answered already or not. */
+static void change(struct peer *peer, struct follower *f)
+{
+    uint32_t topic = f->topic;
+    uint64_t born = f->born;
+
+    if (!has_room(peer, topic))
+        return;
+    if (dice_below(&peer->at->dice, 3) == 0) {
+        await_turn(peer, topic, BOOK_CHANGE, born, f->parts);
+        return;
+    }
+    crew_drop(peer, f);
+    await_turn(peer, topic, BOOK_UNSUBSCRIBE, born, NULL);
+}
+
+/* True: it was taken. */
+static bool try_publish(struct peer *peer, uint32_t id, uint32_t topic, uint32_t pad)
+{
+    struct worker_model *at = peer->at;
+    int len = snprintf(at->payload, 48, "[%u,%u,\"", id, place_of(peer));
+    struct publication p = {.topic = ff_slice_of(truth_topics[topic]), .tag = peer->socket.tag};
+    uint32_t place = (uint32_t)(peer - at->peers);
+    uint64_t asked = 0;
+    bool is_taken;
+
+    if (id % 32 == 0 || crew_run.seed % 4 == 1)
+        asked = book_ask(&at->book, place, topic, BOOK_PUBLISH, 0);
+    else
+        at->silent[place]++;
+
+    memset(at->payload + len, 'x', pad);
+    memcpy(at->payload + len + pad, "\"]", 3);
+    p.payload = (struct ff_payload){FF_PAYLOAD_JSON, {at->payload, (size_t)len + pad + 2}};
+    crew_starve(at);
+    is_taken = engine_publish(at->engine, &p, ticket_of(peer, asked));
+    crew_feed();
+    if (is_taken)
+        return true;
+    if (asked)
+        book_take_back(&at->book, asked);
+    else
+        at->silent[place]--;
+    peer->held = id;
+    peer->held_topic = topic;
+    peer->held_pad = pad;
+    at->held++;
+    return false;
+}
+
+/* Any name, but often one that it has just asked for: what comes behind it must be seen. */
+static uint32_t choose_topic(const struct peer *peer)
+{
+    const struct follower *f = &peer->followers[dice_below(&peer->at->dice, SUBSCRIPTIONS)];
+
+    return f->parts && !f->is_acked && f->topic < TRUTH_NAMES
+               ? f->topic
+               : dice_below(&peer->at->dice, TRUTH_NAMES);
+}
+
+static void publish(struct worker_model *at)
+{
+    struct peer *peer = &at->peers[dice_below(&at->dice, PEERS)];
+    uint32_t shape = dice_below(&at->dice, 100);
+    /* Now and then a burst, so that rings get full. */
+    uint32_t count = dice_below(&at->dice, 300) ? 1 : 60 + dice_below(&at->dice, 300);
+
+    while (count-- > 0 && !peer->held) {
+        struct follower *f;
+        uint32_t topic;
+        uint32_t id;
+
+        if (atomic_load(&crew_run.last_id) + TRUTH_OWNERS >= crew_run.max_messages)
+            return;
+        id = atomic_fetch_add(&crew_run.last_id, 1) + 1;
+        topic = choose_topic(peer);
+        f = find(peer, ff_slice_of(truth_topics[topic]));
+        if (f && !f->first_own)
+            f->first_own = id;
+        (void)try_publish(peer, id, topic,
+                          shape < 80   ? dice_below(&at->dice, 200)
+                          : shape < 98 ? dice_below(&at->dice, 6000)
+                                       : dice_below(&at->dice, MAX_PAYLOAD));
+    }
+}
+
+static void on_room(void *arg, uint32_t queue)
+{
+    struct worker_model *at = arg;
+
+    (void)queue; /* whoever waits tries again */
+
+    for (int i = 0; i < PEERS; i++) {
+        struct peer *peer = &at->peers[i];
+        uint32_t id = peer->held;
+
+        peer->held = 0;
+        if (id)
+            (void)try_publish(peer, id, peer->held_topic, peer->held_pad);
+    }
+}
+
+static void subscribe(struct peer *peer, uint32_t t)
+{
+    struct worker_model *at = peer->at;
+    uint32_t i = 0;
+    struct follower *f;
+    struct ticket ticket;
+    uint8_t overflow;
+    bool no_echo;
+    bool is_taken;
+
+    if (find(peer, ff_slice_of(truth_topics[t])) || subscriber_has_rest(&peer->socket))
+        return; /* what is left of an earlier subscription comes first */
+    while (i < SUBSCRIPTIONS && peer->followers[i].parts)
+        i++;
+    if (i == SUBSCRIPTIONS)
+        return;
+    f = &peer->followers[i];
+    *f = (struct follower){.topic = t, .rate = -1};
+    f->parts = ff_mem_zalloc(crew_parts_of(t) * sizeof(struct subscription));
+    assert_non_null(f->parts);
+    if (dice_below(&at->dice, 5) == 0 && t < TRUTH_NAMES)
+        f->rate = dice_below(&at->dice, 3) ? 1 + dice_below(&at->dice, 100) : 0;
+    overflow = (uint8_t)dice_below(&at->dice, 3);
+    no_echo = dice_below(&at->dice, 4) == 0;
+    if (no_echo &&
+        t >= TRUTH_NAMES) /* a gap with only own messages behind it would not tell its part */
+        overflow = OVERFLOW_CLOSE;
+    for (uint32_t k = 0; k < crew_parts_of(t); k++) {
+        f->parts[k].owner = &peer->socket;
+        f->parts[k].no_echo = no_echo;
+        f->parts[k].overflow = overflow;
+        stream_begin(&f->streams[k], t, owner_of_part(at, t, k));
+    }
+    if (f->rate >= 0)
+        assert_int_equal(rate_set(&at->router, f->parts, f->rate), FF_OK);
+    f->born = at->book.last_id + 1;
+    (void)book_ask(&at->book, (uint32_t)(peer - at->peers), t, BOOK_SUBSCRIBE, f->born);
+    ticket = ticket_of(peer, f->born);
+    ticket.is_filter = t >= TRUTH_NAMES;
+    crew_starve(at);
+    is_taken = engine_subscribe(at->engine, f->parts, ff_slice_of(truth_topics[t]),
+                                peer->socket.encoding, ticket);
+    crew_feed();
+    if (is_taken)
+        return;
+    book_take_back(&at->book, ticket.id); /* no room: it could try again, but need not */
+    at->held++;
+    rate_free(f->parts);
+    forget(f);
+}
+
+static void leave(struct peer *peer)
+{
+    for (int i = 0; i < SUBSCRIPTIONS; i++)
+        if (peer->followers[i].parts)
+            crew_drop(peer, &peer->followers[i]);
+}
+
+void crew_begin(struct peer *peer, enum ff_encoding encoding)
+{
+    subscriber_init(&peer->socket, (atomic_fetch_add(&last_tag, 1) + 1) << 32 | 1, encoding);
+    peer->socket.received = on_received;
+    peer->socket.overrun = close_overrun;
+}
+
+/* It goes, in the middle of whatever; another client comes in its place. */
+static void disconnect(struct peer *peer)
+{
+    enum ff_encoding encoding = peer->socket.encoding;
+
+    leave(peer);
+    subscriber_deinit(&peer->socket);
+    crew_begin(peer, encoding);
+}
+
+void crew_act(struct worker_model *at)
+{
+    struct peer *peer = &at->peers[dice_below(&at->dice, PEERS)];
+    struct follower *f = &peer->followers[dice_below(&at->dice, SUBSCRIPTIONS)];
+    uint32_t what = dice_below(&at->dice, 1000);
+
+    if (what < 600) {
+        publish(at);
+    } else if (what < 700) {
+        subscribe(peer, dice_below(&at->dice, TRUTH_TOPICS));
+    } else if (what < 740) {
+        if (f->parts)
+            change(peer, f);
+    } else if (what < 745) {
+        if (!peer->held)
+            disconnect(peer);
+    } else { /* it reads a little, much, or not at all */
+        static const uint32_t rooms[] = {0, 1, 7, 100, 3000, 60000, ROOM, ROOM, ROOM};
+
+        peer->socket.room = rooms[dice_below(&at->dice, FF_COUNT(rooms))];
+    }
+}
+
+const struct router_ops crew_router_ops = {
+    .ready = subscriber_ready, .overrun = on_overrun, .skipped = on_skipped};
+
+const struct engine_events crew_events = {
+    .published = on_published, .subscribed = on_subscribed, .turn_came = on_turn, .room = on_room};

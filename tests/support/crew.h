@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * crew.h - the clients of several workers, who do whatever comes into their heads.
+ *
+ * A crew is workers without sockets: a router, an engine and a mailbox each, and
+ * clients that subscribe, publish, stall, change their minds and go. What each of
+ * them sees is held against the truth (truth.h), and what it is answered against
+ * the book (book.h).
+ */
+#ifndef SUPPORT_CREW_H
+#define SUPPORT_CREW_H
+
+#include <pthread.h>
+
+#include "broker/engine/engine.h"
+#include "tests/support/book.h"
+#include "tests/support/subscriber.h"
+#include "tests/support/truth.h"
+
+enum {
+    PEERS = 6,         /* of a worker */
+    SUBSCRIPTIONS = 4, /* of a peer */
+    MAX_PAYLOAD = 40000,
+    MAX_BUFFERED = 60000,
+    ROOM = 1 << 17,
+};
+
+struct crew_run {
+    uint64_t seed;
+    uint32_t workers;
+    uint32_t max_messages;
+    bool in_threads;
+    bool is_starving; /* a third of the simulated runs: allocations fail now and then */
+    _Atomic uint32_t last_id;
+};
+
+extern struct crew_run crew_run;
+
+struct follower {
+    struct subscription *parts; /* NULL: free */
+    struct stream streams[TRUTH_OWNERS];
+    uint32_t topic;
+    uint32_t told;      /* a gap whose message is still to come: it tells the part */
+    uint32_t first_own; /* the first message that its own session published behind it */
+    double rate;
+    bool is_acked;
+    uint64_t born; /* the request for it */
+};
+
+struct peer {
+    struct subscriber socket;
+    struct worker_model *at;
+    struct follower followers[SUBSCRIPTIONS];
+    uint32_t held; /* a publish that was not taken: its id, topic, size */
+    uint32_t held_topic;
+    uint32_t held_pad;
+};
+
+struct worker_model {
+    uint32_t index;
+    uint32_t phase;
+    struct router router;
+    struct pool pool;
+    struct wheel wheel;
+    struct mailbox box;
+    struct engine *engine;
+    uint64_t now_ms;
+    struct dice dice;
+    struct peer peers[PEERS];
+    struct book book;
+    uint64_t silent[PEERS]; /* publishes without an id that are not counted as taken yet */
+    uint64_t seen;
+    uint64_t gaps;
+    uint64_t closed;
+    uint64_t held;
+    uint64_t slept;   /* of those that are there in the end */
+    uint64_t starved; /* requests refused for want of memory */
+    pthread_t thread;
+    char payload[MAX_PAYLOAD + 64];
+    uint32_t last_from[TRUTH_OWNERS * PEERS * 4]; /* as an owner: the last id of each publisher */
+};
+
+/*
+ * Between these two the workers' allocations fail by chance; what a test needs for itself does not.
+ */
+void crew_starve(struct worker_model *at);
+void crew_feed(void);
+
+/* How many subscriptions in a row one to a topic is made of. */
+uint32_t crew_parts_of(uint32_t topic);
+
+/* How a client reads what a subscription brings. */
+struct reading crew_reading_of(const struct peer *peer, const struct follower *f);
+
+/* A client comes; `peer->at` is set. */
+void crew_begin(struct peer *peer, enum ff_encoding encoding);
+
+/* A subscription ends, without an answer. */
+void crew_drop(struct peer *peer, struct follower *f);
+
+/* One of a worker's clients does something. */
+void crew_act(struct worker_model *at);
+
+/* What the workers' routers and engines are given. */
+extern const struct router_ops crew_router_ops;
+extern const struct engine_events crew_events;
+
+#endif
