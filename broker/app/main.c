@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "broker/app/server.h"
 #include "broker/net/logger.h"
@@ -42,7 +46,13 @@ static int run(struct program *program, struct config *config)
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
     char error[CONFIG_ERROR_MAX];
 
+    if (!log_begin()) {
+        (void)fprintf(stderr, "fanfared: cannot start a thread for the log: %s\n", strerror(errno));
+        config_free(config);
+        return EXIT_FAILURE;
+    }
     if (!server_init(&program->server, config, error)) {
+        log_end();
         (void)fprintf(stderr, "fanfared: %s\n", error);
         return EXIT_FAILURE;
     }
@@ -51,7 +61,20 @@ static int run(struct program *program, struct config *config)
     server_run(&program->server);
     server_deinit(&program->server);
     LOG_EVENT(LOG_INFO, "ended", LOG_NUM("code", 0));
+    log_end();
     return EXIT_SUCCESS;
+}
+
+/* Where one of them is closed, a client's socket would be taken for standard error. */
+static void open_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        (void)close(fd);
 }
 
 int main(int argc, char **argv)
@@ -61,6 +84,7 @@ int main(int argc, char **argv)
     char error[CONFIG_ERROR_MAX];
     struct config *config;
 
+    open_standard_descriptors();
     tls_use_our_memory();
     (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
     program.argc = argc;

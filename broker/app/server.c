@@ -5,11 +5,16 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "broker/net/logger.h"
+#include "broker/net/sink.h"
 #include "protocol/base/mem.h"
 
-enum { RESTARTS_MAX = 128 };
+enum {
+    RESTARTS_MAX = 128,
+    ANNOUNCE_MS = 1000, /* for who reads where we listen: then it is served, read or not */
+};
 
 static bool make_tls(const struct config *config, struct tls_context **tls, char *error)
 {
@@ -210,22 +215,31 @@ bool server_init(struct server *server, struct config *config, char error[CONFIG
     return false;
 }
 
+static size_t tell_lost(char *out, size_t size, uint64_t lost)
+{
+    return (size_t)snprintf(out, size, "fanfared: %" PRIu64 " lines lost\n", lost);
+}
+
 void server_announce(const struct server *server)
 {
     const struct station *first = &server->stations[0];
+    struct sink *out = sink_new(STDOUT_FILENO, tell_lost);
+    char line[ADDRESS_TEXT_MAX + 32];
     char url[ADDRESS_TEXT_MAX];
 
     for (uint32_t i = 0; i < first->listener_count; i++) {
         const struct listener *listener = &first->listeners[i];
 
         listener_url(listener, url);
-        (void)printf("fanfared: listening on %s\n", url);
+        if (out)
+            sink_put(out, line,
+                     (size_t)snprintf(line, sizeof(line), "fanfared: listening on %s\n", url));
         if (!address_is_loopback(&listener->address))
             LOG_EVENT(LOG_WARN, "open_to_all", LOG_TEXT("url", url),
                       LOG_TEXT("why", "no permissions are configured: whoever reaches this address "
                                       "may publish and subscribe to everything"));
     }
-    (void)fflush(stdout);
+    sink_free(out, ANNOUNCE_MS);
 }
 
 void server_on_signals(struct server *server, const int *numbers, int count, loop_signal_fn *fn,

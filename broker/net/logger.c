@@ -2,16 +2,29 @@
 #include "broker/net/logger.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 2048, LINE_ROOM = 16, QUOTED_END = LINE_MAX_BYTES - 32, TALLIES = 64 };
+#include "broker/net/sink.h"
+
+enum {
+    LINE_MAX_BYTES = 2048,
+    LINE_ROOM = 16,
+    QUOTED_END = LINE_MAX_BYTES - 32,
+    TALLIES = 64,
+    PATIENCE_MS = 1000, /* with who does not read, at the end */
+};
+
+_Static_assert((int)LINE_MAX_BYTES <= (int)SINK_LINE_MAX, "a line goes into the sink");
 
 static _Atomic enum log_level max_level = LOG_INFO;
 static _Atomic bool in_json;
+static struct sink *sink; /* NULL: lines are written at once */
 
 static const char *const names[] = {"error", "warn", "info", "debug"};
 
@@ -95,34 +108,97 @@ static void put_field(struct line *line, struct log_field field)
         put_quoted(line, field.text);
 }
 
-static void write_event(enum log_level level, const char *event, const struct log_field *fields)
+static void format_event(struct line *line, enum log_level level, const char *event,
+                         const struct log_field *fields)
 {
-    struct line line;
     struct timespec now;
     struct tm utc;
     char stamp[32];
-    ssize_t written;
 
-    line.len = 0;
+    line->len = 0;
     (void)clock_gettime(CLOCK_REALTIME, &now);
     (void)gmtime_r(&now.tv_sec, &utc);
     (void)strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &utc);
     if (in_json)
-        put(&line, "{\"time\":\"", 9);
-    put(&line, stamp, strlen(stamp));
-    put(&line, in_json ? "\",\"level\":\"" : " ", in_json ? 11 : 1);
-    put(&line, names[level], strlen(names[level]));
-    put(&line, in_json ? "\",\"event\":\"" : " ", in_json ? 11 : 1);
-    put(&line, event, strlen(event));
+        put(line, "{\"time\":\"", 9);
+    put(line, stamp, strlen(stamp));
+    put(line, in_json ? "\",\"level\":\"" : " ", in_json ? 11 : 1);
+    put(line, names[level], strlen(names[level]));
+    put(line, in_json ? "\",\"event\":\"" : " ", in_json ? 11 : 1);
+    put(line, event, strlen(event));
     if (in_json)
-        put(&line, "\"", 1);
+        put(line, "\"", 1);
     for (; fields->key; fields++)
-        put_field(&line, *fields);
+        put_field(line, *fields);
     if (in_json)
-        line.text[line.len++] = '}';
-    line.text[line.len++] = '\n';
-    written = write(STDERR_FILENO, line.text, line.len); /* a full log pipe stops nobody */
+        line->text[line->len++] = '}';
+    line->text[line->len++] = '\n';
+}
+
+static void write_event(enum log_level level, const char *event, const struct log_field *fields)
+{
+    struct line line;
+    ssize_t written;
+
+    format_event(&line, level, event, fields);
+    if (sink) {
+        sink_put(sink, line.text, line.len);
+        return;
+    }
+    written = write(STDERR_FILENO, line.text, line.len);
     (void)written;
+}
+
+static size_t tell_lost(char *out, size_t size, uint64_t lost)
+{
+    const struct log_field fields[] = {LOG_NUM("lines", lost), {NULL, {NULL, 0}, 0}};
+    struct line line;
+
+    format_event(&line, LOG_WARN, "log_lost", fields);
+    FF_CHECK(line.len <= size);
+    memcpy(out, line.text, line.len);
+    return line.len;
+}
+
+/* What was logged before it is what explains it. Whoever does not read is not waited for. */
+static void tell_failure(const char *text)
+{
+    struct pollfd out = {STDERR_FILENO, POLLOUT, 0};
+    ssize_t written = 0;
+
+    (void)sink_drain(sink, PATIENCE_MS);
+    if (poll(&out, 1, 0) > 0)
+        written = write(STDERR_FILENO, text, strlen(text));
+    (void)written;
+}
+
+/* OpenSSL or libc: then abort() goes on. */
+static void on_abort(int number)
+{
+    (void)number;
+    (void)sink_drain(sink, PATIENCE_MS);
+}
+
+bool log_begin(void)
+{
+    struct sigaction action = {.sa_handler = on_abort};
+
+    sink = sink_new(STDERR_FILENO, tell_lost);
+    if (!sink)
+        return false;
+    ff_check_tell(tell_failure);
+    (void)sigaction(SIGABRT, &action, NULL);
+    return true;
+}
+
+void log_end(void)
+{
+    struct sink *ending = sink;
+
+    (void)signal(SIGABRT, SIG_DFL);
+    ff_check_tell(NULL);
+    sink = NULL;
+    sink_free(ending, PATIENCE_MS);
 }
 
 static struct tally *find_tally(const char *event)
@@ -170,16 +246,25 @@ void log_event(enum log_level level, const char *event, const struct log_field *
         write_event(level, event, fields);
 }
 
-void log_tell_suppressed(void)
+/* Takes what was left out of an event, which is then told; false: nothing was. */
+static bool take_suppressed(struct tally *tally, struct tally *taken)
 {
     (void)pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < TALLIES && tallies[i].event; i++) {
-        const struct log_field fields[] = {LOG_NUM("suppressed", tallies[i].suppressed),
-                                           {NULL, {NULL, 0}, 0}};
-
-        if (tallies[i].suppressed)
-            write_event(tallies[i].level, tallies[i].event, fields);
-        tallies[i].suppressed = 0;
-    }
+    *taken = *tally;
+    tally->suppressed = 0;
     (void)pthread_mutex_unlock(&lock);
+    return taken->suppressed > 0;
+}
+
+void log_tell_suppressed(void)
+{
+    struct tally taken;
+
+    for (size_t i = 0; i < TALLIES; i++) {
+        if (!take_suppressed(&tallies[i], &taken))
+            continue;
+        write_event(taken.level, taken.event,
+                    (const struct log_field[]){LOG_NUM("suppressed", taken.suppressed),
+                                               {NULL, {NULL, 0}, 0}});
+    }
 }

@@ -100,16 +100,27 @@ static void on_signal(struct ev_loop *ev, ev_signal *watcher, int events)
     loop->on_signal(loop->signal_arg, watcher->signum);
 }
 
+/* What libev has no answer to. It would print a line by stdio, and wait for who reads it. */
+static void on_system_error(const char *what)
+{
+    ff_check_failed("libev", errno, what);
+}
+
 static void *allocate(void *block, long size)
 {
-    return ff_reserve_realloc(block, (size_t)size);
+    void *moved = ff_reserve_realloc(block, (size_t)size);
+
+    if (!moved && size)
+        on_system_error("no memory, and none in reserve");
+    return moved;
 }
 
 enum ff_err loop_init(struct loop *loop, loop_begin_fn *begin, loop_turn_fn *turn, void *arg)
 {
     *loop = (struct loop){.begin = begin, .turn = turn, .arg = arg};
     look_at_clock(loop);
-    ev_set_allocator(allocate); /* libev ends the process when it is told no */
+    ev_set_allocator(allocate); /* libev does not know what to do when it is told no */
+    ev_set_syserr_cb(on_system_error);
     loop->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (!loop->ev)
         return FF_ENOMEM;

@@ -12,7 +12,13 @@
 #define FF_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define FF_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/* Prints file, line and expression, then aborts. */
+/* Gets the line that says what failed, and may be called in any state of the program. */
+typedef void ff_check_fn(const char *text);
+
+/* Who tells it from now on; NULL: stdio, as at first, which waits for whoever reads it. */
+void ff_check_tell(ff_check_fn *fn);
+
+/* Tells file, line and expression, then aborts. */
 __attribute__((noreturn, cold)) void ff_check_failed(const char *file, int line, const char *what);
 
 #define FF_CHECK(cond)   (FF_LIKELY(cond) ? (void)0 : ff_check_failed(__FILE__, __LINE__, #cond))

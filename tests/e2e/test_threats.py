@@ -4,7 +4,9 @@ need no whole broker are in the unit tests and fuzz targets named there.
 
 What is asserted: counts, bytes, codes and order. FANFARE_LONG=1 plays the long forms.
 """
+import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import random
@@ -15,6 +17,7 @@ import struct
 import subprocess
 import sys
 import time
+import tty
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
 import peer as peer_module  # noqa: E402
@@ -420,7 +423,7 @@ def s35_subscriptions_are_bounded_by_memory():
                 if got["type"] == 9:
                     assert got["code"] == 429 and "memory is limited to 16777216 bytes" in got["reason"], got
                     refused += 1
-        assert "memory_used_up" in broker.log()
+        assert broker.logged("memory_used_up")
         while True:  # what the answers took is given back: a newcomer may find room for a few more
             late = Peer(broker.port, protocol="fanfare.v1.json")
             opcode, payload = late.read()
@@ -520,6 +523,131 @@ def s40_floods_are_counted_in_the_log_and_written_once():
         assert "\x1b" not in log and not re.search(r"^INJECTED", log, re.M)
 
 
+def clogged(kind):
+    """Standard error that soon takes no more: what is given to the broker, and the other end to read from."""
+    if kind == "pipe":
+        reader, writer = os.pipe()
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    elif kind == "socket":  # as systemd's journal gives
+        both = socket.socketpair()
+        both[1].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        reader, writer = (s.detach() for s in both)
+    elif kind == "terminal":
+        reader, writer = os.openpty()
+        tty.setraw(writer)
+    elif kind == "full disk":
+        reader, writer = None, os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, writer = None, os.open("/dev/null", os.O_RDONLY)  # nothing can be written to it
+    return reader, writer
+
+
+@contextlib.contextmanager
+def raw_broker(*args, **descriptors):
+    """A broker with these descriptors; it ends well, or at all events."""
+    process = subprocess.Popen([os.path.join(peer_module.BIN, "fanfared"), *args], **descriptors)
+    try:
+        yield process
+        process.terminate()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def port_of(process):
+    with process.stdout as out:
+        return int(re.search(rb":(\d+)/ws", out.readline()).group(1))
+
+
+def check_lost(reader):
+    """Somebody comes after all, and is told how many lines were lost."""
+    text = b""
+    os.set_blocking(reader, False)
+    end = time.monotonic() + 60
+    while not (lost := re.search(rb"\S+ warn log_lost lines=(\d+)\n", text)):
+        assert time.monotonic() < end, text[-500:]
+        with contextlib.suppress(BlockingIOError):
+            text += os.read(reader, 1 << 16)
+    assert int(lost.group(1)) > 0
+    for line in text.split(b"\n")[:-1]:
+        assert re.match(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (warn|info|debug|error) \w+ ", line), line
+
+
+@test
+def s40_a_log_that_nobody_empties_stops_nobody():
+    count = 1000
+    for kind in "pipe", "socket", "terminal", "full disk", "closed":
+        reader, writer = clogged(kind)
+        flags = fcntl.fcntl(writer, fcntl.F_GETFL)
+        with raw_broker("--listen", "127.0.0.1:0", "--log-level", "debug", stderr=writer, stdout=subprocess.PIPE) as process:
+            port = port_of(process)
+            healthy = typed(port)
+            healthy.ask({"type": 5, "id": 0, "topic": "t"})
+            for i in range(count):
+                with packed(port) as p:  # each end is a line
+                    p.send(frame(TEXT, b"text"))
+                    assert p.read_close()[0] == 1003, kind
+                if i % 10 == 0:
+                    with Peer(port, path="/nope-%d" % i) as bad:
+                        assert bad.status == 404, kind
+                assert healthy.ask({"type": 7, "id": i + 1, "topic": "t", "message": i})["receivers"] == 1, kind
+            assert fcntl.fcntl(writer, fcntl.F_GETFL) == flags, "others write to it, too"
+            if reader is not None:
+                check_lost(reader)
+                for _ in range(count):  # and nobody again
+                    with packed(port) as p:
+                        p.send(frame(TEXT, b"text"))
+                        p.read_close()
+            process.terminate()
+            while healthy.read_json()["type"] != 13:
+                pass  # until the signal was heard
+            healthy.close()
+        os.close(writer)
+        if reader is not None:
+            os.close(reader)
+
+
+@test
+def s40_who_is_told_where_it_listens_need_not_read_it():
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writer, b"x" * 4096)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with raw_broker("--listen", "127.0.0.1:%d" % port, "--log-level", "error", stdout=writer) as process:
+        end = time.monotonic() + 60
+        p = None
+        while not p:
+            try:
+                p = typed(port)
+            except ConnectionRefusedError:
+                assert process.poll() is None and time.monotonic() < end
+                time.sleep(0.02)
+        assert p.ask({"type": 1, "id": 1})["type"] == 1
+        p.close()
+    os.close(reader)
+    os.close(writer)
+
+
+@test
+def s40_no_client_is_taken_for_standard_error():
+    command = ["sh", "-c", 'exec 2>&- <&-; exec "$@"', "sh", os.path.join(peer_module.BIN, "fanfared"),
+               "--listen", "127.0.0.1:0", "--log-level", "debug", "--workers", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        port = port_of(process)
+        for fd in 0, 2:
+            assert os.readlink("/proc/%d/fd/%d" % (process.pid, fd)) == "/dev/null"
+        assert Peer(port, path="/nope").status == 404
+        process.terminate()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 @test
 def secrets_reach_no_log():
     """Tokens, payloads, topics of others, keys: not even at the level debug."""
@@ -591,7 +719,7 @@ def f16_clocks_that_jump_disconnect_nobody():
             after = watcher.peer.read_json()["message"]
             assert 0 <= after["uptime"] - before < 60 and after["connections"] == 2, (before, after)
         bad = Peer(broker.port, path="/nope")
-        assert bad.status == 404 and "2100-01-01" in broker.log(), "the clock did jump"
+        assert bad.status == 404 and broker.logged("2100-01-01"), "the clock did jump"
 
 
 @test

@@ -254,6 +254,14 @@ class Broker:
         with open(self.log_file.name, errors="replace") as text:
             return text.read()
 
+    def logged(self, text):
+        """Waits until the log has this text: a thread of its own writes it."""
+        end = time.monotonic() + DEADLINE
+        while text not in (log := self.log()):
+            assert time.monotonic() < end, log
+            time.sleep(0.01)
+        return True
+
     def rss(self):
         with open("/proc/%d/status" % self.process.pid) as status:
             return int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1)) * 1024
