@@ -31,6 +31,7 @@ enum ff_err net_init(struct net *net, loop_begin_fn *begin, loop_turn_fn *turn, 
     net->close_ms = CLOSE_MS;
     net->outbox_max = OUTBOX_MAX;
     ff_budget_init(&net->budget, UINT64_MAX);
+    net->turns = 0;
     net->connections = 0;
     net->handshakes = 0;
     input_init(&net->input);

@@ -39,6 +39,7 @@ struct net {
     uint32_t close_ms;       /* how long a close may take */
     uint32_t outbox_max;     /* octets of control messages a connection may be owed */
     struct ff_budget budget; /* of the whole process, as this worker sees it */
+    uint64_t turns;          /* that are over */
     uint32_t connections;
     uint32_t handshakes; /* TLS handshakes under way */
     struct input input;  /* connections that are to be read */

@@ -32,6 +32,13 @@ union session_slot {
 enum { TAG_WORKER_BITS = 6 };
 _Static_assert(1 << TAG_WORKER_BITS >= WORKERS_MAX, "every worker has tags of its own");
 
+/* How much was behind of the session that was asked about last, and when. */
+struct known_backlog {
+    uint64_t tag;
+    uint64_t turn;
+    uint64_t octets;
+};
+
 struct gateway {
     struct worker *worker;
     struct census *census;
@@ -53,6 +60,7 @@ struct gateway {
     struct ff_buf spare;                    /* a payload being unescaped or quoted */
     struct ff_message *message;             /* a message being read */
     struct delivery_notes *delivery;
+    struct known_backlog backlog;
     struct wheel_timer second;   /* $SYS */
     struct wheel_timer sleepy;   /* more topics are to be put to sleep */
     uint64_t last_published;     /* when $SYS last looked */

@@ -231,17 +231,24 @@ void session_malformed(struct session *session, struct ticket ticket, const char
                       CLOSE_AFTER_ERRORS);
 }
 
-uint64_t session_buffered(const struct session *session)
+static uint64_t add_up_pending(const struct session *session)
 {
-    uint64_t bytes = conn_owed(&session->conn) + conn_rest_size(&session->conn);
+    uint64_t octets = 0;
 
     for (const struct ff_list *node = session->pending.next; node != &session->pending;
-         node = node->next) {
-        const struct subscription *s = FF_CONTAINER_CONST(node, struct subscription, pending);
+         node = node->next)
+        octets += subscription_behind(FF_CONTAINER_CONST(node, struct subscription, pending));
+    return octets;
+}
 
-        bytes += subscription_behind(s);
-    }
-    return bytes;
+uint64_t session_buffered(const struct session *session)
+{
+    struct known_backlog *backlog = &gateway_of(session)->backlog;
+    uint64_t turn = session->conn.net->turns;
+
+    if (backlog->tag != session->tag || backlog->turn != turn)
+        *backlog = (struct known_backlog){session->tag, turn, add_up_pending(session)};
+    return conn_owed(&session->conn) + conn_rest_size(&session->conn) + backlog->octets;
 }
 
 /* PRESENCE and HISTORY. */

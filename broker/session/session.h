@@ -125,7 +125,10 @@ void session_send(struct session *session, const void *frame, size_t len);
 /* The same where something could not even be written: FF_ENOMEM, FF_ELIMIT. It ends at once. */
 void session_fail_send(struct session *session, enum ff_err err);
 
-/* Octets that the broker still holds for this connection, backlogs of topics included. */
+/*
+ * Octets that the broker still holds for this connection. Backlogs of topics are added up once a
+ * turn, however many HEARTBEATs ask for them.
+ */
 uint64_t session_buffered(const struct session *session);
 
 /* Is all memory used that may be? Then nothing new is taken in: it is logged, and refused by name.

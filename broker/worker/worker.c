@@ -69,6 +69,7 @@ uint64_t worker_turn(void *arg)
     is_more |= worker->ops->settle(worker->arg);
     is_more |= !ff_list_is_empty(&net->flush); /* closed while settling */
     net_bury(net);
+    net->turns++;
     is_more |= !input_is_empty(&net->input);
     if (worker->epochs)
         epoch_leave(worker->epochs, worker->index);

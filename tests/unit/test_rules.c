@@ -127,6 +127,50 @@ static void who_leaves_while_it_is_held_counts_for_nothing(void **state)
     assert_int_equal(link->closers, 0);
 }
 
+/* Subscriptions whose backlog was looked at. */
+static uint64_t looked_at;
+
+uint64_t __real_subscription_behind(const struct subscription *s);
+uint64_t __wrap_subscription_behind(const struct subscription *s);
+
+uint64_t __wrap_subscription_behind(const struct subscription *s)
+{
+    looked_at++;
+    return __real_subscription_behind(s);
+}
+
+/* What a HEARTBEAT's answer tells is added up over all that is behind: once, not for each of them.
+ */
+static void a_frame_of_heartbeats_adds_up_the_backlog_once(void **state)
+{
+    enum { TOPICS = 500, BEATS = 1000 };
+    static char frame[BEATS * 32];
+    size_t len = 0;
+    uint64_t before;
+
+    (void)state;
+    (void)stall("{\"type\":5,\"id\":1,\"topic\":\"t\"}");
+    for (int i = 0; i < TOPICS; i++) {
+        char text[64];
+
+        (void)snprintf(text, sizeof(text), "{\"type\":5,\"topic\":\"t/%d\"}", i);
+        ask(&reader, text);
+        (void)snprintf(text, sizeof(text), "{\"type\":7,\"topic\":\"t/%d\",\"message\":1}", i);
+        ask(&writer, text);
+    }
+    assert_int_equal(reader.session->subscriptions.count, TOPICS + 1);
+    for (int i = 0; i < BEATS; i++)
+        len += (size_t)snprintf(frame + len, sizeof(frame) - len, "%s{\"type\":1,\"id\":%d}",
+                                i ? "," : "[", i);
+    frame[len++] = ']';
+    looked_at = 0;
+    before = hand_workers[0].net.turns;
+    hand_put(&reader, 0x81, frame, len);
+    turns();
+    assert_true(looked_at > TOPICS);
+    assert_true(looked_at <= (TOPICS + 1) * (hand_workers[0].net.turns - before));
+}
+
 #define WITH_BOTH(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
@@ -136,6 +180,7 @@ int main(void)
         WITH_BOTH(who_got_a_rate_meanwhile_is_not),
         WITH_BOTH(the_rule_may_come_after_the_rate),
         WITH_BOTH(who_leaves_while_it_is_held_counts_for_nothing),
+        WITH_BOTH(a_frame_of_heartbeats_adds_up_the_backlog_once),
     };
 
     return cmocka_run_group_tests_name("rules", tests, NULL, NULL);
