@@ -11,7 +11,8 @@ void log_init(struct log *log, uint64_t number)
 /*
  * A sequence lock (Boehm, MSPC 2012): who saw anything of a change that was
  * under way sees another version afterwards. Release and acquire on each word
- * stand for the fences, which ThreadSanitizer does not follow.
+ * stand for the fences, which ThreadSanitizer does not follow. The version wraps:
+ * a look would have to last for 2^31 changes to be deceived.
  */
 static void change_begin(struct log *log)
 {
