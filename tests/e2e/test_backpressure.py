@@ -20,7 +20,7 @@ LONG = bool(os.environ.get("FANFARE_LONG"))
 
 def run(binaries, rule, mib, stalled=1000, readers=100, check_rss=False):
     peer.BIN = binaries
-    with peer.Broker("--sys", "--max-buffered", "1M", "--max-message", "64K") as broker:
+    with peer.Broker("--sys", "--max-buffered", "1M", "--max-message", "64K", "--heartbeat", "300") as broker:
         done = subprocess.run([TOOL, str(broker.port), str(broker.process.pid), rule, str(mib),
                                str(stalled), str(readers)], capture_output=True, text=True,
                               timeout=600)
