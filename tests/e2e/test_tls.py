@@ -243,7 +243,7 @@ def a_record_is_read_whole_where_memory_is_short():
 def fifty_stalled_readers():
     """They stall under overflow: each stream is whole, each gap is exact, some are told to leave."""
     count, readers = 5000, 50
-    with secure_broker() as broker:
+    with secure_broker("--heartbeat", "300") as broker:
         peers = []
         for i in range(readers):
             p = typed(broker.secure, tls=context, rcvbuf=4096)
