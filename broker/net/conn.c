@@ -173,6 +173,7 @@ void conn_init(struct conn *conn, struct net *net, int fd, void *tls)
 {
     *conn = (struct conn){.net = net, .tls = tls};
     conn->is_in_handshake = tls != NULL;
+    conn->is_new = true;
     net->handshakes += tls != NULL;
     net->connections++;
     conn->sent_at = conn->heard_at = conn->took_at = net_tick(net);

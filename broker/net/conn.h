@@ -78,6 +78,7 @@ struct conn {
     uint8_t pauses;
     bool is_blocked : 1;      /* the socket is full: waiting for EV_WRITE */
     bool is_in_handshake : 1; /* TLS */
+    bool is_new : 1;          /* its owner has no conversation with it yet, and clears this */
     bool has_ended : 1;       /* `end` was called */
     bool wants_write : 1;     /* TLS must write before it can read */
     bool is_ready : 1;        /* in the queue of those that are to be read */

@@ -48,13 +48,18 @@ void input_add(struct conn *conn)
     if (conn->is_ready || conn->state == CONN_DEAD)
         return;
     conn->is_ready = true;
-    push(conn->is_in_handshake ? &input->handshakes : &input->ready, conn);
+    push(conn->is_in_handshake ? &input->handshakes
+         : conn->is_new        ? &input->newcomers
+                               : &input->ready,
+         conn);
 }
 
 void input_clear(struct input *input)
 {
     while (input->ready.first)
         (void)pop(&input->ready);
+    while (input->newcomers.first)
+        (void)pop(&input->newcomers);
     while (input->handshakes.first)
         (void)pop(&input->handshakes);
 }
@@ -201,6 +206,8 @@ void input_run(struct net *net)
     input->quantum = choose_quantum(input);
     input->spent = input->unlooked = 0;
     input->is_over = false;
+    for (uint32_t left = INPUT_NEWCOMERS; left > 0 && input->newcomers.first; left--)
+        work(pop(&input->newcomers));
     for (uint32_t left = input->ready.count; left > 0; left--) {
         work(pop(&input->ready));
         if (!input_spend(input, INPUT_MESSAGE)) /* a read costs as much as a message or two */

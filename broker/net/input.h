@@ -7,7 +7,8 @@
  * left over are the first of the next turn. Each is read a quantum, which is the
  * smaller the more of them wait: who sends much does not hold up who sends
  * little. TLS handshakes, which cost a thousand times as much, have a queue and a
- * slice of their own.
+ * slice of their own; newcomers have one that comes first, so that a worker that is
+ * behind does not take them for slow.
  *
  * What was read and not consumed is a connection's stash: half an HTTP head, or
  * what stands behind the message at which the owner paused it or the turn's input
@@ -30,6 +31,7 @@ enum {
     INPUT_LOOK = 8192,              /* spent between looks at the clock: about 30 us */
     INPUT_ROUND = 256 * 1024, /* octets read from all that wait before the first is read again */
     INPUT_QUANTUM_LEAST = 1024,
+    INPUT_NEWCOMERS = 64, /* are read in a turn */
     HANDSHAKE_SLICE_US = 4000,
 };
 
@@ -41,6 +43,7 @@ struct input_queue {
 
 struct input {
     struct input_queue ready;
+    struct input_queue newcomers; /* connections without a conversation yet: conn.is_new */
     struct input_queue handshakes;
     uint64_t begin_us; /* when this turn's input began, */
     uint64_t until_us; /* when it must be over, */
@@ -65,7 +68,7 @@ void input_run(struct net *net);
 
 static inline bool input_is_empty(const struct input *input)
 {
-    return !input->ready.first && !input->handshakes.first;
+    return !input->ready.first && !input->newcomers.first && !input->handshakes.first;
 }
 
 bool input_look(struct input *input);

@@ -170,6 +170,7 @@ void session_open(struct session *session, enum session_mode mode, enum ff_encod
     const struct settings *settings = gateway_of(session)->settings;
 
     gateway_leave_half_open(gateway_of(session), session);
+    session->conn.is_new = false;
     session->mode = mode;
     session->encoding = encoding;
     ff_reader_init(&session->reader, FF_ROLE_SERVER, settings->max_message);

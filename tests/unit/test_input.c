@@ -23,6 +23,7 @@ static struct side sides[PEERS];
 static struct net net;
 static size_t spent;     /* octets handled in this turn, messages counted */
 static size_t max_spent; /* of all turns */
+static int first_heard;  /* whose input was handled first; -1: nobody's */
 static bool pauses;      /* an owner pauses at each message */
 
 /* No turn ends because the machine is busy: by octets alone. */
@@ -45,6 +46,8 @@ static size_t input(struct conn *conn, uint8_t *bytes, size_t len)
     size_t at = 0;
 
     side->calls++;
+    if (first_heard < 0)
+        first_heard = (int)(side - sides);
     while (at < len) {
         size_t part = len - at < MESSAGE ? len - at : MESSAGE;
 
@@ -123,6 +126,7 @@ static int open_sides(void **state)
     (void)state;
     max_spent = 0;
     pauses = false;
+    first_heard = -1;
     assert_int_equal(net_init(&net, begin, turn, NULL), FF_OK);
     net_serve(&net, &ops, NULL);
     for (int i = 0; i < PEERS; i++) {
@@ -131,6 +135,7 @@ static int open_sides(void **state)
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, both), 0);
         sides[i] = (struct side){.peer = both[1]};
         conn_init(&sides[i].conn, &net, both[0], NULL);
+        sides[i].conn.is_new = false;
     }
     return 0;
 }
@@ -253,6 +258,20 @@ static void what_waits_is_offered_again_without_a_copy(void **state)
     run(look_at_nothing);
 }
 
+static void newcomers_do_not_stand_behind_the_others(void **state)
+{
+    (void)state;
+    sides[0].conn.is_new = true;
+    for (int i = PEERS - 1; i >= 0; i--)
+        send_some(&sides[i], FLOOD);
+    ev_run(net.loop.ev, EVRUN_NOWAIT);
+    assert_int_equal(net.input.newcomers.count, 1);
+    assert_int_equal(net.input.ready.count, PEERS - 1);
+    ev_run(net.loop.ev, EVRUN_NOWAIT);
+    assert_int_equal(first_heard, &sides[0] - sides);
+    run(look_at_nothing);
+}
+
 static void who_ends_in_the_queue_is_passed_over(void **state)
 {
     (void)state;
@@ -278,6 +297,8 @@ int main(void)
                                         close_sides),
         cmocka_unit_test_setup_teardown(one_alone_is_read_in_large_pieces, open_sides, close_sides),
         cmocka_unit_test_setup_teardown(what_waits_is_offered_again_without_a_copy, open_sides,
+                                        close_sides),
+        cmocka_unit_test_setup_teardown(newcomers_do_not_stand_behind_the_others, open_sides,
                                         close_sides),
         cmocka_unit_test_setup_teardown(who_ends_in_the_queue_is_passed_over, open_sides,
                                         close_sides),
