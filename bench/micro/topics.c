@@ -113,7 +113,7 @@ void micro_log_append(uint64_t times)
         memcpy(log_reserved(&log), frame, FRAME);
         log_commit(&log, &grave, FRAME, 1, 1);
         if (i % 128 == 0)
-            (void)log_trim(&log, &grave, log_head(&log), 0);
+            (void)log_trim(&log, &grave, log_head_byte(&log), 0);
     }
     log_deinit(&log, &grave);
     grave_deinit(&grave);

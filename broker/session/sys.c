@@ -103,8 +103,8 @@ static void rank_topics(struct gateway *gateway, struct top *top)
         struct topic *topic = FF_CONTAINER(node, struct topic, node);
 
         if (!topic->is_filter && !topic->is_foreign && !ff_topic_is_reserved(topic_name(topic)))
-            offer(top, topic->number - topic->reported, topic);
-        topic->reported = topic->number;
+            offer(top, topic->offset - topic->reported, topic);
+        topic->reported = topic->offset;
     }
 }
 

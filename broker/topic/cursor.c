@@ -10,25 +10,25 @@ struct run {
 
 void cursor_to_head(struct cursor *cursor, const struct log_view *view)
 {
-    *cursor = (struct cursor){view->last, view->head, view->number};
+    *cursor = (struct cursor){view->last, view->head_byte, view->offset};
 }
 
 void cursor_to_tail(struct cursor *cursor, const struct log_view *view)
 {
     if (view->first)
-        *cursor = (struct cursor){view->first, view->first->base, view->first->number};
+        *cursor = (struct cursor){view->first, view->first->first_byte, view->first->offset};
     else
         cursor_to_head(cursor, view);
 }
 
-/* Makes the segment the one that holds the octet at the position. False at the head. */
+/* Makes the segment the one that holds the cursor's byte. False at the head. */
 static bool settle(struct cursor *cursor, const struct log_view *view)
 {
-    if (cursor->position == view->head)
+    if (cursor->byte == view->head_byte)
         return false;
-    if (cursor->position == view->first->base)
+    if (cursor->byte == view->first->first_byte)
         cursor->segment = view->first;
-    else if (cursor->position == cursor->segment->base + view_end(view, cursor->segment))
+    else if (cursor->byte == cursor->segment->first_byte + view_end(view, cursor->segment))
         cursor->segment = atomic_load_explicit(&cursor->segment->next, memory_order_acquire);
     return true;
 }
@@ -39,7 +39,7 @@ static struct run find_run(const struct cursor *cursor, const struct log_view *v
 {
     struct segment *segment = cursor->segment;
     uint32_t end = view_end(view, segment);
-    struct run run = {segment, (uint32_t)(cursor->position - segment->base), end};
+    struct run run = {segment, (uint32_t)(cursor->byte - segment->first_byte), end};
     uint32_t i;
 
     *is_skipped = false;
@@ -53,14 +53,13 @@ static struct run find_run(const struct cursor *cursor, const struct log_view *v
     return run;
 }
 
-static void move_to(struct cursor *cursor, const struct log_view *view, uint32_t offset)
+static void move_to(struct cursor *cursor, const struct log_view *view, uint32_t at)
 {
     const struct segment *segment = cursor->segment;
 
-    cursor->position = segment->base + offset;
-    cursor->number = cursor->position == view->head
-                         ? view->number
-                         : segment->number + segment_find(segment, offset);
+    cursor->byte = segment->first_byte + at;
+    cursor->offset = cursor->byte == view->head_byte ? view->offset
+                                                     : segment->offset + segment_find(segment, at);
 }
 
 /* Over frames that are not for this subscriber. False at the head. */
@@ -96,7 +95,7 @@ static uint32_t fit(const struct run *run, size_t max, bool must)
 /* Does all that the cursor has not passed lie in the newest segment? */
 static bool is_in_last(const struct cursor *cursor, const struct log_view *view)
 {
-    return view->last && cursor->position >= view->last->base && cursor->position < view->head;
+    return view->last && cursor->byte >= view->last->first_byte && cursor->byte < view->head_byte;
 }
 
 size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint64_t skip_tag,
@@ -105,11 +104,11 @@ size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint64
     struct cursor at;
     size_t added = 0;
 
-    if (!skip_tag && is_in_last(cursor, view) && view->head - cursor->position <= max) {
+    if (!skip_tag && is_in_last(cursor, view) && view->head_byte - cursor->byte <= max) {
         const struct segment *last = view->last; /* nearly always: one range, up to the head */
 
-        added = view->head - cursor->position;
-        plan_add(plan, last->bytes + (cursor->position - last->base), added);
+        added = view->head_byte - cursor->byte;
+        plan_add(plan, last->bytes + (cursor->byte - last->first_byte), added);
         return added;
     }
     if (!pass_skipped(cursor, view, skip_tag))
@@ -126,7 +125,7 @@ size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint64
             added += len;
         if (len < run.to - run.from)
             break;
-        at.position += len;
+        at.byte += len;
     }
     return added;
 }
@@ -158,7 +157,7 @@ struct cursor_cut cursor_advance(struct cursor *cursor, const struct log_view *v
         }
         len = 0;
     }
-    if (skip_tag && cursor->position != view->head)
+    if (skip_tag && cursor->byte != view->head_byte)
         (void)pass_skipped(cursor, view, skip_tag);
     return cut;
 }
@@ -169,10 +168,10 @@ bool cursor_to_newest(struct cursor *cursor, const struct log_view *view, uint64
     struct cursor at = *cursor;
     bool is_found = false;
 
-    if (cursor->position == view->head)
+    if (cursor->byte == view->head_byte)
         return false;
     if (!skip_tag) {
-        cursor->position = view_newest(view, &cursor->number);
+        cursor->byte = view_newest(view, &cursor->offset);
         cursor->segment = view->last;
         return true;
     }

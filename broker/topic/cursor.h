@@ -2,9 +2,16 @@
 /*
  * cursor.h - a subscriber's place in a log.
  *
- * A cursor is a position and the number of messages passed. It never rests
- * inside a frame. Its segment pointer is only looked at after the position was
- * compared with the tail: a position behind the tail has lost its segment.
+ * A cursor stands between two frames of a log, never inside one:
+ *
+ *     tail_byte                 byte                    head_byte
+ *     | frame 17 | frame 18 | frame 19 | frame 20 | ... |
+ *                           ^ offset = 18: the last message passed
+ *
+ * `byte` counts octets of frames since the log began, `offset` messages: the one
+ * that clients see in `since` and GAP. They move together. `segment` follows and
+ * may dangle once byte < tail_byte, so it is only looked at after the cursor was
+ * compared with the tail.
  */
 #ifndef TOPIC_CURSOR_H
 #define TOPIC_CURSOR_H
@@ -13,9 +20,9 @@
 #include "broker/topic/log.h"
 
 struct cursor {
-    struct segment *segment; /* holds the position or the octet before it; may be gone */
-    uint64_t position;
-    uint64_t number;
+    struct segment *segment; /* holds `byte` or the octet before it; may be gone */
+    uint64_t byte;
+    uint64_t offset;
 };
 
 /* What was cut off a frame by a full socket. */
@@ -41,7 +48,7 @@ bool cursor_to_newest(struct cursor *cursor, const struct log_view *view, uint64
 
 static inline bool cursor_is_behind_tail(const struct cursor *cursor, const struct log_view *view)
 {
-    return cursor->position < view_tail(view);
+    return cursor->byte < view_tail_byte(view);
 }
 
 /*

@@ -82,7 +82,7 @@ void far_take(struct far_link *far, const struct cursor *place)
     far->taken_count++;
     if (far->state == FAR_NEW) {
         far->state = FAR_LINKED;
-        far->walked = far->link.active_needed = place->position;
+        far->walked = far->link.active_needed = place->byte;
     }
     router_note_told(far->router, far); /* what came since may have been told before */
 }
@@ -141,7 +141,7 @@ static enum ff_err attach(struct router *owner, struct far_link *far)
         (void)registry_drop_unused(&owner->registry, topic);
         return FF_ENOMEM;
     }
-    atomic_store_explicit(&far->needed, log_head(&log->log), memory_order_relaxed);
+    atomic_store_explicit(&far->needed, log_head_byte(&log->log), memory_order_relaxed);
     atomic_store_explicit(&far->active_needed, UINT64_MAX, memory_order_relaxed);
     log->log.is_shared = true;
     far->owner_router = owner;
@@ -162,7 +162,7 @@ enum ff_err far_give(struct router *owner, struct far_link *far, struct cursor *
     view = log_look(far->near->log);
     cursor_to_head(place, &view);
     if (atomic_load_explicit(&far->taken, memory_order_relaxed) == far->given)
-        far->floor = place->position;
+        far->floor = place->byte;
     far->given++;
     return FF_OK;
 }
@@ -189,7 +189,7 @@ void far_tell(struct far_link *far)
 /* The end of the oldest segment: the owner is only told when that much may be freed. */
 static uint64_t first_end(const struct log_view *view)
 {
-    return view->first->base + view_end(view, view->first);
+    return view->first->first_byte + view_end(view, view->first);
 }
 
 void far_settle(struct far_link *far, const struct log_view *view)

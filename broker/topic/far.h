@@ -114,7 +114,7 @@ void far_settle(struct far_link *far, const struct log_view *view);
 void far_note_count(struct far_link *far);
 
 /*
- * The lowest position that one of these workers still needs; `*active` becomes
+ * The lowest byte that one of these workers still needs; `*active` becomes
  * that of subscriptions whose sockets are not full, if it is lower.
  */
 uint64_t far_needed(const struct far_link *first, uint64_t *active);

@@ -9,7 +9,7 @@ void link_init(struct link *link, struct topic *topic, enum ff_encoding encoding
     *link = (struct link){
         .topic = topic, .log = log, .encoding = (uint8_t)encoding, .waiting_needed = UINT64_MAX};
     if (log)
-        link->active_needed = log_look(log).head;
+        link->active_needed = log_look(log).head_byte;
 }
 
 void link_deinit(struct link *link)
@@ -100,10 +100,10 @@ void link_move(struct subscription *s, enum link_part part)
         s->part--;
         count(link, s, 1);
     }
-    if (part == PART_WAITING && s->cursor.position < link->waiting_needed)
-        link->waiting_needed = s->cursor.position;
-    if (part == PART_ACTIVE && s->cursor.position < link->active_needed)
-        link->active_needed = s->cursor.position;
+    if (part == PART_WAITING && s->cursor.byte < link->waiting_needed)
+        link->waiting_needed = s->cursor.byte;
+    if (part == PART_ACTIVE && s->cursor.byte < link->active_needed)
+        link->active_needed = s->cursor.byte;
 }
 
 void link_remove(struct subscription *s)
@@ -143,8 +143,8 @@ static uint64_t scan(const struct link *link, unsigned part, bool only_quiet)
     for (uint32_t i = end - link->counts[part]; i < end; i++) {
         const struct subscription *s = link->array[i];
 
-        if (s->cursor.position < least && (!only_quiet || s->no_echo))
-            least = s->cursor.position;
+        if (s->cursor.byte < least && (!only_quiet || s->no_echo))
+            least = s->cursor.byte;
     }
     return least;
 }
@@ -156,10 +156,10 @@ static uint64_t lesser(uint64_t a, uint64_t b)
 
 uint64_t link_settle(struct link *link, const struct log_view *view, uint64_t walked)
 {
-    uint64_t tail = view_tail(view);
+    uint64_t tail = view_tail_byte(view);
     uint64_t slowest;
     uint64_t timed = UINT64_MAX;
-    uint64_t number;
+    uint64_t offset;
 
     if (link->pending)
         link->active_needed = lesser(scan(link, PART_ACTIVE, false), walked);
@@ -172,7 +172,7 @@ uint64_t link_settle(struct link *link, const struct log_view *view, uint64_t wa
     if (!link->is_dirty)
         link->buffered = walked - (slowest < tail ? lesser(tail, walked) : lesser(slowest, walked));
     if (link->counts[PART_TIMED] && view->first) {
-        timed = view_newest(view, &number);
+        timed = view_newest(view, &offset);
         if (link->quiet_timed)
             timed = lesser(timed, scan(link, PART_TIMED, true));
     }

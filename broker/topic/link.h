@@ -4,7 +4,7 @@
  *
  * The array has three parts, active | waiting | timed, and only the first is
  * walked when there is a message: stalled readers cost nothing a publish.
- * `needed` is the lowest position that one of them still needs; what lies below
+ * `needed` is the lowest byte that one of them still needs; what lies below
  * may be freed. For waiting ones it is a lower bound, made exact at most once a
  * turn in which one of them moved.
  *
@@ -57,7 +57,7 @@ void link_remove(struct subscription *s);
 /* Has it seen everything? */
 static inline bool link_is_at_head(const struct subscription *s)
 {
-    return s->cursor.position == atomic_load_explicit(&s->link->log->head, memory_order_acquire);
+    return s->cursor.byte == atomic_load_explicit(&s->link->log->head_byte, memory_order_acquire);
 }
 
 /*
@@ -80,7 +80,7 @@ static inline bool link_is_pending(const struct subscription *s)
 /* Into its owner's list of those that have something to send, or out of it. */
 void link_set_pending(struct subscription *s, struct ff_list *list);
 
-/* The lowest position of active subscriptions, as of link_settle(); UINT64_MAX: there are none. */
+/* The lowest byte of active subscriptions, as of link_settle(); UINT64_MAX: there are none. */
 static inline uint64_t link_active_needed(const struct link *link)
 {
     return link->counts[PART_ACTIVE] ? link->active_needed : UINT64_MAX;
@@ -91,7 +91,7 @@ void link_note_progress(struct subscription *s, uint64_t before);
 
 /*
  * The end of a turn: brings the bounds up to date and returns the lowest
- * position still needed. `walked`: the head that the subscriptions were told of.
+ * byte still needed. `walked`: the head that the subscriptions were told of.
  */
 uint64_t link_settle(struct link *link, const struct log_view *view, uint64_t walked);
 

@@ -3,9 +3,9 @@
 
 enum { WARMEST = 8 /* 64 KiB */ };
 
-void log_init(struct log *log, uint64_t number)
+void log_init(struct log *log, uint64_t offset)
 {
-    *log = (struct log){.number = number};
+    *log = (struct log){.offset = offset};
 }
 
 /*
@@ -37,8 +37,8 @@ struct log_view log_look(const struct log *log)
         version = atomic_load_explicit(&log->version, memory_order_acquire);
         view.first = atomic_load(&log->first); /* seq_cst: see worker/epoch.h */
         view.last = atomic_load_explicit(&log->last, memory_order_acquire);
-        view.head = atomic_load_explicit(&log->head, memory_order_acquire);
-        view.number = atomic_load_explicit(&log->number, memory_order_acquire);
+        view.head_byte = atomic_load_explicit(&log->head_byte, memory_order_acquire);
+        view.offset = atomic_load_explicit(&log->offset, memory_order_acquire);
     } while (version % 2 || atomic_load_explicit(&log->version, memory_order_relaxed) != version);
     return view;
 }
@@ -110,7 +110,7 @@ void log_deinit(struct log *log, struct grave *grave)
         log_cut(log, grave);
 }
 
-uint32_t segment_find(const struct segment *segment, uint32_t offset)
+uint32_t segment_find(const struct segment *segment, uint32_t at)
 {
     uint32_t low = 0;
     uint32_t high = count_of(segment);
@@ -118,7 +118,7 @@ uint32_t segment_find(const struct segment *segment, uint32_t offset)
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
 
-        if (segment_entry(segment, middle)->end <= offset)
+        if (segment_entry(segment, middle)->end <= at)
             low = middle + 1;
         else
             high = middle;
@@ -165,8 +165,8 @@ enum ff_err log_reserve(struct log *log, struct grave *grave, size_t size)
     segment = grave_has_room(grave, block) ? pool_alloc(grave->pool, block) : NULL;
     if (!segment)
         return FF_ENOMEM;
-    *segment = (struct segment){.base = log_head(log),
-                                .number = atomic_load_explicit(&log->number, memory_order_relaxed),
+    *segment = (struct segment){.first_byte = log_head_byte(log),
+                                .offset = atomic_load_explicit(&log->offset, memory_order_relaxed),
                                 .size = (uint32_t)((block - sizeof(*segment)) & ~(size_t)3)};
     log->spare = segment;
     return FF_OK;
@@ -211,7 +211,7 @@ static void admit_spare(struct log *log, struct grave *grave, uint32_t tick)
 void log_commit(struct log *log, struct grave *grave, size_t size, uint64_t tag, uint32_t tick)
 {
     struct segment *last = last_of(log);
-    uint64_t number = atomic_load_explicit(&log->number, memory_order_relaxed);
+    uint64_t offset = atomic_load_explicit(&log->offset, memory_order_relaxed);
 
     count_burst(log, size);
     write_entry(log->spare ? log->spare : last, size, tag);
@@ -226,19 +226,19 @@ void log_commit(struct log *log, struct grave *grave, size_t size, uint64_t tag,
         atomic_store_explicit(&log->last, log->spare, memory_order_release);
         log->spare = NULL;
     }
-    atomic_store_explicit(&log->head, log_head(log) + size, memory_order_release);
-    atomic_store_explicit(&log->number, number + 1, memory_order_release);
+    atomic_store_explicit(&log->head_byte, log_head_byte(log) + size, memory_order_release);
+    atomic_store_explicit(&log->offset, offset + 1, memory_order_release);
     change_end(log);
 }
 
 bool log_trim(struct log *log, struct grave *grave, uint64_t needed, uint64_t limit)
 {
-    uint64_t head = log_head(log);
+    uint64_t head = log_head_byte(log);
     const struct segment *first;
     bool is_moved = false;
 
     while ((first = first_of(log))) {
-        uint64_t segment_end = first->base + first->used;
+        uint64_t segment_end = first->first_byte + first->used;
         bool is_newest = segment_end == head;
 
         if (segment_end > needed && (is_newest || segment_end > limit))
@@ -249,11 +249,11 @@ bool log_trim(struct log *log, struct grave *grave, uint64_t needed, uint64_t li
     return is_moved;
 }
 
-uint64_t view_newest(const struct log_view *view, uint64_t *number)
+uint64_t view_newest(const struct log_view *view, uint64_t *offset)
 {
     const struct segment *last = view->last;
-    uint32_t end = (uint32_t)(view->head - last->base);
+    uint32_t end = (uint32_t)(view->head_byte - last->first_byte);
 
-    *number = view->number - 1;
-    return last->base + segment_frame(last, segment_find(last, end - 1));
+    *offset = view->offset - 1;
+    return last->first_byte + segment_frame(last, segment_find(last, end - 1));
 }

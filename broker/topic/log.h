@@ -3,16 +3,17 @@
  * log.h - a topic's messages in one encoding, as finished frames.
  *
  * A log is a list of segments of contiguous bytes, frame after frame, never
- * changed once written. Positions are absolute byte counts: `tail` is the
- * oldest byte still there, `head` the next to be written. Messages are counted
- * too, so that what was missed is known without the bytes that are gone.
+ * changed once written. A `byte` is a place in it, counted from the log's first octet:
+ * `tail_byte` is the oldest still there, `head_byte` the next to be written. An
+ * `offset` counts messages, as the protocol does, so that what was missed is
+ * known without the bytes that are gone.
  *
  * A segment never moves and never grows: 256 octets at first, each next one
  * twice as large, up to 64 KiB. A frame over 4 KiB has a segment of its own.
  * Frames grow up, one 12-octet entry a frame grows down from the end.
  *
  * One worker owns a log and writes; any may read. Who reads takes a view of it
- * first: tail, head and number that belong together. Frames below the head of a
+ * first: tail, head and offset that belong together. Frames below the head of a
  * view do not change, and segments stay in memory until the reader's turn is
  * over, so a view is good for a whole flush.
  *
@@ -53,8 +54,8 @@ struct segment {
             uint64_t retired;       /* and the epoch in which it left its log */
         };
     };
-    uint64_t base;              /* position of its first byte */
-    uint64_t number;            /* messages of the log before its first one */
+    uint64_t first_byte;        /* of the log */
+    uint64_t offset;            /* messages of the log before its first one */
     uint32_t size;              /* octets of `bytes`, a multiple of 4 */
     uint32_t used;              /* octets of frames; the owner's, readers go by their view */
     uint32_t begun_at;          /* the tick of its first frame */
@@ -66,8 +67,8 @@ struct segment {
 struct log {
     _Atomic(struct segment *) first;
     _Atomic(struct segment *) last;
-    _Atomic uint64_t head;
-    _Atomic uint64_t number;  /* messages ever appended */
+    _Atomic uint64_t head_byte;
+    _Atomic uint64_t offset;  /* messages ever appended */
     struct segment *spare;    /* reserved and not yet in the log */
     _Atomic uint32_t version; /* odd: it is being changed */
     uint32_t burst;           /* octets of frames and entries since it was empty, up to 64 KiB */
@@ -76,49 +77,49 @@ struct log {
 };
 
 /*
- * `number`: what the topic has counted already. Segments come from the pool of
+ * `offset`: what the topic has counted already. Segments come from the pool of
  * a grave and go into it: all functions that take one must be given the same.
  */
-void log_init(struct log *log, uint64_t number);
+void log_init(struct log *log, uint64_t offset);
 void log_deinit(struct log *log, struct grave *grave);
 
 /* What a log was at one moment. */
 struct log_view {
     struct segment *first; /* NULL: no message is there */
     struct segment *last;
-    uint64_t head;
-    uint64_t number;
+    uint64_t head_byte;
+    uint64_t offset;
 };
 
 /* For any worker, in its turn. */
 struct log_view log_look(const struct log *log);
 
-/* The position of the oldest byte still there; head when there is none. */
-static inline uint64_t view_tail(const struct log_view *view)
+/* The oldest byte still there; the head when there is none. */
+static inline uint64_t view_tail_byte(const struct log_view *view)
 {
-    return view->first ? view->first->base : view->head;
+    return view->first ? view->first->first_byte : view->head_byte;
 }
 
 /* Octets of a segment that a view shows. */
 static inline uint32_t view_end(const struct log_view *view, const struct segment *segment)
 {
     if (segment == view->last)
-        return (uint32_t)(view->head - segment->base);
-    return (uint32_t)(atomic_load_explicit(&segment->next, memory_order_acquire)->base -
-                      segment->base);
+        return (uint32_t)(view->head_byte - segment->first_byte);
+    return (uint32_t)(atomic_load_explicit(&segment->next, memory_order_acquire)->first_byte -
+                      segment->first_byte);
 }
 
 /* For the log's owner alone: the same without a view. */
-static inline uint64_t log_head(const struct log *log)
+static inline uint64_t log_head_byte(const struct log *log)
 {
-    return atomic_load_explicit(&log->head, memory_order_relaxed);
+    return atomic_load_explicit(&log->head_byte, memory_order_relaxed);
 }
 
-static inline uint64_t log_tail(const struct log *log)
+static inline uint64_t log_tail_byte(const struct log *log)
 {
     const struct segment *first = atomic_load_explicit(&log->first, memory_order_relaxed);
 
-    return first ? first->base : log_head(log);
+    return first ? first->first_byte : log_head_byte(log);
 }
 
 static inline const struct entry *segment_entry(const struct segment *segment, uint32_t i)
@@ -146,8 +147,8 @@ static inline uint32_t segment_frame(const struct segment *segment, uint32_t i)
     return i ? segment_entry(segment, i - 1)->end : 0;
 }
 
-/* The frame that the octet at `offset` lies in; `count` at the end. O(log frames). */
-uint32_t segment_find(const struct segment *segment, uint32_t offset);
+/* The frame that the segment's octet `at` lies in; `count` at the end. O(log frames). */
+uint32_t segment_find(const struct segment *segment, uint32_t at);
 
 /*
  * Makes room for a frame of `size` octets; log_commit() or log_cancel() must
@@ -174,7 +175,7 @@ bool log_trim(struct log *log, struct grave *grave, uint64_t needed, uint64_t li
 /* Frees the oldest segment, whoever needs it: memory is short. There must be one. */
 void log_cut(struct log *log, struct grave *grave);
 
-/* Position and number before the newest message. There must be one. */
-uint64_t view_newest(const struct log_view *view, uint64_t *number);
+/* Byte and offset before the newest message. There must be one. */
+uint64_t view_newest(const struct log_view *view, uint64_t *offset);
 
 #endif

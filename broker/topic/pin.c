@@ -148,7 +148,7 @@ static void sort_out(struct pins *pins, uint64_t tail)
         struct pin *pin = FF_CONTAINER(node, struct pin, node);
 
         node = node->next;
-        if (pin->segment->base >= tail)
+        if (pin->segment->first_byte >= tail)
             continue;
         pin->has_left = true;
         pins->left_bytes += segment_size(pin->segment);

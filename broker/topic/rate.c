@@ -140,7 +140,7 @@ uint64_t rate_take_skipped(struct subscription *s, uint64_t own_tag, bool keep_n
 
     /* Own messages that it does not want are no gap by themselves. */
     if (cursor_to_newest(&newest, &view, s->no_echo ? own_tag : 0))
-        skipped += newest.number + !keep_newest - s->cursor.number;
+        skipped += newest.offset + !keep_newest - s->cursor.offset;
     if (keep_newest)
         s->cursor = newest;
     else
@@ -153,10 +153,10 @@ uint64_t rate_take_skipped(struct subscription *s, uint64_t own_tag, bool keep_n
 
 uint64_t rate_catch_up(struct cursor *cursor, const struct log_view *view)
 {
-    uint64_t before = cursor->number;
+    uint64_t before = cursor->offset;
 
     if (!cursor_is_behind_tail(cursor, view))
         return 0;
     cursor_to_tail(cursor, view);
-    return cursor->number - before;
+    return cursor->offset - before;
 }

@@ -260,12 +260,12 @@ static bool tie(struct topic *topic, enum ff_encoding encoding, struct subscript
 {
     struct topic_log *log;
 
-    topic->number = topic->reported = s->cursor.number;
+    topic->offset = topic->reported = s->cursor.offset;
     log = registry_get_log(topic, encoding);
     if (!log)
         return false;
-    atomic_store_explicit(&log->log.head, s->cursor.position, memory_order_relaxed);
-    log->link.active_needed = s->cursor.position;
+    atomic_store_explicit(&log->log.head_byte, s->cursor.byte, memory_order_relaxed);
+    log->link.active_needed = s->cursor.byte;
     return link_add(&log->link, s) == FF_OK;
 }
 
@@ -318,7 +318,7 @@ struct topic_log *registry_get_log(struct topic *topic, enum ff_encoding encodin
     log = ff_mem_zalloc(sizeof(*log));
     if (!log)
         return NULL;
-    log_init(&log->log, topic->number);
+    log_init(&log->log, topic->offset);
     link_init(&log->link, topic, encoding, &log->log);
     topic->logs[encoding] = log;
     return log;

@@ -193,7 +193,7 @@ static void cancel(struct router *router, struct topic *to)
 static void commit(struct router *router, const struct rendering *r, struct topic *to,
                    struct receipt *receipt)
 {
-    to->number++;
+    to->offset++;
     for (int i = 0; i < FF_ENCODINGS; i++) {
         enum ff_encoding encoding = (enum ff_encoding)i;
         struct topic_log *log = to->logs[i];
@@ -364,7 +364,7 @@ void router_note_told(struct router *router, struct far_link *far)
 {
     struct link *link = &far->link;
 
-    link->is_dirty |= log_look(link->log).head != far->walked;
+    link->is_dirty |= log_look(link->log).head_byte != far->walked;
     link->is_trimmed = true; /* perhaps: only those with the rule `close` are compared */
     router_touch_link(router, link);
 }
@@ -400,7 +400,7 @@ void router_walk(struct router *router)
             continue;
         link->is_dirty = false;
         if (link->is_far)
-            link_far(link)->walked = log_look(link->log).head;
+            link_far(link)->walked = log_look(link->log).head_byte;
         else
             tell_far(link_topic_log(link));
         walk_link(router, link);
@@ -417,7 +417,7 @@ static void close_overrun(struct router *router, struct link *link)
     while (link->closers && i < link->counts[PART_ACTIVE] + link->counts[PART_WAITING]) {
         struct subscription *s = link->array[i];
 
-        if (!link_is_closer(s) || s->cursor.position >= view_tail(&view))
+        if (!link_is_closer(s) || s->cursor.byte >= view_tail_byte(&view))
             i++;
         else
             router->ops->overrun(router->arg, s); /* another one takes its place */
@@ -432,7 +432,7 @@ static void note_quiet(struct router *router, struct topic *topic)
 {
     if (ff_list_is_in(&topic->drowsy) || !topic_is_quiet(topic))
         return;
-    topic->drowsy_number = topic->number;
+    topic->drowsy_offset = topic->offset;
     topic->drowsy_at = wheel_now(router->wheel);
     ff_list_append(&router->drowsy, &topic->drowsy);
 }
@@ -450,7 +450,7 @@ bool router_rest(struct router *router)
         if (i == ROUTER_REST_TOPICS)
             return true;
         ff_list_remove(&topic->drowsy);
-        if (topic->drowsy_number == topic->number && topic_is_quiet(topic))
+        if (topic->drowsy_offset == topic->offset && topic_is_quiet(topic))
             registry_lull(registry, topic);
         else
             note_quiet(router, topic);
@@ -462,7 +462,7 @@ bool router_rest(struct router *router)
 static void judge_pins(struct router *router, struct link *link, const struct log_view *view)
 {
     if (link->pins)
-        pins_judge(link->pins, &router->pins, view_tail(view),
+        pins_judge(link->pins, &router->pins, view_tail_byte(view),
                    registry_max_pinned(&router->registry));
 }
 
@@ -472,7 +472,7 @@ static uint64_t below(uint64_t head, uint64_t by)
 }
 
 /*
- * Below which position a log is freed whether it is needed or not. Subscriptions
+ * Below which byte a log is freed whether it is needed or not. Subscriptions
  * whose sockets are not full (the lowest of them at `active`) have not had their
  * turn yet: for them it is kept a while longer, however much came within one turn.
  */
@@ -491,16 +491,16 @@ static void settle_near(struct router *router, struct link *link)
 {
     struct topic_log *log = link_topic_log(link);
     struct log_view view = log_look(&log->log);
-    uint64_t needed = link_settle(link, &view, view.head);
+    uint64_t needed = link_settle(link, &view, view.head_byte);
     uint64_t active = link_active_needed(link);
     uint64_t least = far_needed(log->far, &active);
 
     if (least > needed)
         least = needed;
-    if (log_trim(
-            &log->log, &router->registry.grave, least,
-            choose_limit(view.head, registry_max_buffered(&router->registry, link->topic), active)))
-        link->is_trimmed |= log_tail(&log->log) > least;
+    if (log_trim(&log->log, &router->registry.grave, least,
+                 choose_limit(view.head_byte, registry_max_buffered(&router->registry, link->topic),
+                              active)))
+        link->is_trimmed |= log_tail_byte(&log->log) > least;
     if (link->is_trimmed)
         tell_far(log);
     view = log_look(&log->log);

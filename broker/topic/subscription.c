@@ -44,9 +44,9 @@ bool subscription_is_asked(const struct subscription *s)
 uint64_t subscription_behind(const struct subscription *s)
 {
     struct log_view view = log_look(s->link->log);
-    uint64_t tail = view_tail(&view);
+    uint64_t tail = view_tail_byte(&view);
 
-    return view.head - (s->cursor.position > tail ? s->cursor.position : tail);
+    return view.head_byte - (s->cursor.byte > tail ? s->cursor.byte : tail);
 }
 
 size_t subscription_write_gap(const struct subscription *s, const char *cause, uint64_t skipped,
@@ -74,7 +74,7 @@ size_t subscription_write_gap(const struct subscription *s, const char *cause, u
 /* A rated subscription: the newest message, and what was passed over for it. */
 static bool target_newest(struct subscription *s, uint64_t skip_tag, struct part *part)
 {
-    uint64_t before = part->target.number;
+    uint64_t before = part->target.offset;
     uint64_t gone = rate_catch_up(&part->target, &part->view);
     uint64_t skipped;
 
@@ -84,7 +84,7 @@ static bool target_newest(struct subscription *s, uint64_t skip_tag, struct part
         return false;
     }
     part->is_moved = true;
-    skipped = s->rate->skipped + part->target.number - before;
+    skipped = s->rate->skipped + part->target.offset - before;
     if (skipped && rate_can_tell(s->rate))
         part->gap_len = subscription_write_gap(s, "rate", skipped, part->gap);
     return true;
@@ -93,15 +93,15 @@ static bool target_newest(struct subscription *s, uint64_t skip_tag, struct part
 /* Overrun: the rule moves the cursor and a GAP tells exactly what was missed. */
 static void target_overrun(struct subscription *s, struct part *part)
 {
-    uint64_t before = part->target.number;
+    uint64_t before = part->target.offset;
 
     cursor_to_tail(&part->target, &part->view);
     if (s->overflow == OVERFLOW_LATEST && part->view.first) {
-        part->target.position = view_newest(&part->view, &part->target.number);
+        part->target.byte = view_newest(&part->view, &part->target.offset);
         part->target.segment = part->view.last;
     }
     part->is_moved = true;
-    part->gap_len = subscription_write_gap(s, "slow", part->target.number - before, part->gap);
+    part->gap_len = subscription_write_gap(s, "slow", part->target.offset - before, part->gap);
 }
 
 bool subscription_collect(struct subscription *s, uint64_t own_tag, struct plan *plan, size_t max,
@@ -116,7 +116,7 @@ bool subscription_collect(struct subscription *s, uint64_t own_tag, struct plan 
     part->is_moved = false;
     part->is_to_head = false;
     part->target = s->cursor;
-    if (s->cursor.position == part->view.head)
+    if (s->cursor.byte == part->view.head_byte)
         return false;
     if (s->rate) {
         if (!target_newest(s, skip_tag, part))
@@ -131,14 +131,14 @@ bool subscription_collect(struct subscription *s, uint64_t own_tag, struct plan 
         part->range_len = cursor_collect(&part->target, &part->view, skip_tag, plan, max);
     /* What is passed over counts for nothing here: a range that is shorter ends before the head. */
     part->is_to_head =
-        part->range_len && part->target.position + part->range_len == part->view.head;
+        part->range_len && part->target.byte + part->range_len == part->view.head_byte;
     if (!part->is_moved) {
-        uint64_t before = s->cursor.position;
+        uint64_t before = s->cursor.byte;
 
         s->cursor = part->target; /* over frames of its own, if it wants no echo */
         link_note_progress(s, before);
     }
-    FF_CHECK(part->range_len || part->gap_len || s->cursor.position == part->view.head);
+    FF_CHECK(part->range_len || part->gap_len || s->cursor.byte == part->view.head_byte);
     return (size_t)plan->count > gap_at;
 }
 
@@ -146,19 +146,19 @@ bool subscription_collect(struct subscription *s, uint64_t own_tag, struct plan 
 static size_t unit_size(const struct part *part)
 {
     const struct segment *segment = part->target.segment;
-    uint32_t offset;
+    uint32_t at;
 
     if (!part->range_len) /* the log was emptied: the GAP goes out alone */
         return part->gap_len;
-    offset = (uint32_t)(part->target.position - segment->base);
-    return part->gap_len + segment_entry(segment, segment_find(segment, offset))->end - offset;
+    at = (uint32_t)(part->target.byte - segment->first_byte);
+    return part->gap_len + segment_entry(segment, segment_find(segment, at))->end - at;
 }
 
 static void note_rate(struct part *part, uint64_t before)
 {
     struct subscription *s = part->subscription;
 
-    s->rate->skipped += part->target.number - before;
+    s->rate->skipped += part->target.offset - before;
     if (part->gap_len)
         rate_told(s->rate);
     rate_sent(s);
@@ -168,8 +168,8 @@ bool subscription_taken(struct part *part, uint64_t own_tag, size_t *len, struct
 {
     struct subscription *s = part->subscription;
     uint64_t skip_tag = s->no_echo ? own_tag : 0;
-    uint64_t position = s->cursor.position;
-    uint64_t number = s->cursor.number;
+    uint64_t byte = s->cursor.byte;
+    uint64_t offset = s->cursor.offset;
     size_t whole = part->gap_len + part->range_len;
     size_t taken = *len < whole ? *len : whole;
     size_t frames = taken;
@@ -193,7 +193,7 @@ bool subscription_taken(struct part *part, uint64_t own_tag, size_t *len, struct
         if (taken < unit && frames == 0 && unit > part->gap_len) {
             /* The whole first frame is still to come: as if cut at its first octet. */
             const struct segment *segment = s->cursor.segment;
-            uint32_t from = (uint32_t)(s->cursor.position - segment->base);
+            uint32_t from = (uint32_t)(s->cursor.byte - segment->first_byte);
 
             (void)cursor_advance(&s->cursor, &part->view, skip_tag, unit - part->gap_len);
             rest->cut = (struct cursor_cut){.segment = part->target.segment,
@@ -205,9 +205,9 @@ bool subscription_taken(struct part *part, uint64_t own_tag, size_t *len, struct
     if (frames)
         rest->cut = cursor_advance(&s->cursor, &part->view, skip_tag, frames);
     if (s->rate)
-        note_rate(part, number);
-    link_note_progress(s, position);
+        note_rate(part, offset);
+    link_note_progress(s, byte);
     /* Of this view: what another worker appended since is told of, and asked its rate, for itself.
      */
-    return s->cursor.position == part->view.head;
+    return s->cursor.byte == part->view.head_byte;
 }

@@ -43,8 +43,9 @@ bool topic_is_quiet(const struct topic *topic)
     const struct topic_log *log = only_log(topic);
     const struct subscription *s;
 
-    if (!log || link_count(&log->link) != 1 || log_head(&log->log) != log_tail(&log->log) ||
-        log->link.pins || log->link.is_dirty)
+    if (!log || link_count(&log->link) != 1 ||
+        log_head_byte(&log->log) != log_tail_byte(&log->log) || log->link.pins ||
+        log->link.is_dirty)
         return false;
     s = log->link.array[0];
     return s->part == PART_ACTIVE && !s->rate && !link_is_pending(s) && link_is_at_head(s);

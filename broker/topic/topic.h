@@ -44,11 +44,11 @@ struct topic {
     struct far_link *far;                 /* this worker's, to logs of others */
     struct filter_set *filters;           /* NULL: none match, as of the generation */
     const struct topic_rule *rule;        /* never NULL */
-    uint64_t number;                      /* messages published while it was there */
+    uint64_t offset;                      /* messages published while it was there */
     uint64_t reported;                    /* of them, when $SYS last looked */
     struct ff_list drowsy;                /* among those that may soon sleep */
     uint64_t filters_generation;
-    uint64_t drowsy_number; /* messages when it came there, */
+    uint64_t drowsy_offset; /* messages when it came there, */
     uint32_t drowsy_at;     /* and the tick */
     uint8_t name_len;
     bool is_filter;

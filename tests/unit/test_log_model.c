@@ -81,7 +81,7 @@ static void on_overrun(void *arg, struct subscription *s)
 {
     (void)arg;
     assert_int_equal(s->overflow, OVERFLOW_CLOSE);
-    assert_true(s->cursor.position < log_tail(s->link->log));
+    assert_true(s->cursor.byte < log_tail_byte(s->link->log));
     world.closed++;
     drop(follower_of(s));
 }
@@ -194,9 +194,9 @@ static void check_target(const struct part *part)
     if (!part->is_moved || s->rate || s->no_echo)
         return;
     if (s->overflow == OVERFLOW_LATEST)
-        assert_int_equal(part->target.number, part->view.number - 1);
+        assert_int_equal(part->target.offset, part->view.offset - 1);
     else
-        assert_int_equal(part->target.number, part->view.first->number);
+        assert_int_equal(part->target.offset, part->view.first->offset);
 }
 
 static void turn(void)
@@ -212,7 +212,8 @@ static void turn(void)
 
         for (int k = 0; topic && k < FF_ENCODINGS; k++)
             if (topic->logs[k])
-                assert_true(log_head(&topic->logs[k]->log) - log_tail(&topic->logs[k]->log) <=
+                assert_true(log_head_byte(&topic->logs[k]->log) -
+                                log_tail_byte(&topic->logs[k]->log) <=
                             MAX_BUFFERED + SEGMENT_LARGEST + 2 * MAX_PAYLOAD);
     }
 }
@@ -332,7 +333,7 @@ static void finish(void)
                 assert_int_equal(f->passed + f->told, world.truths[f->topic].count);
             if (f->rate != 0)
                 assert_true(subscription_is_asleep(&f->s) ||
-                            f->s.cursor.position == log_head(f->s.link->log));
+                            f->s.cursor.byte == log_head_byte(f->s.link->log));
             drop(f);
         }
         subscriber_deinit(&world.peers[i].socket);

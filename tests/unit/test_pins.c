@@ -69,9 +69,9 @@ static void judge(uint64_t max_frames)
 {
     struct log_view view;
 
-    (void)log_trim(&topic, &grave, log_head(&topic), 0);
+    (void)log_trim(&topic, &grave, log_head_byte(&topic), 0);
     view = log_look(&topic);
-    pins_judge(pins, &court, view_tail(&view), max_frames * (FRAME + 5600));
+    pins_judge(pins, &court, view_tail_byte(&view), max_frames * (FRAME + 5600));
     grave_sweep(&grave);
 }
 
@@ -83,7 +83,7 @@ static void what_is_in_the_log_costs_nothing(void **state)
     for (int i = 0; i < HOLDERS; i++)
         hold(i, publish(), (uint32_t)i);
     view = log_look(&topic);
-    pins_judge(pins, &court, view_tail(&view), 0);
+    pins_judge(pins, &court, view_tail_byte(&view), 0);
     assert_int_equal(evicted_count, 0);
     assert_int_equal(pins_bytes(pins), 0);
 }

@@ -284,7 +284,7 @@ static void for_want_of_memory_a_message_goes_to_all_or_to_none(void **state)
                 continue;
             }
             view = log_look(subs[i].link->log);
-            assert_int_equal(view.number, published);
+            assert_int_equal(view.offset, published);
             cursor_to_head(&subs[i].cursor, &view);
         }
         router_walk(&router);
@@ -387,16 +387,16 @@ static void pass_quiet_time(void)
 /* How much of its log is there. */
 static uint64_t kept(const struct subscription *s)
 {
-    return log_head(s->link->log) - log_tail(s->link->log);
+    return log_head_byte(s->link->log) - log_tail_byte(s->link->log);
 }
 
 static void publish_octets(uint64_t octets)
 {
     struct receipt receipt;
     struct topic *topic = router_find(&router, FF_SLICE("a"));
-    uint64_t end = log_head(&topic->logs[FF_JSON]->log) + octets;
+    uint64_t end = log_head_byte(&topic->logs[FF_JSON]->log) + octets;
 
-    while (log_head(&topic->logs[FF_JSON]->log) < end)
+    while (log_head_byte(&topic->logs[FF_JSON]->log) < end)
         assert_int_equal(publish("a", &receipt), FF_OK);
 }
 
@@ -412,10 +412,10 @@ static void who_has_not_had_its_turn_is_not_overrun_by_a_burst(void **state)
     assert_int_equal(publish("a", &receipt), FF_OK);
     publish_octets(3 * MAX_BUFFERED);
     end_turn(); /* its socket is not full, it was only not its turn */
-    assert_true(s.cursor.position >= log_tail(s.link->log));
+    assert_true(s.cursor.byte >= log_tail_byte(s.link->log));
     publish_octets(2 * MAX_BUFFERED);
     end_turn(); /* but there is an end to patience */
-    assert_true(s.cursor.position < log_tail(s.link->log));
+    assert_true(s.cursor.byte < log_tail_byte(s.link->log));
     assert_true(kept(&s) <= 4 * MAX_BUFFERED + SEGMENT);
     link_move(&s, PART_WAITING); /* and none where the socket is full */
     publish_octets(SEGMENT);
@@ -464,7 +464,7 @@ static void three_messages(void)
     for (int i = 0; i < 3; i++)
         assert_int_equal(publish("a", &receipt), FF_OK);
     assert_int_equal(receipt.receivers, 1);
-    assert_int_equal(router_topic_of(&anna)->number - router_topic_of(&anna)->reported, 3);
+    assert_int_equal(router_topic_of(&anna)->offset - router_topic_of(&anna)->reported, 3);
 }
 
 static void a_topic_with_one_reader_sleeps_once_nothing_is_owed(void **state)
@@ -503,7 +503,7 @@ static void a_topic_with_one_reader_sleeps_once_nothing_is_owed(void **state)
             fail_msg("%s: asleep %d, read %u", story[i].why, subscription_is_asleep(&anna),
                      anna_has_read);
         assert_int_equal(router.registry.topic_count, 1);
-        assert_int_equal(anna.cursor.number, anna_has_read);
+        assert_int_equal(anna.cursor.offset, anna_has_read);
     }
     router_unsubscribe(&router, &anna);
     assert_int_equal(router.registry.topic_count, 0);

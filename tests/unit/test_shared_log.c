@@ -107,20 +107,20 @@ static void follow(struct follower *f)
     size_t taken;
 
     if (cursor_is_behind_tail(&f->cursor, &view)) {
-        number = f->cursor.number;
+        number = f->cursor.offset;
         cursor_to_tail(&f->cursor, &view);
-        f->told += f->cursor.number - number;
+        f->told += f->cursor.offset - number;
     }
-    if (f->cursor.position == view.head)
+    if (f->cursor.byte == view.head_byte)
         return;
     assert_true(cursor_collect(&f->cursor, &view, 0, &plan, 1 + dice_below(&f->dice, 30000)) > 0);
-    number = f->cursor.number;
+    number = f->cursor.offset;
     for (int i = 0; i < plan.count; i++)
         number += check_frames(plan.iov[i].iov_base, plan.iov[i].iov_len, number);
     taken = dice_below(&f->dice, 4) ? plan.bytes : 1 + dice_below(&f->dice, (uint32_t)plan.bytes);
-    number = f->cursor.number;
+    number = f->cursor.offset;
     cut = cursor_advance(&f->cursor, &view, 0, taken);
-    f->passed += f->cursor.number - number;
+    f->passed += f->cursor.offset - number;
     if (cut.len)
         check_cut(f, &cut);
 }
@@ -134,7 +134,7 @@ static void *run_follower(void *arg)
         is_last = atomic_load(&is_over);
         epoch_enter(&epochs, f->worker);
         follow(f);
-        is_last = is_last && f->cursor.position == log_look(&topic).head;
+        is_last = is_last && f->cursor.byte == log_look(&topic).head_byte;
         epoch_leave(&epochs, f->worker);
         if (dice_below(&f->dice, 50) == 0) /* it is slow, and overrun */
             for (int i = 0; i < 200; i++)
@@ -146,7 +146,7 @@ static void *run_follower(void *arg)
 
 static uint64_t below_head(uint64_t by)
 {
-    return log_head(&topic) > by ? log_head(&topic) - by : 0;
+    return log_head_byte(&topic) > by ? log_head_byte(&topic) - by : 0;
 }
 
 /* The owner's turns; a quiet moment now and then, in which the log becomes empty. */
@@ -158,7 +158,7 @@ static void write_all(struct dice *dice)
             append(dice, number++);
         (void)log_trim(&topic, &grave, 0, below_head(dice_below(dice, 500) ? KEEP : 0));
         if (dice_below(dice, 500) == 0)
-            (void)log_trim(&topic, &grave, log_head(&topic), 0);
+            (void)log_trim(&topic, &grave, log_head_byte(&topic), 0);
         grave_sweep(&grave);
         epoch_leave(&epochs, WRITER);
         sched_yield();
@@ -213,9 +213,10 @@ static void *look_and_compare(void *arg)
 
         epoch_enter(&epochs, 0);
         view = log_look(&topic);
-        if (view.head != view.number * 64 || !view.first != !view.last ||
-            (view.last && view.last->base >= view.head))
-            fail_msg("head %lu, number %lu", (unsigned long)view.head, (unsigned long)view.number);
+        if (view.head_byte != view.offset * 64 || !view.first != !view.last ||
+            (view.last && view.last->first_byte >= view.head_byte))
+            fail_msg("head %lu, number %lu", (unsigned long)view.head_byte,
+                     (unsigned long)view.offset);
         epoch_leave(&epochs, 0);
         ++*looks;
     }
@@ -239,7 +240,7 @@ static void a_view_is_of_one_moment(void **state)
         assert_int_equal(log_reserve(&topic, &grave, 64), FF_OK);
         log_commit(&topic, &grave, 64, 1, 0);
         if (i % 100 == 0)
-            (void)log_trim(&topic, &grave, log_head(&topic), 0);
+            (void)log_trim(&topic, &grave, log_head_byte(&topic), 0);
         grave_sweep(&grave);
     }
     atomic_store(&is_over, true);
