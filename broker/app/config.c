@@ -12,7 +12,7 @@
 
 #include "broker/app/option.h"
 #include "broker/net/socket.h"
-#include "broker/worker/epoch.h"
+#include "broker/worker/qsbr.h"
 #include "protocol/base/mem.h"
 
 enum {

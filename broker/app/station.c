@@ -24,8 +24,7 @@ enum ff_err station_init(struct station *station, struct server *server, uint32_
                          struct census *census, const struct config *config,
                          void (*drained)(void *arg))
 {
-    enum ff_err err =
-        worker_init(&station->worker, index, census->exchange ? &census->epochs : NULL);
+    enum ff_err err = worker_init(&station->worker, index, census->exchange ? &census->qsbr : NULL);
 
     if (err)
         return err;

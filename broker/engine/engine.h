@@ -19,7 +19,7 @@
 #define ENGINE_ENGINE_H
 
 #include "broker/topic/router.h"
-#include "broker/worker/epoch.h"
+#include "broker/worker/qsbr.h"
 
 /* Who asked, and what the answer is to be labelled with. */
 struct ticket {

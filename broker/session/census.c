@@ -28,7 +28,7 @@ enum ff_err census_init(struct census *census, uint32_t workers)
     (void)snprintf(census->node, sizeof(census->node), "%016llx", (unsigned long long)bits[2]);
     census->shares = ff_mem_zalloc(workers * sizeof(*census->shares));
     if (workers > 1) {
-        epochs_init(&census->epochs, workers);
+        qsbr_init(&census->qsbr, workers);
         census->exchange = exchange_new(workers, CHANNEL_ASKS, CHANNEL_ANSWERS);
     }
     if (!census->shares || (workers > 1 && !census->exchange) || ff_map_init(&census->addresses)) {

@@ -14,7 +14,7 @@
 
 #include "broker/net/socket.h"
 #include "broker/net/trimmer.h"
-#include "broker/worker/epoch.h"
+#include "broker/worker/qsbr.h"
 #include "protocol/base/buf.h"
 #include "protocol/base/map.h"
 
@@ -50,7 +50,7 @@ struct census {
     struct ff_hash_key key;
     char node[17];
     uint64_t started_ms;
-    struct epochs epochs;
+    struct qsbr qsbr;
     struct trimmer trimmer;    /* of the heap, which they share, too */
     struct exchange *exchange; /* NULL: one worker */
     struct gateway *gateways[WORKERS_MAX];

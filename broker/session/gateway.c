@@ -189,7 +189,7 @@ enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct 
                              .key = census->key,
                              .ops = &delivery_router_ops,
                              .arg = gateway,
-                             .epochs = census->exchange ? &census->epochs : NULL,
+                             .qsbr = census->exchange ? &census->qsbr : NULL,
                              .all_topics = &census->topics};
     struct router_limits limits = router_limits(settings);
     enum ff_err err;

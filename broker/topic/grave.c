@@ -3,10 +3,9 @@
 
 #include "broker/topic/log.h"
 
-void grave_init(struct grave *grave, struct pool *pool, struct ff_budget *budget,
-                struct epochs *epochs)
+void grave_init(struct grave *grave, struct pool *pool, struct ff_budget *budget, struct qsbr *qsbr)
 {
-    *grave = (struct grave){.pool = pool, .budget = budget, .epochs = epochs};
+    *grave = (struct grave){.pool = pool, .budget = budget, .qsbr = qsbr};
     ff_list_init(&grave->live);
 }
 
@@ -52,8 +51,8 @@ static void release(struct grave *grave, struct segment *segment)
 void grave_take(struct grave *grave, struct segment *segment, bool is_shared)
 {
     grave->bytes += segment_size(segment);
-    if (grave->epochs && is_shared) {
-        segment->retired = epoch_retire(grave->epochs);
+    if (grave->qsbr && is_shared) {
+        segment->retired = qsbr_retire(grave->qsbr);
         push(&grave->waiting, segment);
     } else if (is_pinned(segment)) {
         push(&grave->pinned, segment);
@@ -67,7 +66,7 @@ void grave_sweep(struct grave *grave)
     struct segment_queue pinned;
     struct segment *segment;
 
-    while (grave->waiting.first && epoch_is_over(grave->epochs, grave->waiting.first->retired))
+    while (grave->waiting.first && qsbr_is_passed(grave->qsbr, grave->waiting.first->retired))
         push(&grave->pinned, pop(&grave->waiting)); /* nobody can pin it any more */
     pinned = grave->pinned;
     grave->pinned = (struct segment_queue){NULL, NULL};

@@ -17,7 +17,7 @@
 #include <stddef.h>
 
 #include "broker/net/pool.h"
-#include "broker/worker/epoch.h"
+#include "broker/worker/qsbr.h"
 #include "protocol/base/budget.h"
 #include "protocol/base/list.h"
 
@@ -32,15 +32,15 @@ struct grave {
     struct pool *pool;
     struct ff_budget *budget;     /* NULL: none */
     struct ff_list live;          /* segments that are in a log, the oldest first */
-    struct epochs *epochs;        /* NULL: one worker */
-    struct segment_queue waiting; /* by the epoch in which they left */
+    struct qsbr *qsbr;            /* NULL: one worker */
+    struct segment_queue waiting; /* by the interval (qsbr.h) in which they left */
     struct segment_queue pinned;
     size_t bytes; /* in both */
 };
 
-/* `epochs` is NULL where one worker is all there is, `budget` where memory is not bounded. */
+/* `qsbr` is NULL where one worker is all there is, `budget` where memory is not bounded. */
 void grave_init(struct grave *grave, struct pool *pool, struct ff_budget *budget,
-                struct epochs *epochs);
+                struct qsbr *qsbr);
 
 /* May a segment of so many octets be made? One from the pool takes no new memory. */
 bool grave_has_room(struct grave *grave, size_t octets);

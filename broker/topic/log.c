@@ -35,7 +35,7 @@ struct log_view log_look(const struct log *log)
 
     do {
         version = atomic_load_explicit(&log->version, memory_order_acquire);
-        view.first = atomic_load(&log->first); /* seq_cst: see worker/epoch.h */
+        view.first = atomic_load(&log->first); /* seq_cst: see worker/qsbr.h */
         view.last = atomic_load_explicit(&log->last, memory_order_acquire);
         view.head_byte = atomic_load_explicit(&log->head_byte, memory_order_acquire);
         view.offset = atomic_load_explicit(&log->offset, memory_order_acquire);
@@ -94,7 +94,7 @@ void log_cut(struct log *log, struct grave *grave)
     segment->log = NULL;
 
     change_begin(log);
-    atomic_store(&log->first, next); /* seq_cst: see worker/epoch.h */
+    atomic_store(&log->first, next); /* seq_cst: see worker/qsbr.h */
     if (!next)
         atomic_store_explicit(&log->last, NULL, memory_order_release);
     change_end(log);

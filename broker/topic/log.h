@@ -51,7 +51,7 @@ struct segment {
         struct ff_list live; /* in a log: among all segments of its owner, the oldest first */
         struct {             /* in the grave: */
             struct segment *buried; /* the next one of its queue, */
-            uint64_t retired;       /* and the epoch in which it left its log */
+            uint64_t retired;       /* and the interval (qsbr.h) in which it left its log */
         };
     };
     uint64_t first_byte;        /* of the log */

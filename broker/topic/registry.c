@@ -9,13 +9,13 @@ enum { MIN_PINNED = 4 * 1024 * 1024 };
 static const struct topic_rule no_rule = {.overflow = OVERFLOW_SKIP};
 
 enum ff_err registry_init(struct registry *registry, const struct ff_hash_key *key,
-                          struct pool *pool, struct ff_budget *budget, struct epochs *epochs,
+                          struct pool *pool, struct ff_budget *budget, struct qsbr *qsbr,
                           _Atomic uint32_t *all_topics)
 {
     enum ff_err err;
 
     *registry = (struct registry){.key = *key, .all_topics = all_topics};
-    grave_init(&registry->grave, pool, budget, epochs);
+    grave_init(&registry->grave, pool, budget, qsbr);
     err = ff_map_init(&registry->topics);
     if (err)
         return err;

@@ -36,7 +36,7 @@ struct registry {
 /* `key` and `all_topics` are the same for all workers. FF_OK, FF_ENOMEM. */
 FF_MUST_CHECK enum ff_err registry_init(struct registry *registry, const struct ff_hash_key *key,
                                         struct pool *pool, struct ff_budget *budget,
-                                        struct epochs *epochs, _Atomic uint32_t *all_topics);
+                                        struct qsbr *qsbr, _Atomic uint32_t *all_topics);
 
 /* All topics must be gone. */
 void registry_deinit(struct registry *registry);

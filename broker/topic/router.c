@@ -23,7 +23,7 @@ enum ff_err router_init(struct router *router, const struct router_env *env,
     router->pins = (struct pin_court){.evict = env->ops->evict, .arg = env->arg};
     ff_list_init(&router->pins.all);
     ff_list_init(&router->drowsy);
-    err = registry_init(&router->registry, &env->key, env->pool, env->budget, env->epochs,
+    err = registry_init(&router->registry, &env->key, env->pool, env->budget, env->qsbr,
                         env->all_topics);
     if (!err)
         router_configure(router, limits, NULL, 0);

@@ -50,7 +50,7 @@ struct router_env {
     struct ff_hash_key key;   /* the same for all workers */
     const struct router_ops *ops;
     void *arg;
-    struct epochs *epochs;        /* NULL: one worker */
+    struct qsbr *qsbr;            /* NULL: one worker */
     _Atomic uint32_t *all_topics; /* counts the names of all workers; NULL: one worker */
 };
 

@@ -4,8 +4,8 @@
 /* What others have shared may be read until the turn is over. */
 static void enter(struct worker *worker)
 {
-    if (worker->epochs)
-        epoch_enter(worker->epochs, worker->index);
+    if (worker->qsbr)
+        qsbr_online(worker->qsbr, worker->index);
 }
 
 /*
@@ -29,10 +29,10 @@ static void wake(void *arg)
     loop_wake(&worker->net.loop);
 }
 
-enum ff_err worker_init(struct worker *worker, uint32_t index, struct epochs *epochs)
+enum ff_err worker_init(struct worker *worker, uint32_t index, struct qsbr *qsbr)
 {
     worker->index = index;
-    worker->epochs = epochs;
+    worker->qsbr = qsbr;
     worker->ops = NULL;
     atomic_init(&worker->load, 0);
     mailbox_init(&worker->mailbox, wake, worker);
@@ -71,7 +71,7 @@ uint64_t worker_turn(void *arg)
     net_bury(net);
     net->turns++;
     is_more |= !input_is_empty(&net->input);
-    if (worker->epochs)
-        epoch_leave(worker->epochs, worker->index);
+    if (worker->qsbr)
+        qsbr_offline(worker->qsbr, worker->index);
     return is_more ? 0 : wheel_wait_ms(&net->wheel, loop_clock_us() / 1000, WORKER_SLEEP_MS);
 }

@@ -9,15 +9,15 @@
  * nobody needs any more is trimmed; the dead are buried. If work is left the next wait does not
  * block.
  *
- * Workers share nothing but what epoch.h, mailbox.h and ring.h are for. Floors
+ * Workers share nothing but what qsbr.h, mailbox.h and ring.h are for. Floors
  * above hold a pointer to theirs and never reach another one's.
  */
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
 
 #include "broker/net/net.h"
-#include "broker/worker/epoch.h"
 #include "broker/worker/mailbox.h"
+#include "broker/worker/qsbr.h"
 
 enum { WORKER_SLICE_US = 4000, WORKER_SLEEP_MS = 10000 };
 
@@ -30,7 +30,7 @@ struct worker_ops {
 struct worker {
     struct net net;
     uint32_t index;         /* its number among all workers */
-    struct epochs *epochs;  /* NULL: it is the only one */
+    struct qsbr *qsbr;      /* NULL: it is the only one */
     struct mailbox mailbox; /* any thread may post */
     _Atomic uint32_t load;  /* connections it has, or will have: any thread may ask */
     const struct worker_ops *ops;
@@ -38,7 +38,7 @@ struct worker {
 };
 
 /* FF_OK, FF_ENOMEM. `ops` may be set later with worker_set_ops, before the first turn. */
-FF_MUST_CHECK enum ff_err worker_init(struct worker *worker, uint32_t index, struct epochs *epochs);
+FF_MUST_CHECK enum ff_err worker_init(struct worker *worker, uint32_t index, struct qsbr *qsbr);
 void worker_set_ops(struct worker *worker, const struct worker_ops *ops, void *arg);
 void worker_deinit(struct worker *worker);
 

@@ -35,7 +35,7 @@ void hand_begin(uint32_t workers)
     log_set(LOG_ERROR, false);
     assert_int_equal(census_init(&hand_census, workers), FF_OK);
     for (uint32_t i = 0; i < workers; i++) {
-        assert_int_equal(worker_init(&hand_workers[i], i, workers > 1 ? &hand_census.epochs : NULL),
+        assert_int_equal(worker_init(&hand_workers[i], i, workers > 1 ? &hand_census.qsbr : NULL),
                          FF_OK);
         assert_int_equal(
             gateway_init(&hand_gateways[i], &hand_workers[i], &hand_census, &hand_config->settings),

@@ -29,7 +29,7 @@ enum { PHASES = 6 };
 static uint64_t steps = 100000;
 
 static struct worker_model crew[TRUTH_OWNERS];
-static struct epochs epochs;
+static struct qsbr qsbr;
 static struct exchange *exchange;
 static _Atomic uint32_t all_topics;
 static _Atomic uint64_t steps_left;
@@ -41,7 +41,7 @@ static void run_phase(struct worker_model *at)
         crew_starve(at);
     switch (at->phase) {
     case 0:
-        epoch_enter(&epochs, at->index);
+        qsbr_online(&qsbr, at->index);
         at->now_ms += dice_below(&at->dice, 200) ? dice_below(&at->dice, 20) : 11000;
         wheel_advance(&at->wheel);
         break;
@@ -62,7 +62,7 @@ static void run_phase(struct worker_model *at)
         engine_rest(at->engine);
         break;
     default:
-        epoch_leave(&epochs, at->index);
+        qsbr_offline(&qsbr, at->index);
         break;
     }
     crew_feed();
@@ -110,7 +110,7 @@ static void set_up_worker(uint32_t i)
                              .key = {{1, 2}},
                              .ops = &crew_router_ops,
                              .arg = at,
-                             .epochs = &epochs,
+                             .qsbr = &qsbr,
                              .all_topics = &all_topics};
 
     memset(at, 0, sizeof(*at));
@@ -133,7 +133,7 @@ static void set_up(void)
 {
     crew_run.max_messages = (uint32_t)(steps + steps / 2 + 1000);
     truth_begin(crew_run.max_messages, crew_run.workers);
-    epochs_init(&epochs, crew_run.workers);
+    qsbr_init(&qsbr, crew_run.workers);
     /* Half of the runs with rings that are full all the time. */
     exchange = crew_run.seed % 2 ? exchange_new(crew_run.workers, 4096, 1024)
                                  : exchange_new(crew_run.workers, CHANNEL_ASKS, CHANNEL_ANSWERS);

@@ -16,7 +16,7 @@ enum { READERS = 3, WRITER = READERS, KEEP = 65536, FRAME_MAX = 6000, TURN_MAX =
 static uint64_t steps = 1000000; /* frames */
 static uint64_t seed = 1;
 
-static struct epochs epochs;
+static struct qsbr qsbr;
 static struct pool pool;
 static struct grave grave;
 static struct log topic;
@@ -89,11 +89,11 @@ static void check_cut(struct follower *f, const struct cursor_cut *cut)
     f->cuts++;
     before = cut->bytes[cut->len - 1];
     assert_int_equal(pin_take(&f->pins, cut->segment, f, 0, &pin), FF_OK);
-    epoch_leave(&epochs, f->worker);
+    qsbr_offline(&qsbr, f->worker);
     sched_yield();
     assert_int_equal(cut->bytes[cut->len - 1], before);
     pin_release(pin);
-    epoch_enter(&epochs, f->worker);
+    qsbr_online(&qsbr, f->worker);
 }
 
 /* What a flush does: look, catch up where it was overrun, collect, take a part of it. */
@@ -132,10 +132,10 @@ static void *run_follower(void *arg)
 
     do {
         is_last = atomic_load(&is_over);
-        epoch_enter(&epochs, f->worker);
+        qsbr_online(&qsbr, f->worker);
         follow(f);
         is_last = is_last && f->cursor.byte == log_look(&topic).head_byte;
-        epoch_leave(&epochs, f->worker);
+        qsbr_offline(&qsbr, f->worker);
         if (dice_below(&f->dice, 50) == 0) /* it is slow, and overrun */
             for (int i = 0; i < 200; i++)
                 sched_yield();
@@ -153,14 +153,14 @@ static uint64_t below_head(uint64_t by)
 static void write_all(struct dice *dice)
 {
     for (uint64_t number = 0; number < steps;) {
-        epoch_enter(&epochs, WRITER);
+        qsbr_online(&qsbr, WRITER);
         for (uint32_t i = dice_below(dice, TURN_MAX); i && number < steps; i--)
             append(dice, number++);
         (void)log_trim(&topic, &grave, 0, below_head(dice_below(dice, 500) ? KEEP : 0));
         if (dice_below(dice, 500) == 0)
             (void)log_trim(&topic, &grave, log_head_byte(&topic), 0);
         grave_sweep(&grave);
-        epoch_leave(&epochs, WRITER);
+        qsbr_offline(&qsbr, WRITER);
         sched_yield();
     }
 }
@@ -174,8 +174,8 @@ static void frames_are_whole_in_order_and_counted(void **state)
 
     (void)state;
     pool_init(&pool, 1 << 20);
-    epochs_init(&epochs, READERS + 1);
-    grave_init(&grave, &pool, NULL, &epochs);
+    qsbr_init(&qsbr, READERS + 1);
+    grave_init(&grave, &pool, NULL, &qsbr);
     log_init(&topic, 0);
     topic.is_shared = true;
     for (uint32_t i = 0; i < READERS; i++) {
@@ -211,13 +211,13 @@ static void *look_and_compare(void *arg)
     while (!atomic_load_explicit(&is_over, memory_order_relaxed)) {
         struct log_view view;
 
-        epoch_enter(&epochs, 0);
+        qsbr_online(&qsbr, 0);
         view = log_look(&topic);
         if (view.head_byte != view.offset * 64 || !view.first != !view.last ||
             (view.last && view.last->first_byte >= view.head_byte))
             fail_msg("head %lu, number %lu", (unsigned long)view.head_byte,
                      (unsigned long)view.offset);
-        epoch_leave(&epochs, 0);
+        qsbr_offline(&qsbr, 0);
         ++*looks;
     }
     return NULL;
@@ -230,8 +230,8 @@ static void a_view_is_of_one_moment(void **state)
 
     (void)state;
     pool_init(&pool, 1 << 20);
-    epochs_init(&epochs, 1);
-    grave_init(&grave, &pool, NULL, &epochs);
+    qsbr_init(&qsbr, 1);
+    grave_init(&grave, &pool, NULL, &qsbr);
     log_init(&topic, 0);
     topic.is_shared = true;
     atomic_store(&is_over, false);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What workers share: rings, epochs and mailboxes, against models step by step and with
+ * What workers share: rings, qsbr and mailboxes, against models step by step and with
  * threads under ThreadSanitizer (thread_workers). `--steps N` and `--seed S`.
  */
 #include <pthread.h>
@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "broker/worker/epoch.h"
 #include "broker/worker/mailbox.h"
+#include "broker/worker/qsbr.h"
 #include "broker/worker/ring.h"
 #include "tests/support/test.h"
 
@@ -214,18 +214,18 @@ struct reader {
     int held; /* the object that it loaded in this turn, -1: none */
 };
 
-static void step_reader(struct epochs *epochs, struct reader *readers, uint32_t who,
+static void step_reader(struct qsbr *qsbr, struct reader *readers, uint32_t who,
                         const uint32_t *objects, int current, struct dice *dice)
 {
     struct reader *reader = &readers[who];
 
     switch (dice_below(dice, 4)) {
     case 0:
-        epoch_enter(epochs, who);
+        qsbr_online(qsbr, who);
         *reader = (struct reader){true, -1};
         break;
     case 1:
-        epoch_leave(epochs, who);
+        qsbr_offline(qsbr, who);
         *reader = (struct reader){false, -1};
         break;
     case 2:
@@ -240,7 +240,7 @@ static void step_reader(struct epochs *epochs, struct reader *readers, uint32_t 
 
 static void freed_memory_is_never_read(void **state)
 {
-    static struct epochs epochs;
+    static struct qsbr qsbr;
     struct dice dice = {seed};
     struct reader readers[READERS];
     uint32_t objects[OBJECTS] = {0};
@@ -249,23 +249,23 @@ static void freed_memory_is_never_read(void **state)
     int current = 0;
 
     (void)state;
-    epochs_init(&epochs, READERS);
+    qsbr_init(&qsbr, READERS);
     for (int i = 0; i < READERS; i++)
         readers[i] = (struct reader){false, -1};
     for (uint64_t step = 0; step < steps; step++) {
         int next = (int)dice_below(&dice, OBJECTS);
 
         if (dice_below(&dice, 4)) {
-            step_reader(&epochs, readers, dice_below(&dice, READERS), objects, current, &dice);
+            step_reader(&qsbr, readers, dice_below(&dice, READERS), objects, current, &dice);
         } else if (next != current && !retired[next]) {
             int old = current;
 
             objects[next] = 1;
             current = next;
-            retired[old] = epoch_retire(&epochs);
+            retired[old] = qsbr_retire(&qsbr);
         }
         for (int i = 0; i < OBJECTS; i++) {
-            if (!retired[i] || !epoch_is_over(&epochs, retired[i]))
+            if (!retired[i] || !qsbr_is_passed(&qsbr, retired[i]))
                 continue;
             objects[i] = POISON;
             retired[i] = 0;
@@ -277,7 +277,7 @@ static void freed_memory_is_never_read(void **state)
 
 /* The same with threads: the sanitizers watch the memory. */
 struct shared {
-    struct epochs epochs;
+    struct qsbr qsbr;
     _Atomic(uint64_t *) object;
     _Atomic bool is_over;
 };
@@ -290,10 +290,10 @@ static void *read_shared(void *arg)
     uint64_t sum = 0;
 
     while (!atomic_load_explicit(&shared.is_over, memory_order_relaxed)) {
-        epoch_enter(&shared.epochs, who);
+        qsbr_online(&shared.qsbr, who);
         for (int i = 0; i < 10; i++)
             sum += *atomic_load(&shared.object);
-        epoch_leave(&shared.epochs, who);
+        qsbr_offline(&shared.qsbr, who);
     }
     return (void *)(uintptr_t)sum;
 }
@@ -308,7 +308,7 @@ static void threads_read_what_is_replaced(void **state)
     uint64_t *object = ff_mem_zalloc(sizeof(*object));
 
     (void)state;
-    epochs_init(&shared.epochs, READERS);
+    qsbr_init(&shared.qsbr, READERS);
     atomic_store(&shared.object, object);
     atomic_store(&shared.is_over, false);
     for (uintptr_t i = 0; i < READERS; i++)
@@ -319,11 +319,11 @@ static void threads_read_what_is_replaced(void **state)
         object = ff_mem_zalloc(sizeof(*object));
         *object = step;
         waiting[count] = atomic_exchange(&shared.object, object);
-        retired[count++] = epoch_retire(&shared.epochs);
-        while (count == WAITING && !epoch_is_over(&shared.epochs, retired[0]))
+        retired[count++] = qsbr_retire(&shared.qsbr);
+        while (count == WAITING && !qsbr_is_passed(&shared.qsbr, retired[0]))
             sched_yield();
         for (uint32_t i = 0; i < count; i++) {
-            if (epoch_is_over(&shared.epochs, retired[i])) {
+            if (qsbr_is_passed(&shared.qsbr, retired[i])) {
                 ff_mem_free(waiting[i]);
                 continue;
             }
