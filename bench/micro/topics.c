@@ -158,7 +158,7 @@ void micro_publish_one(uint64_t times)
         publish(FF_SLICE("one0"));
         router_walk(&router);
         send_all(&one);
-        (void)router_settle(&router);
+        (void)router_trim(&router);
     }
 }
 
@@ -175,7 +175,7 @@ void micro_flush_cursor(uint64_t times)
         router_walk(&router);
         for (unsigned i = 0; i < CURSORS; i++)
             send_all(&crowd[i]);
-        (void)router_settle(&router);
+        (void)router_trim(&router);
         done += CURSORS;
     }
     for (unsigned i = 0; i < CURSORS; i++)

@@ -443,7 +443,7 @@ bool conn_offer(struct conn *conn, struct plan *plan)
     return false;
 }
 
-bool conn_settle(struct conn *conn, const struct plan *plan, long sent)
+bool conn_account_sent(struct conn *conn, const struct plan *plan, long sent)
 {
     size_t left;
 
@@ -481,7 +481,7 @@ static bool flush_once(struct conn *conn, size_t *total)
         return false;
     sent = conn_transport(conn)->send(conn, plan.iov, plan.count);
     *total += sent > 0 ? (size_t)sent : 0;
-    return conn_settle(conn, &plan, sent);
+    return conn_account_sent(conn, &plan, sent);
 }
 
 static void flush(struct conn *conn)

@@ -87,7 +87,7 @@ struct conn {
     bool is_feeding : 1;      /* the stash is being offered: it stays where it is */
     bool is_drying : 1;       /* waits until the socket has sent all it took */
     bool is_peer_done : 1;    /* the peer ended its side */
-    bool is_offered : 1;      /* a plan of its bytes waits to be settled: they do not move */
+    bool is_offered : 1;      /* a plan of its bytes waits to be accounted for: they do not move */
 };
 
 static inline int conn_fd(const struct conn *conn)
@@ -178,7 +178,7 @@ void conn_flush(struct conn *conn);
 
 /*
  * The same in steps, for those who send what many connections offer at once:
- * conn_offer() of each, then what they offered is sent, then conn_settle() of
+ * conn_offer() of each, then what they offered is sent, then conn_account_sent() of
  * each, before anything else happens.
  */
 
@@ -186,7 +186,7 @@ void conn_flush(struct conn *conn);
 bool conn_offer(struct conn *conn, struct plan *plan);
 
 /* `sent` octets of the plan were taken, or AGAIN or GONE. True: there may be more at once. */
-bool conn_settle(struct conn *conn, const struct plan *plan, long sent);
+bool conn_account_sent(struct conn *conn, const struct plan *plan, long sent);
 
 static inline const struct transport *conn_transport(const struct conn *conn)
 {

@@ -21,8 +21,8 @@ struct plan {
     size_t max_bytes;
     size_t own; /* of `bytes`: the connection's, in front of what its owner added */
 
-    /* Several plans may be made before the first is settled: the owner's notes of each. */
-    bool is_first; /* no plan with notes waits to be settled */
+    /* Several plans may be made before the first is accounted for: the owner's notes of each. */
+    bool is_first; /* no plan with notes waits to be accounted for */
     bool is_last;  /* the owner has no room for the notes of another one */
     uint32_t notes;
     uint32_t note_count;

@@ -136,7 +136,7 @@ static bool send_all(struct uring *uring)
     for (uint32_t i = 0; i < count; i++) {
         struct sending *sending = &uring->sends[i];
 
-        if (conn_settle(sending->conn, &sending->plan, sending->result))
+        if (conn_account_sent(sending->conn, &sending->plan, sending->result))
             conn_mark(sending->conn); /* the others first */
     }
     return is_good;

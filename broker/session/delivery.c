@@ -3,7 +3,7 @@
  * delivery.c - what logs owe a session, on its way into one sendmsg.
  *
  * `pending` is the list of the session's subscriptions that are behind. Plans
- * are made, sent and settled without anything between, so what belongs to them
+ * are made, sent and accounted for without anything between, so what belongs to them
  * is noted once for the worker: a part for each subscription in a plan.
  */
 #include <stdio.h>

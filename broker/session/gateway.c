@@ -77,7 +77,7 @@ static uint32_t load_of(const struct gateway *gateway)
     return atomic_load_explicit(&gateway->worker->load, memory_order_relaxed);
 }
 
-static bool settle(void *arg)
+static bool end_turn(void *arg)
 {
     struct gateway *gateway = arg;
     uint32_t closing = gateway->worker->net.connections - gateway->session_count;
@@ -88,7 +88,7 @@ static bool settle(void *arg)
                           is_crowded(gateway, false) || is_crowded(gateway, true),
                           memory_order_relaxed);
     engine_tell(gateway->engine); /* who was held back may have asked in the flush */
-    return router_settle(&gateway->router);
+    return router_trim(&gateway->router);
 }
 
 /* One more than the last place in use. */
@@ -181,7 +181,7 @@ static struct engine *make_engine(struct gateway *gateway)
 enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct census *census,
                          const struct settings *settings)
 {
-    static const struct worker_ops ops = {.route = route, .settle = settle};
+    static const struct worker_ops ops = {.route = route, .end_turn = end_turn};
     struct router_env env = {.pool = &worker->net.pool,
                              .wheel = &worker->net.wheel,
                              .budget = &worker->net.budget,

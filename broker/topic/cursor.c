@@ -22,7 +22,7 @@ void cursor_to_tail(struct cursor *cursor, const struct log_view *view)
 }
 
 /* Makes the segment the one that holds the cursor's byte. False at the head. */
-static bool settle(struct cursor *cursor, const struct log_view *view)
+static bool enter_segment(struct cursor *cursor, const struct log_view *view)
 {
     if (cursor->byte == view->head_byte)
         return false;
@@ -67,7 +67,7 @@ static bool pass_skipped(struct cursor *cursor, const struct log_view *view, uin
 {
     bool is_skipped;
 
-    while (settle(cursor, view)) {
+    while (enter_segment(cursor, view)) {
         struct run run = find_run(cursor, view, skip_tag, &is_skipped);
 
         if (!is_skipped)
@@ -114,7 +114,7 @@ size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint64
     if (!pass_skipped(cursor, view, skip_tag))
         return 0;
     at = *cursor;
-    while (plan->count < PLAN_IOVECS && added < max && settle(&at, view)) {
+    while (plan->count < PLAN_IOVECS && added < max && enter_segment(&at, view)) {
         bool is_skipped;
         struct run run = find_run(&at, view, skip_tag, &is_skipped);
         uint32_t len = is_skipped ? run.to - run.from : fit(&run, max - added, added == 0);
@@ -135,7 +135,7 @@ struct cursor_cut cursor_advance(struct cursor *cursor, const struct log_view *v
 {
     struct cursor_cut cut = {.len = 0};
 
-    while (len && settle(cursor, view)) {
+    while (len && enter_segment(cursor, view)) {
         bool is_skipped;
         struct run run = find_run(cursor, view, skip_tag, &is_skipped);
         uint32_t i;

@@ -192,9 +192,9 @@ static uint64_t first_end(const struct log_view *view)
     return view->first->first_byte + view_end(view, view->first);
 }
 
-void far_settle(struct far_link *far, const struct log_view *view)
+void far_publish_needed(struct far_link *far, const struct log_view *view)
 {
-    uint64_t needed = link_settle(&far->link, view, far->walked);
+    uint64_t needed = link_update_needed(&far->link, view, far->walked);
 
     atomic_store_explicit(&far->active_needed, link_active_needed(&far->link),
                           memory_order_relaxed);

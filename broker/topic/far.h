@@ -108,7 +108,7 @@ void far_detach(struct far_link *far);
 void far_tell(struct far_link *far);
 
 /* The worker, at the end of a turn: stores what its subscriptions need. */
-void far_settle(struct far_link *far, const struct log_view *view);
+void far_publish_needed(struct far_link *far, const struct log_view *view);
 
 /* The worker: a subscription came or went. */
 void far_note_count(struct far_link *far);

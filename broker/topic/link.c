@@ -154,7 +154,7 @@ static uint64_t lesser(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-uint64_t link_settle(struct link *link, const struct log_view *view, uint64_t walked)
+uint64_t link_update_needed(struct link *link, const struct log_view *view, uint64_t walked)
 {
     uint64_t tail = view_tail_byte(view);
     uint64_t slowest;

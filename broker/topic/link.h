@@ -80,7 +80,8 @@ static inline bool link_is_pending(const struct subscription *s)
 /* Into its owner's list of those that have something to send, or out of it. */
 void link_set_pending(struct subscription *s, struct ff_list *list);
 
-/* The lowest byte of active subscriptions, as of link_settle(); UINT64_MAX: there are none. */
+/* The lowest byte of active subscriptions, as of link_update_needed(); UINT64_MAX: there are none.
+ */
 static inline uint64_t link_active_needed(const struct link *link)
 {
     return link->counts[PART_ACTIVE] ? link->active_needed : UINT64_MAX;
@@ -93,6 +94,6 @@ void link_note_progress(struct subscription *s, uint64_t before);
  * The end of a turn: brings the bounds up to date and returns the lowest
  * byte still needed. `walked`: the head that the subscriptions were told of.
  */
-uint64_t link_settle(struct link *link, const struct log_view *view, uint64_t walked);
+uint64_t link_update_needed(struct link *link, const struct log_view *view, uint64_t walked);
 
 #endif

@@ -124,7 +124,7 @@ void router_unsubscribe(struct router *router, struct subscription *s)
     router_touch_link(router, link);
     if (link->is_far)
         far_note_count(link_far(link));
-    else if (!router->settling || router->settling->topic != link->topic) /* else it does it */
+    else if (!router->closing || router->closing->topic != link->topic) /* else it does it */
         router_drop_unused(router, link->topic);
 }
 
@@ -413,7 +413,7 @@ static void close_overrun(struct router *router, struct link *link)
     struct log_view view = log_look(link->log);
     uint32_t i = link->counts[PART_ACTIVE];
 
-    router->settling = link; /* it stays, although its last subscription may go */
+    router->closing = link; /* it stays, although its last subscription may go */
     while (link->closers && i < link->counts[PART_ACTIVE] + link->counts[PART_WAITING]) {
         struct subscription *s = link->array[i];
 
@@ -422,7 +422,7 @@ static void close_overrun(struct router *router, struct link *link)
         else
             router->ops->overrun(router->arg, s); /* another one takes its place */
     }
-    router->settling = NULL;
+    router->closing = NULL;
     if (!link->is_far)
         router_drop_unused(router, link->topic);
 }
@@ -487,11 +487,11 @@ static uint64_t choose_limit(uint64_t head, uint64_t max_buffered, uint64_t acti
 }
 
 /* What nobody needs any more is freed; who lost something by it is told. */
-static void settle_near(struct router *router, struct link *link)
+static void trim_log(struct router *router, struct link *link)
 {
     struct topic_log *log = link_topic_log(link);
     struct log_view view = log_look(&log->log);
-    uint64_t needed = link_settle(link, &view, view.head_byte);
+    uint64_t needed = link_update_needed(link, &view, view.head_byte);
     uint64_t active = link_active_needed(link);
     uint64_t least = far_needed(log->far, &active);
 
@@ -509,7 +509,7 @@ static void settle_near(struct router *router, struct link *link)
 }
 
 /* What another worker's log keeps for us. */
-static void settle_far(struct router *router, struct far_link *far)
+static void publish_needed(struct router *router, struct far_link *far)
 {
     struct log_view view;
 
@@ -517,12 +517,12 @@ static void settle_far(struct router *router, struct far_link *far)
         return;
     view = log_look(far->link.log);
     judge_pins(router, &far->link, &view);
-    far_settle(far, &view);
+    far_publish_needed(far, &view);
 }
 
-bool router_settle(struct router *router)
+bool router_trim(struct router *router)
 {
-    struct ff_list settled;
+    struct ff_list dirty;
     struct ff_list *node;
     bool is_dirty = false;
 
@@ -530,25 +530,25 @@ bool router_settle(struct router *router)
     relieve_of_pins(router);
     if (!grave_is_empty(&router->registry.grave))
         grave_sweep(&router->registry.grave);
-    ff_list_init(&settled);
+    ff_list_init(&dirty);
     while ((node = ff_list_pop(&router->turn))) {
         struct link *link = FF_CONTAINER(node, struct link, turn);
         bool is_trimmed;
 
         if (link->is_far)
-            settle_far(router, link_far(link));
+            publish_needed(router, link_far(link));
         else
-            settle_near(router, link);
+            trim_log(router, link);
         /* One that is behind is not met again before it was sent something: then it is touched. */
         is_dirty |= link->is_dirty;
         if (link->is_dirty)
-            ff_list_append(&settled, &link->turn);
+            ff_list_append(&dirty, &link->turn);
         is_trimmed = link->is_trimmed;
         link->is_trimmed = false;
         if (is_trimmed && link->closers)
             close_overrun(router, link);
     }
-    while ((node = ff_list_pop(&settled)))
+    while ((node = ff_list_pop(&dirty)))
         ff_list_append(&router->turn, node);
     return is_dirty;
 }

@@ -36,7 +36,7 @@ struct router {
     void *arg;
     struct ff_list turn;   /* links touched in this turn */
     struct ff_list drowsy; /* topics that were quiet then, and may sleep when they still are */
-    struct link *settling;
+    struct link *closing;
     struct pin_court pins;             /* who is told that it holds back too much */
     struct ff_buf spare[FF_ENCODINGS]; /* payloads rewritten for the other encoding */
     uint64_t published;
@@ -127,7 +127,7 @@ FF_MUST_CHECK enum ff_err router_publish(struct router *router, const struct pub
 void router_walk(struct router *router);
 
 /* After the flush: frees what nobody needs. True if there are dirty logs again. */
-bool router_settle(struct router *router);
+bool router_trim(struct router *router);
 
 /* A subscription's cursor moved outside a walk: its link is looked at when the turn ends. */
 void router_touch(struct router *router, struct subscription *s);

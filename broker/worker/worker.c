@@ -66,8 +66,8 @@ uint64_t worker_turn(void *arg)
     /* Output gets at least as long as input took: what comes in must go out. */
     slice_us = net->input.spent_us > WORKER_SLICE_US ? net->input.spent_us : WORKER_SLICE_US;
     is_more = !net_flush(net, slice_us);
-    is_more |= worker->ops->settle(worker->arg);
-    is_more |= !ff_list_is_empty(&net->flush); /* closed while settling */
+    is_more |= worker->ops->end_turn(worker->arg);
+    is_more |= !ff_list_is_empty(&net->flush); /* closed by that */
     net_bury(net);
     net->turns++;
     is_more |= !input_is_empty(&net->input);

@@ -23,8 +23,8 @@ enum { WORKER_SLICE_US = 4000, WORKER_SLEEP_MS = 10000 };
 
 /* What the floors above do at the end of a turn. */
 struct worker_ops {
-    void (*route)(void *arg);  /* marks connections that have something to send */
-    bool (*settle)(void *arg); /* after the flush; true: there is more to route */
+    void (*route)(void *arg);    /* marks connections that have something to send */
+    bool (*end_turn)(void *arg); /* after the flush; true: there is more to route */
 };
 
 struct worker {

@@ -101,7 +101,7 @@ static void end_turn(uint64_t ms)
 {
     router_walk(&router);
     subscriber_flush(&reader, &router);
-    (void)router_settle(&router);
+    (void)router_trim(&router);
     now_ms += ms;
     wheel_advance(&wheel);
     ff_budget_look(&budget);

@@ -57,7 +57,7 @@ static void run_phase(struct worker_model *at)
             subscriber_flush(&at->peers[i].socket, &at->router);
         break;
     case 4:
-        (void)router_settle(&at->router);
+        (void)router_trim(&at->router);
         router_rest(&at->router);
         engine_rest(at->engine);
         break;

@@ -205,7 +205,7 @@ static void turn(void)
     router_walk(&world.router);
     for (int i = 0; i < PEERS; i++)
         subscriber_flush(&world.peers[i].socket, &world.router);
-    (void)router_settle(&world.router);
+    (void)router_trim(&world.router);
     router_rest(&world.router);
     for (int i = 0; i < TOPICS; i++) { /* no slow reader costs more than the bound */
         struct topic *topic = router_find(&world.router, ff_slice_of(names[i]));

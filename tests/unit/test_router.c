@@ -93,7 +93,7 @@ static void a_quiet_topic_holds_no_segment(void **state)
     router_walk(&router);
     view = log_look(s.link->log);
     cursor_to_head(&s.cursor, &view); /* it was sent everything */
-    (void)router_settle(&router);
+    (void)router_trim(&router);
     assert_int_equal(pool.used_bytes, 0);
     router_unsubscribe(&router, &s);
 }
@@ -141,7 +141,7 @@ static void a_burst_as_large_as_the_last_one_is_one_range(void **state)
                 assert_int_equal(router_publish(&router, &p, &receipt), FF_OK);
             router_walk(&router);
             ranges = send_all(&s);
-            (void)router_settle(&router);
+            (void)router_trim(&router);
             if (round > 0 && ranges != 1)
                 fail_msg("%d of %zu octets: %d ranges in round %d", cases[i].messages,
                          cases[i].payload, ranges, round);
@@ -173,7 +173,7 @@ static void a_steady_state_allocates_nothing(void **state)
         router_walk(&router);
         for (int i = 0; i < COUNT; i++)
             (void)send_all(&subs[i]);
-        (void)router_settle(&router);
+        (void)router_trim(&router);
     }
     /* Rewriting for MessagePack goes through msgpack-c's packer, which has no memory of its own. */
     assert_int_equal(ff_mem_count(), asked);
@@ -250,7 +250,7 @@ static void a_generation_of_filters_never_comes_again(void **state)
         assert_int_equal(publish("a", &receipt), FF_OK);
         assert_int_equal(receipt.receivers, 1);
         router_walk(&router);
-        (void)router_settle(&router);
+        (void)router_trim(&router);
     }
     router_unsubscribe(&router, &name);
 }
@@ -288,7 +288,7 @@ static void for_want_of_memory_a_message_goes_to_all_or_to_none(void **state)
             cursor_to_head(&subs[i].cursor, &view);
         }
         router_walk(&router);
-        (void)router_settle(&router);
+        (void)router_trim(&router);
     }
     assert_true(published > 0 && published < 11);
     for (int i = 0; i < 4; i++)
@@ -372,7 +372,7 @@ static void begin_reading(void)
 static void end_turn(void)
 {
     router_walk(&router);
-    (void)router_settle(&router);
+    (void)router_trim(&router);
 }
 
 static void pass_quiet_time(void)
