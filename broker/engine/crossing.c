@@ -528,7 +528,7 @@ static void crossing_tell(struct engine *engine)
 }
 
 /* Each ring by the worker that writes into it. */
-static void crossing_rest(struct engine *engine)
+static void crossing_release_idle(struct engine *engine)
 {
     struct crossing *crossing = crossing_of(engine);
 
@@ -536,9 +536,9 @@ static void crossing_rest(struct engine *engine)
         struct channel *from = exchange_channel(crossing->exchange, i, crossing->index);
 
         if (channel_to(crossing, i)->asks)
-            ring_rest(channel_to(crossing, i)->asks);
+            ring_release_idle(channel_to(crossing, i)->asks);
         if (from->was_asked)
-            ring_rest(from->answers);
+            ring_release_idle(from->answers);
     }
 }
 
@@ -561,7 +561,7 @@ struct engine *crossing_new(struct exchange *exchange, uint32_t index, struct ma
         .has_room = crossing_has_room,
         .await_turn = crossing_await_turn,
         .tell = crossing_tell,
-        .rest = crossing_rest,
+        .release_idle = crossing_release_idle,
         .free = crossing_free,
     };
     struct crossing *crossing = ff_mem_zalloc(sizeof(*crossing));

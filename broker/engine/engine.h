@@ -80,7 +80,7 @@ struct engine_ops {
     bool (*has_room)(struct engine *engine, struct ff_slice name, bool is_filter);
     void (*await_turn)(struct engine *engine, const struct engine_turn *turn, struct ticket ticket);
     void (*tell)(struct engine *engine);
-    void (*rest)(struct engine *engine);
+    void (*release_idle)(struct engine *engine);
     void (*free)(struct engine *engine);
 };
 
@@ -154,9 +154,9 @@ static inline void engine_tell(struct engine *engine)
 }
 
 /* Once a second: memory that is not needed goes back. */
-static inline void engine_rest(struct engine *engine)
+static inline void engine_release_idle(struct engine *engine)
 {
-    engine->ops->rest(engine);
+    engine->ops->release_idle(engine);
 }
 
 /* NULL is allowed. */

@@ -50,7 +50,7 @@ static void memory_tell(struct engine *engine)
     (void)engine;
 }
 
-static void memory_rest(struct engine *engine)
+static void memory_release_idle(struct engine *engine)
 {
     (void)engine;
 }
@@ -70,7 +70,7 @@ struct engine *engine_memory_new(struct router *router, const struct engine_even
         .has_room = memory_has_room,
         .await_turn = memory_await_turn,
         .tell = memory_tell,
-        .rest = memory_rest,
+        .release_idle = memory_release_idle,
         .free = memory_free,
     };
     struct engine *engine = ff_mem_alloc(sizeof(*engine));

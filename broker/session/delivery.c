@@ -47,7 +47,7 @@ struct delivery_notes *delivery_notes_new(bool of_many_plans)
 }
 
 /* At the head: nothing is owed until the next message. */
-static void rest_at_head(struct subscription *s)
+static void note_at_head(struct subscription *s)
 {
     link_set_pending(s, NULL);
     if (s->part != PART_ACTIVE)
@@ -101,7 +101,7 @@ static bool collect_part(struct session *session, struct subscription *s, struct
         notes->part_count++;
         notes->gap_count += part->gap_len > 0;
     } else {
-        rest_at_head(s);
+        note_at_head(s);
     }
     router_touch(&gateway_of(session)->router, s);
     return true;
@@ -182,7 +182,7 @@ void delivery_taken(struct conn *conn, const struct plan *plan, size_t len)
                 return;
         }
         if (is_at_head) {
-            rest_at_head(s);
+            note_at_head(s);
         } else { /* the session's other topics first */
             link_set_pending(s, NULL);
             link_set_pending(s, &session->pending);

@@ -135,7 +135,7 @@ static void give_back(struct gateway *gateway)
 /* A million topics fall asleep in many turns: what else is to be done does not wait for them. */
 static void put_to_sleep(struct gateway *gateway)
 {
-    if (router_rest(&gateway->router))
+    if (router_release_idle(&gateway->router))
         wheel_set(&gateway->worker->net.wheel, &gateway->sleepy, SLEEP_AGAIN_MS);
 }
 
@@ -151,7 +151,7 @@ static void on_second(struct wheel_timer *timer)
     sys_report(gateway);
     log_tell_suppressed();
     put_to_sleep(gateway);
-    engine_rest(gateway->engine);
+    engine_release_idle(gateway->engine);
     give_back(gateway);
     wheel_set(&gateway->worker->net.wheel, &gateway->second, 1000);
 }

@@ -437,7 +437,7 @@ static void note_quiet(struct router *router, struct topic *topic)
     ff_list_append(&router->drowsy, &topic->drowsy);
 }
 
-bool router_rest(struct router *router)
+bool router_release_idle(struct router *router)
 {
     struct registry *registry = &router->registry;
     uint32_t now = wheel_now(router->wheel);
@@ -447,7 +447,7 @@ bool router_rest(struct router *router)
 
         if (now - topic->drowsy_at < QUIET_TICKS)
             return false;
-        if (i == ROUTER_REST_TOPICS)
+        if (i == ROUTER_IDLE_TOPICS)
             return true;
         ff_list_remove(&topic->drowsy);
         if (topic->drowsy_offset == topic->offset && topic_is_quiet(topic))

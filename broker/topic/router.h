@@ -95,13 +95,13 @@ struct topic *router_find(const struct router *router, struct ff_slice name);
 /* Before a subscription's rules change: its topic sleeps no more. FF_OK, FF_ENOMEM. */
 FF_MUST_CHECK enum ff_err router_wake(struct router *router, struct subscription *s);
 
-enum { ROUTER_REST_TOPICS = 1000 };
+enum { ROUTER_IDLE_TOPICS = 1000 };
 
 /*
- * Once a second: topics that were quiet for long go to sleep, ROUTER_REST_TOPICS at a time. True:
+ * Once a second: topics that were quiet for long go to sleep, ROUTER_IDLE_TOPICS at a time. True:
  * there are more.
  */
-bool router_rest(struct router *router);
+bool router_release_idle(struct router *router);
 
 struct publication {
     struct ff_slice topic; /* a name */

@@ -24,7 +24,7 @@ struct ring *ring_new(uint64_t size)
     atomic_init(&ring->head, 0);
     atomic_init(&ring->tail, 0);
     ring->reserved = ring->known_tail = ring->known_head = ring->peeked = 0;
-    ring->rested_at = 0;
+    ring->looked_at = 0;
     ring->is_given_back = true;
     return ring;
 }
@@ -75,15 +75,15 @@ void ring_commit(struct ring *ring)
     atomic_store_explicit(&ring->head, ring->reserved, memory_order_release);
 }
 
-void ring_rest(struct ring *ring)
+void ring_release_idle(struct ring *ring)
 {
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t from = ((uintptr_t)ring->bytes + page - 1) & ~(page - 1);
     uintptr_t end = ((uintptr_t)ring->bytes + ring->size) & ~(page - 1);
-    bool is_quiet = head == ring->rested_at;
+    bool is_quiet = head == ring->looked_at;
 
-    ring->rested_at = head;
+    ring->looked_at = head;
     if (!is_quiet)
         ring->is_given_back = false;
     if (!is_quiet || ring->is_given_back || from >= end ||

@@ -26,7 +26,7 @@ struct ring {
     _Alignas(FF_CACHE_LINE) _Atomic uint64_t head; /* octets ever written */
     uint64_t reserved;                             /* where the reserved entry ends */
     uint64_t known_tail;
-    uint64_t rested_at; /* the head when ring_rest() looked last */
+    uint64_t looked_at; /* the head when ring_release_idle() looked last */
     bool is_given_back; /* and nothing was written since the memory went */
 
     /* The consumer's. */
@@ -57,7 +57,7 @@ void ring_commit(struct ring *ring);
  * Producer, once a second: a ring that nothing went through meanwhile, and that
  * is empty, gives its pages back to the kernel; the next entry finds new ones.
  */
-void ring_rest(struct ring *ring);
+void ring_release_idle(struct ring *ring);
 
 /* Consumer: the oldest entry, valid until ring_release(); NULL: it is empty. */
 const void *ring_peek(struct ring *ring, uint32_t *size);

@@ -124,7 +124,7 @@ static void keep_rest(struct subscriber *who, struct subscription *s, const stru
     }
 }
 
-static void rest_at_head(struct subscription *s)
+static void note_at_head(struct subscription *s)
 {
     link_set_pending(s, NULL);
     link_move(s, PART_ACTIVE);
@@ -159,7 +159,7 @@ static bool flush_once(struct subscriber *who, struct router *router)
             return true; /* nothing was sent of this plan */
         }
         if (!subscription_collect(s, who->tag, &plan, PART_ROOM, &parts[count]))
-            rest_at_head(s);
+            note_at_head(s);
         else if (who->chosen)
             who->chosen(&parts[count++]);
         else
@@ -182,7 +182,7 @@ static bool flush_once(struct subscriber *who, struct router *router)
         if (rest.gap.len || rest.cut.len)
             keep_rest(who, s, &rest);
         if (is_at_head)
-            rest_at_head(s);
+            note_at_head(s);
     }
     who->is_blocked = taken < plan.bytes;
     return taken && !who->is_blocked;

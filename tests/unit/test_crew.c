@@ -58,8 +58,8 @@ static void run_phase(struct worker_model *at)
         break;
     case 4:
         (void)router_trim(&at->router);
-        router_rest(&at->router);
-        engine_rest(at->engine);
+        router_release_idle(&at->router);
+        engine_release_idle(at->engine);
         break;
     default:
         qsbr_offline(&qsbr, at->index);

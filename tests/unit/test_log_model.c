@@ -206,7 +206,7 @@ static void turn(void)
     for (int i = 0; i < PEERS; i++)
         subscriber_flush(&world.peers[i].socket, &world.router);
     (void)router_trim(&world.router);
-    router_rest(&world.router);
+    router_release_idle(&world.router);
     for (int i = 0; i < TOPICS; i++) { /* no slow reader costs more than the bound */
         struct topic *topic = router_find(&world.router, ff_slice_of(names[i]));
 

@@ -380,7 +380,7 @@ static void pass_quiet_time(void)
     for (int i = 0; i < 12; i++) {
         now_ms += 1000;
         wheel_advance(&wheel);
-        router_rest(&router);
+        router_release_idle(&router);
     }
 }
 
@@ -513,7 +513,7 @@ static void a_topic_with_one_reader_sleeps_once_nothing_is_owed(void **state)
 /* However many were quiet for long: a turn puts only so many to sleep, and the next go on. */
 static void topics_fall_asleep_a_thousand_at_a_time(void **state)
 {
-    enum { COUNT = 3 * ROUTER_REST_TOPICS + 10 };
+    enum { COUNT = 3 * ROUTER_IDLE_TOPICS + 10 };
     static struct subscription subs[COUNT];
     struct router_limits limits = router.registry.limits;
     unsigned asleep = 0;
@@ -540,11 +540,11 @@ static void topics_fall_asleep_a_thousand_at_a_time(void **state)
     for (is_more = true; is_more; turns++) {
         unsigned before = asleep;
 
-        is_more = router_rest(&router);
+        is_more = router_release_idle(&router);
         asleep = 0;
         for (int i = 0; i < COUNT; i++)
             asleep += subscription_is_asleep(&subs[i]);
-        assert_true(asleep - before <= ROUTER_REST_TOPICS);
+        assert_true(asleep - before <= ROUTER_IDLE_TOPICS);
         assert_true(turns <= 4);
     }
     assert_int_equal(asleep, COUNT);
@@ -575,7 +575,7 @@ static void for_want_of_memory_a_sleeper_sleeps_on(void **state)
     now_ms += 20000;
     wheel_advance(&wheel);
     ff_mem_fail_at(1);
-    router_rest(&router);
+    router_release_idle(&router);
     ff_mem_fail_at(0);
     assert_false(subscription_is_asleep(&s));
     router_unsubscribe(&router, &s);

@@ -56,8 +56,8 @@ static void a_ring_is_a_queue(void **state)
         uint32_t size = entry_size(&dice);
 
         if (dice_below(&dice, 300) == 0) { /* twice: nothing went through meanwhile */
-            ring_rest(ring);
-            ring_rest(ring);
+            ring_release_idle(ring);
+            ring_release_idle(ring);
         }
         if (dice_below(&dice, 100) < (step / 1000 % 2 ? 60U : 40U)) { /* it fills, it empties */
             void *room = ring_reserve(ring, size);
@@ -144,11 +144,11 @@ static void a_quiet_ring_gives_its_memory_back(void **state)
                 ring_release(ring);
         }
         assert_true(count_resident(ring) > 0);
-        ring_rest(ring);
-        ring_rest(ring); /* one is inside */
+        ring_release_idle(ring);
+        ring_release_idle(ring); /* one is inside */
         check_entry(ring_peek(ring, &size), RING_ENTRY_MAX / 2, 7);
         ring_release(ring);
-        ring_rest(ring);
+        ring_release_idle(ring);
         assert_int_equal(count_resident(ring), 0);
     }
     ring_free(ring);
@@ -169,9 +169,9 @@ static void *produce(void *arg)
         write_entry(room, size, i++);
         ring_commit(ring);
         if (dice_below(&pauses, 500) == 0) {
-            ring_rest(ring);
+            ring_release_idle(ring);
             sched_yield();
-            ring_rest(ring);
+            ring_release_idle(ring);
         }
     }
     return NULL;
