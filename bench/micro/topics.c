@@ -137,19 +137,19 @@ void micro_publish_nobody(uint64_t times)
         publish(FF_SLICE("nobody/is/here"));
 }
 
-/* What a session does with its part of a plan, without the socket. */
+/* What a session does with its range of a plan, without the socket. */
 static void send_all(struct subscription *s)
 {
     char gap[GAP_MAX];
     struct iovec ranges[PLAN_IOVECS];
     struct plan plan = {.iov = ranges, .max_bytes = 1 << 18};
-    struct part part = {.gap = gap, .view = log_look(s->link->log)};
-    struct part_rest rest = {.cut = {.len = 0}};
+    struct flush_range range = {.gap = gap, .view = log_look(s->link->log)};
+    struct cut_unit unit = {.cut = {.len = 0}};
     size_t len;
 
-    must(subscription_collect(s, 7, &plan, 1 << 16, &part), "nothing to send");
+    must(subscription_collect(s, 7, &plan, 1 << 16, &range), "nothing to send");
     len = plan.bytes;
-    (void)subscription_taken(&part, 7, &len, &rest);
+    (void)subscription_taken(&range, 7, &len, &unit);
 }
 
 void micro_publish_one(uint64_t times)

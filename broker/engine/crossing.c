@@ -14,7 +14,7 @@ struct crossing {
     uint32_t index;
 };
 
-/* A part of a subscription that waits for its owner's answer. */
+/* A cursor of a subscription that waits for its owner's answer. */
 struct waiter {
     struct ff_list node; /* of its far link */
     struct far_link *far;
@@ -25,7 +25,7 @@ struct waiter {
 /* A subscription that is asked for. */
 struct request {
     struct ticket ticket;
-    struct subscription *s; /* the first of its parts; NULL: unsubscribed, or answered */
+    struct subscription *s; /* the first of its cursors; NULL: unsubscribed, or answered */
     struct ff_list turns;   /* answers that share its fate */
     uint32_t left;          /* answers awaited */
     bool is_answered;
@@ -166,10 +166,10 @@ static bool crossing_publish(struct engine *engine, const struct publication *p,
 
 /* Subscribing. */
 
-/* All parts are tied to nothing from here on. */
-static void detach(struct crossing *crossing, struct subscription *s, uint32_t parts)
+/* All cursors are tied to nothing from here on. */
+static void detach(struct crossing *crossing, struct subscription *s, uint32_t cursors)
 {
-    for (uint32_t i = 0; i < parts; i++) {
+    for (uint32_t i = 0; i < cursors; i++) {
         struct link *link = s[i].link;
 
         if (link && subscription_is_asked(&s[i])) {
@@ -191,7 +191,7 @@ static void detach(struct crossing *crossing, struct subscription *s, uint32_t p
 
 static void crossing_unsubscribe(struct engine *engine, struct subscription *s)
 {
-    detach(crossing_of(engine), s, engine_parts(engine, subscription_is_filter(s)));
+    detach(crossing_of(engine), s, engine_cursor_count(engine, subscription_is_filter(s)));
 }
 
 /* Those that share its fate wait for nothing but their turn from here on. */
@@ -215,16 +215,16 @@ static void answer_request(struct crossing *crossing, struct request *request,
 }
 
 /* An owner has answered, or did not need to be asked. */
-static void finish_part(struct crossing *crossing, struct request *request, enum ff_err err)
+static void finish_cursor(struct crossing *crossing, struct request *request, enum ff_err err)
 {
     struct engine *engine = &crossing->engine;
-    uint32_t parts = engine_parts(engine, request->ticket.is_filter);
+    uint32_t cursors = engine_cursor_count(engine, request->ticket.is_filter);
     struct subscription *s = request->s;
 
     request->left--;
     if (err && !request->is_answered) { /* the first error is the answer: all or nothing */
         if (s)
-            detach(crossing, s, parts);
+            detach(crossing, s, cursors);
         request->s = NULL;
         answer_request(crossing, request, s, err);
     }
@@ -233,15 +233,15 @@ static void finish_part(struct crossing *crossing, struct request *request, enum
     if (!request->is_answered)
         answer_request(crossing, request, s, FF_OK);
     /* The session may have ended by that, and the subscription with it: its memory stays. */
-    for (uint32_t i = 0; request->s && i < parts; i++)
+    for (uint32_t i = 0; request->s && i < cursors; i++)
         if (s[i].link)
             router_release(engine->router, &s[i]);
     ff_mem_free(request);
 }
 
-/* One part. FF_OK: tied, or, if it is asked, its waiter waits. There is room for the request. */
-static enum ff_err subscribe_part(struct crossing *crossing, struct waiter *waiter,
-                                  const struct far_request *far_request)
+/* One cursor. FF_OK: tied, or, if it is asked, its waiter waits. There is room for the request. */
+static enum ff_err subscribe_cursor(struct crossing *crossing, struct waiter *waiter,
+                                    const struct far_request *far_request)
 {
     struct channel *channel = channel_to(crossing, far_request->owner);
     struct router *router = crossing->engine.router;
@@ -262,7 +262,7 @@ static enum ff_err subscribe_part(struct crossing *crossing, struct waiter *wait
     return FF_OK;
 }
 
-/* The owners of a name or filter: from `first`, engine_parts() of them. */
+/* The owners of a name or filter: from `first`, engine_cursor_count() of them. */
 static uint32_t first_owner(const struct engine *engine, struct ff_slice name, bool is_filter)
 {
     return is_filter ? 0 : crossing_owner(engine, name);
@@ -277,7 +277,7 @@ static bool crossing_has_room(struct engine *engine, struct ff_slice name, bool 
     struct crossing *crossing = crossing_of(engine);
     uint32_t first = first_owner(engine, name, is_filter);
 
-    for (uint32_t owner = first; owner < first + engine_parts(engine, is_filter); owner++) {
+    for (uint32_t owner = first; owner < first + engine_cursor_count(engine, is_filter); owner++) {
         struct channel *channel = channel_to(crossing, owner);
 
         if (owner == crossing->index || !channel->asks || reserve_request(channel, owner, 0, 0))
@@ -290,9 +290,9 @@ static bool crossing_has_room(struct engine *engine, struct ff_slice name, bool 
 }
 
 /* Makes the rings that are still to be made. */
-static bool open_channels(const struct crossing *crossing, uint32_t first, uint32_t parts)
+static bool open_channels(const struct crossing *crossing, uint32_t first, uint32_t cursors)
 {
-    for (uint32_t owner = first; owner < first + parts; owner++)
+    for (uint32_t owner = first; owner < first + cursors; owner++)
         if (owner != crossing->index && !channel_open(channel_to(crossing, owner)))
             return false;
     return true;
@@ -301,24 +301,24 @@ static bool open_channels(const struct crossing *crossing, uint32_t first, uint3
 static void subscribe_all(struct crossing *crossing, struct request *request, uint32_t first,
                           const struct far_request *what)
 {
-    uint32_t parts = request->left;
+    uint32_t cursors = request->left;
     enum ff_err err = FF_OK;
 
-    for (uint32_t i = 0; i < parts && !err; i++) {
+    for (uint32_t i = 0; i < cursors && !err; i++) {
         struct far_request far_request = *what;
         struct subscription *s = &request->s[i];
 
         far_request.owner = first + i;
         far_request.owner_box = channel_to(crossing, first + i)->owner_box;
         request->waiters[i] = (struct waiter){.request = request, .s = s};
-        err = subscribe_part(crossing, &request->waiters[i], &far_request);
+        err = subscribe_cursor(crossing, &request->waiters[i], &far_request);
         if (!err && subscription_is_asked(s))
             continue;
         if (err)
-            request->left -= parts - 1 - i; /* those behind it are not asked */
+            request->left -= cursors - 1 - i; /* those behind it are not asked */
         else
             router_hold(s); /* its first message comes after the ACK */
-        finish_part(crossing, request, err);
+        finish_cursor(crossing, request, err);
     }
 }
 
@@ -326,15 +326,15 @@ static void subscribe_all(struct crossing *crossing, struct request *request, ui
 static struct request *make_request(const struct crossing *crossing, struct subscription *s,
                                     struct ff_slice name, struct ticket ticket)
 {
-    uint32_t parts = engine_parts(&crossing->engine, ticket.is_filter);
-    size_t size = sizeof(struct request) + parts * sizeof(struct waiter);
+    uint32_t cursors = engine_cursor_count(&crossing->engine, ticket.is_filter);
+    size_t size = sizeof(struct request) + cursors * sizeof(struct waiter);
     struct request *request = ff_mem_zalloc(size + name.len);
 
     if (!request)
         return NULL;
     request->ticket = ticket;
     request->s = s;
-    request->left = parts;
+    request->left = cursors;
     request->name = (char *)request + size;
     request->name_len = (uint8_t)name.len;
     memcpy(request->name, name.at, name.len);
@@ -352,7 +352,7 @@ static bool crossing_subscribe(struct engine *engine, struct subscription *s, st
 
     if (!crossing_has_room(engine, name, ticket.is_filter))
         return false;
-    if (open_channels(crossing, first, engine_parts(engine, ticket.is_filter)))
+    if (open_channels(crossing, first, engine_cursor_count(engine, ticket.is_filter)))
         request = make_request(crossing, s, name, ticket);
     if (request)
         subscribe_all(crossing, request, first, &what);
@@ -380,7 +380,7 @@ static void take_place(struct crossing *crossing, const struct answer *answer)
         rate_free(s);
         s->link = NULL;
     }
-    finish_part(crossing, waiter->request, err);
+    finish_cursor(crossing, waiter->request, err);
     if (far->state == FAR_NEW && ff_list_is_empty(&far->waiters))
         far_drop(far);
     else
@@ -390,9 +390,9 @@ static void take_place(struct crossing *crossing, const struct answer *answer)
 /* Answers that wait for their turn. */
 
 /* Of a subscription that is still asked for; NULL: it is tied to all its logs. */
-static struct request *find_request(struct subscription *s, uint32_t parts)
+static struct request *find_request(struct subscription *s, uint32_t cursors)
 {
-    for (uint32_t i = 0; i < parts; i++) {
+    for (uint32_t i = 0; i < cursors; i++) {
         if (subscription_is_asked(&s[i])) {
             struct waiter *waiter = s[i].waiter;
 
@@ -403,10 +403,11 @@ static struct request *find_request(struct subscription *s, uint32_t parts)
 }
 
 /* NULL: out of memory. */
-static struct turn *make_turn(const struct engine_turn *what, struct ticket ticket, uint32_t parts)
+static struct turn *make_turn(const struct engine_turn *what, struct ticket ticket,
+                              uint32_t cursors)
 {
     struct subscription *s = what->subscription;
-    struct request *request = s ? find_request(s, parts) : NULL;
+    struct request *request = s ? find_request(s, cursors) : NULL;
     struct turn *turn = ff_mem_alloc(sizeof(*turn) + what->frame.len);
 
     if (!turn)
@@ -419,9 +420,9 @@ static struct turn *make_turn(const struct engine_turn *what, struct ticket tick
 }
 
 /* Is there another worker to wait for? */
-static bool is_far(const struct crossing *crossing, uint32_t first, uint32_t parts)
+static bool is_far(const struct crossing *crossing, uint32_t first, uint32_t cursors)
 {
-    for (uint32_t owner = first; owner < first + parts; owner++)
+    for (uint32_t owner = first; owner < first + cursors; owner++)
         if (owner != crossing->index && channel_to(crossing, owner)->asks)
             return true;
     return false;
@@ -432,14 +433,14 @@ static void crossing_await_turn(struct engine *engine, const struct engine_turn 
 {
     struct crossing *crossing = crossing_of(engine);
     uint32_t first = first_owner(engine, what->name, what->is_filter);
-    uint32_t parts = engine_parts(engine, what->is_filter);
-    struct turn *turn = is_far(crossing, first, parts) ? make_turn(what, ticket, parts) : NULL;
+    uint32_t cursors = engine_cursor_count(engine, what->is_filter);
+    struct turn *turn = is_far(crossing, first, cursors) ? make_turn(what, ticket, cursors) : NULL;
 
     if (!turn) { /* where memory is short, out of order is better than not at all */
         engine->events->turn_came(engine->arg, ticket, what->frame, FF_OK);
         return;
     }
-    for (uint32_t owner = first; owner < first + parts; owner++) {
+    for (uint32_t owner = first; owner < first + cursors; owner++) {
         struct channel *channel = channel_to(crossing, owner);
         struct ask *ask;
 

@@ -13,7 +13,7 @@
  * answer wait for its turn there: engine_await_turn().
  *
  * A subscription to a name is one `struct subscription`, one to a filter is an
- * array of them: a cursor for each worker that owns topics (engine_parts()).
+ * array of them: a cursor for each worker that owns topics (engine_cursor_count()).
  */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
@@ -104,13 +104,13 @@ FF_MUST_CHECK static inline bool engine_publish(struct engine *engine, const str
 }
 
 /* How many subscriptions in a row one to a filter, or to a name, is made of. */
-static inline uint32_t engine_parts(const struct engine *engine, bool is_filter)
+static inline uint32_t engine_cursor_count(const struct engine *engine, bool is_filter)
 {
     return is_filter ? engine->owners : 1;
 }
 
 /*
- * `s`: engine_parts() of them, with owner, rules and rate set. From here on
+ * `s`: engine_cursor_count() of them, with owner, rules and rate set. From here on
  * `s->link` is set, also while the answer is awaited. False: as for a publish.
  */
 FF_MUST_CHECK static inline bool engine_subscribe(struct engine *engine, struct subscription *s,
@@ -120,7 +120,7 @@ FF_MUST_CHECK static inline bool engine_subscribe(struct engine *engine, struct 
     return engine->ops->subscribe(engine, s, name, encoding, ticket);
 }
 
-/* At once; of one whose answer is not there yet, too. All of its parts. */
+/* At once; of one whose answer is not there yet, too. All of its cursors. */
 static inline void engine_unsubscribe(struct engine *engine, struct subscription *s)
 {
     engine->ops->unsubscribe(engine, s);

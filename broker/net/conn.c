@@ -14,7 +14,7 @@
 
 enum { FLUSH_QUANTUM = 256 * 1024 };
 
-struct rest {
+struct cut_frame {
     uint32_t start;
     uint32_t len;              /* of `bytes`, behind `start` */
     uint32_t cap;              /* of the whole block */
@@ -51,16 +51,16 @@ static void end(struct conn *conn)
     conn->net->ops->end(conn);
 }
 
-static void drop_rest(struct conn *conn)
+static void drop_cut_frame(struct conn *conn)
 {
-    struct rest *rest = conn->rest;
+    struct cut_frame *cut = conn->cut_frame;
 
-    if (!rest)
+    if (!cut)
         return;
-    if (rest->pinned.release)
-        rest->pinned.release(rest->pinned.arg);
-    pool_free(&conn->net->pool, rest, rest->cap);
-    conn->rest = NULL;
+    if (cut->pinned.release)
+        cut->pinned.release(cut->pinned.arg);
+    pool_free(&conn->net->pool, cut, cut->cap);
+    conn->cut_frame = NULL;
 }
 
 void conn_end_handshake(struct conn *conn)
@@ -82,7 +82,7 @@ static void die(struct conn *conn)
     wheel_stop(&conn->net->wheel, &conn->timer);
     conn_end_handshake(conn);
     conn_transport(conn)->free(conn);
-    drop_rest(conn);
+    drop_cut_frame(conn);
     outbox_free(&conn->outbox, &conn->net->pool);
     if (!conn->is_feeding)
         input_drop_stash(conn);
@@ -252,38 +252,38 @@ size_t conn_owed(const struct conn *conn)
 
 bool conn_drop_frame(struct conn *conn)
 {
-    struct rest *rest = conn->rest;
+    struct cut_frame *cut = conn->cut_frame;
 
-    FF_CHECK(rest && rest->pinned.len && !conn->is_offered);
-    if (rest->len || !rest->pinned.is_whole_frame || conn_is_holding(conn))
+    FF_CHECK(cut && cut->pinned.len && !conn->is_offered);
+    if (cut->len || !cut->pinned.is_whole_frame || conn_is_holding(conn))
         return false;
-    drop_rest(conn);
+    drop_cut_frame(conn);
     return true;
 }
 
-size_t conn_rest_size(const struct conn *conn)
+size_t conn_cut_size(const struct conn *conn)
 {
-    return conn->rest ? conn->rest->len + conn->rest->pinned.len : 0;
+    return conn->cut_frame ? conn->cut_frame->len + conn->cut_frame->pinned.len : 0;
 }
 
-enum ff_err conn_keep_rest(struct conn *conn, const struct ff_slice copies[2],
-                           const struct conn_pinned *pinned)
+enum ff_err conn_keep_cut(struct conn *conn, const struct ff_slice copies[2],
+                          const struct conn_pinned *pinned)
 {
     size_t len = copies[0].len + copies[1].len;
-    size_t cap = pool_round(sizeof(struct rest) + len);
-    struct rest *rest = pool_alloc(&conn->net->pool, cap);
+    size_t cap = pool_round(sizeof(struct cut_frame) + len);
+    struct cut_frame *cut = pool_alloc(&conn->net->pool, cap);
 
-    FF_CHECK(!conn->rest);
-    if (!rest)
+    FF_CHECK(!conn->cut_frame);
+    if (!cut)
         return FF_ENOMEM;
-    *rest = (struct rest){.len = (uint32_t)len, .cap = (uint32_t)cap};
+    *cut = (struct cut_frame){.len = (uint32_t)len, .cap = (uint32_t)cap};
     if (copies[0].len)
-        memcpy(rest->bytes, copies[0].at, copies[0].len);
+        memcpy(cut->bytes, copies[0].at, copies[0].len);
     if (copies[1].len)
-        memcpy(rest->bytes + copies[0].len, copies[1].at, copies[1].len);
+        memcpy(cut->bytes + copies[0].len, copies[1].at, copies[1].len);
     if (pinned)
-        rest->pinned = *pinned;
-    conn->rest = rest;
+        cut->pinned = *pinned;
+    conn->cut_frame = cut;
     return FF_OK;
 }
 
@@ -332,45 +332,45 @@ void conn_set_timer(struct conn *conn, uint64_t after_ms)
 
 static void plan_own(const struct conn *conn, struct plan *plan)
 {
-    const struct rest *rest = conn->rest;
+    const struct cut_frame *cut = conn->cut_frame;
     const struct outbox *outbox = conn->outbox;
 
     plan->count = 0;
     plan->bytes = 0;
     plan->max_bytes = conn_transport(conn)->max_send;
-    plan->note_count = 0;
+    plan->range_count = 0;
     plan->is_last = false;
-    if (rest && rest->len)
-        plan_add(plan, rest->bytes + rest->start, rest->len);
-    if (rest && rest->pinned.len)
-        plan_add(plan, rest->pinned.bytes, rest->pinned.len);
+    if (cut && cut->len)
+        plan_add(plan, cut->bytes + cut->start, cut->len);
+    if (cut && cut->pinned.len)
+        plan_add(plan, cut->pinned.bytes, cut->pinned.len);
     if (outbox)
         plan_add(plan, outbox->bytes + outbox->start, outbox->len);
     plan->own = plan->bytes;
 }
 
-/* Takes what was sent off the rest and the outbox; returns what is left of `sent`. */
+/* Takes what was sent off the cut frame and the outbox; returns what is left of `sent`. */
 static size_t take_own(struct conn *conn, size_t sent)
 {
-    struct rest *rest = conn->rest;
+    struct cut_frame *cut = conn->cut_frame;
     struct outbox *outbox = conn->outbox;
 
-    if (rest) {
-        size_t part = sent < rest->len ? sent : rest->len;
+    if (cut) {
+        size_t part = sent < cut->len ? sent : cut->len;
 
-        rest->start += (uint32_t)part;
-        rest->len -= (uint32_t)part;
+        cut->start += (uint32_t)part;
+        cut->len -= (uint32_t)part;
         sent -= part;
-        part = sent < rest->pinned.len ? sent : rest->pinned.len;
+        part = sent < cut->pinned.len ? sent : cut->pinned.len;
         if (part) {
-            rest->pinned.is_whole_frame = false;
-            rest->pinned.touch(rest->pinned.arg, net_tick(conn->net));
+            cut->pinned.is_whole_frame = false;
+            cut->pinned.touch(cut->pinned.arg, net_tick(conn->net));
         }
-        rest->pinned.bytes = part ? rest->pinned.bytes + part : rest->pinned.bytes;
-        rest->pinned.len -= part;
+        cut->pinned.bytes = part ? cut->pinned.bytes + part : cut->pinned.bytes;
+        cut->pinned.len -= part;
         sent -= part;
-        if (rest->len == 0 && rest->pinned.len == 0)
-            drop_rest(conn);
+        if (cut->len == 0 && cut->pinned.len == 0)
+            drop_cut_frame(conn);
     }
     if (outbox) {
         size_t part = sent < outbox->len ? sent : outbox->len;

@@ -2,14 +2,14 @@
 /*
  * conn.h - one connection: a pipe of bytes with a small outbox.
  *
- * A connection sends, in this order: `rest` (what a full socket left of a
+ * A connection sends, in this order: `cut_frame` (what a full socket left of a
  * frame), the outbox (control messages), then ranges of logs that its owner
  * offers when it is asked (collect). Each turn it makes one sendmsg of all of
  * them. It never holds a message: what the socket does not take stays where it
  * is, and the owner is asked again when there is room.
  *
  * The owner embeds the connection and is called through the `conn_ops` of the net. Life:
- * open -> closing (the rest, the outbox and the close frame go out, at most
+ * open -> closing (the cut frame, the outbox and the close frame go out, at most
  * `close_ms`) -> lingering (our side is shut, the peer's end is awaited) ->
  * dead, freed when the turn ends. `end` is called once, when the conversation
  * is over, whoever ended it.
@@ -64,12 +64,12 @@ enum {
 struct conn {
     ev_io io;
     struct net *net;
-    void *tls;             /* the TLS transport's own */
-    struct outbox *outbox; /* NULL while nothing is owed */
-    struct rest *rest;     /* NULL while no frame is cut */
-    struct stash *stash;   /* input read but not consumed, or NULL */
-    struct ff_list link;   /* in the flush list, or among the dead */
-    struct ff_list group;  /* the owner's while open; then among those that are closing */
+    void *tls;                   /* the TLS transport's own */
+    struct outbox *outbox;       /* NULL while nothing is owed */
+    struct cut_frame *cut_frame; /* NULL while no frame is cut */
+    struct stash *stash;         /* input read but not consumed, or NULL */
+    struct ff_list link;         /* in the flush list, or among the dead */
+    struct ff_list group;        /* the owner's while open; then among those that are closing */
     struct wheel_timer timer;
     uint32_t sent_at;  /* ticks: something was sent */
     uint32_t heard_at; /* something was received, or reading was resumed */
@@ -129,17 +129,17 @@ struct conn_pinned {
     void *arg;
     bool is_whole_frame; /* not an octet of its frame was sent yet */
 };
-FF_MUST_CHECK enum ff_err conn_keep_rest(struct conn *conn, const struct ff_slice copies[2],
-                                         const struct conn_pinned *pinned);
+FF_MUST_CHECK enum ff_err conn_keep_cut(struct conn *conn, const struct ff_slice copies[2],
+                                        const struct conn_pinned *pinned);
 
 /*
- * Lets go of a rest that is pinned. False: its frame was begun, so that nothing
+ * Lets go of a cut frame that is pinned. False: its frame was begun, so that nothing
  * else may follow on this stream.
  */
 bool conn_drop_frame(struct conn *conn);
 
-/* Octets of the rest. */
-size_t conn_rest_size(const struct conn *conn);
+/* Octets of the cut frame that are still to be sent. */
+size_t conn_cut_size(const struct conn *conn);
 
 /*
  * Ends the conversation with these last bytes (a close frame, an HTTP answer):

@@ -21,11 +21,11 @@ struct plan {
     size_t max_bytes;
     size_t own; /* of `bytes`: the connection's, in front of what its owner added */
 
-    /* Several plans may be made before the first is accounted for: the owner's notes of each. */
-    bool is_first; /* no plan with notes waits to be accounted for */
-    bool is_last;  /* the owner has no room for the notes of another one */
-    uint32_t notes;
-    uint32_t note_count;
+    /* Several plans may be made before the first is accounted for: the owner's ranges of each. */
+    bool is_first; /* no plan with ranges waits to be accounted for */
+    bool is_last;  /* the owner has no room for the ranges of another one */
+    uint32_t first_range;
+    uint32_t range_count;
 };
 
 static inline bool plan_is_full(const struct plan *plan)

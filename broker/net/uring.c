@@ -72,7 +72,7 @@ static void offer(struct uring *uring, struct conn *conn)
     *plan = (struct plan){.iov = uring->ranges + uring->range_count, .is_first = !uring->is_noted};
     if (!conn_offer(conn, plan))
         return;
-    uring->is_noted |= plan->note_count > 0; /* not all have: who is closing collects nothing */
+    uring->is_noted |= plan->range_count > 0; /* not all have: who is closing collects nothing */
     sqe = io_uring_get_sqe(&uring->ring);
     FF_CHECK(sqe); /* there are as many as sends */
     if (plan->count == 1) {

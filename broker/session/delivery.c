@@ -4,7 +4,7 @@
  *
  * `pending` is the list of the session's subscriptions that are behind. Plans
  * are made, sent and accounted for without anything between, so what belongs to them
- * is noted once for the worker: a part for each subscription in a plan.
+ * is noted once for the worker: a range for each subscription in a plan.
  */
 #include <stdio.h>
 
@@ -14,44 +14,44 @@
 #include "protocol/base/mem.h"
 
 enum {
-    MAX_PARTS = 24,               /* subscriptions in one sendmsg */
-    MORE_PARTS = 1024,            /* room for those of further plans, */
+    MAX_RANGES = 24,              /* subscriptions in one sendmsg */
+    MORE_RANGES = 1024,           /* room for those of further plans, */
     MORE_GAPS = 64,               /* and for their GAPs */
-    PART_MAX = 64 * 1024,         /* of one of them, so that it is fair between topics */
-    COPY_MAX = FRAME_OWN_SEGMENT, /* a longer rest is pinned where it is */
+    RANGE_MAX = 64 * 1024,        /* of one of them, so that it is fair between topics */
+    COPY_MAX = FRAME_OWN_SEGMENT, /* a longer end of a frame is pinned where it is */
 };
 
-struct delivery_notes {
-    uint32_t max_parts;
+struct flush_ranges {
+    uint32_t max_ranges;
     uint32_t max_gaps;
-    uint32_t part_count;
+    uint32_t range_count;
     uint32_t gap_count;
-    struct part *parts;
+    struct flush_range *ranges;
     char (*gaps)[GAP_MAX];
 };
 
-struct delivery_notes *delivery_notes_new(bool of_many_plans)
+struct flush_ranges *flush_ranges_new(bool of_many_plans)
 {
-    uint32_t max_parts = of_many_plans ? MAX_PARTS + MORE_PARTS : MAX_PARTS;
-    uint32_t max_gaps = of_many_plans ? MAX_PARTS + MORE_GAPS : MAX_PARTS;
-    struct delivery_notes *notes = ff_mem_zalloc(
-        sizeof(*notes) + max_parts * sizeof(*notes->parts) + max_gaps * sizeof(*notes->gaps));
+    uint32_t max_ranges = of_many_plans ? MAX_RANGES + MORE_RANGES : MAX_RANGES;
+    uint32_t max_gaps = of_many_plans ? MAX_RANGES + MORE_GAPS : MAX_RANGES;
+    struct flush_ranges *all = ff_mem_zalloc(sizeof(*all) + max_ranges * sizeof(*all->ranges) +
+                                             max_gaps * sizeof(*all->gaps));
 
-    if (!notes)
+    if (!all)
         return NULL;
-    notes->max_parts = max_parts;
-    notes->max_gaps = max_gaps;
-    notes->parts = (struct part *)(notes + 1);
-    notes->gaps = (char(*)[GAP_MAX])(notes->parts + max_parts);
-    return notes;
+    all->max_ranges = max_ranges;
+    all->max_gaps = max_gaps;
+    all->ranges = (struct flush_range *)(all + 1);
+    all->gaps = (char(*)[GAP_MAX])(all->ranges + max_ranges);
+    return all;
 }
 
 /* At the head: nothing is owed until the next message. */
 static void note_at_head(struct subscription *s)
 {
     link_set_pending(s, NULL);
-    if (s->part != PART_ACTIVE)
-        link_move(s, PART_ACTIVE);
+    if (s->zone != ZONE_ACTIVE)
+        link_move(s, ZONE_ACTIVE);
 }
 
 static void on_overrun(void *arg, struct subscription *s)
@@ -75,20 +75,20 @@ void delivery_blocked(struct conn *conn)
          node = node->next) {
         struct subscription *s = FF_CONTAINER(node, struct subscription, pending);
 
-        link_move(s, s->rate ? PART_TIMED : PART_WAITING);
+        link_move(s, s->rate ? ZONE_TIMED : ZONE_WAITING);
     }
 }
 
 /* Adds what this subscription is owed. False: the session was closed. */
-static bool collect_part(struct session *session, struct subscription *s, struct plan *plan)
+static bool collect_range(struct session *session, struct subscription *s, struct plan *plan)
 {
-    struct delivery_notes *notes = gateway_of(session)->delivery;
-    struct part *part = &notes->parts[notes->part_count];
+    struct flush_ranges *all = gateway_of(session)->ranges;
+    struct flush_range *range = &all->ranges[all->range_count];
     size_t room = plan->max_bytes - plan->bytes;
 
-    FF_CHECK(notes->part_count < notes->max_parts && notes->gap_count < notes->max_gaps);
-    part->view = log_look(s->link->log);
-    if (!s->rate && cursor_is_behind_tail(&s->cursor, &part->view)) {
+    FF_CHECK(all->range_count < all->max_ranges && all->gap_count < all->max_gaps);
+    range->view = log_look(s->link->log);
+    if (!s->rate && cursor_is_behind_tail(&s->cursor, &range->view)) {
         if (s->overflow == OVERFLOW_CLOSE) {
             on_overrun(gateway_of(session), s);
             return false;
@@ -96,10 +96,10 @@ static bool collect_part(struct session *session, struct subscription *s, struct
         if (!conn_is_dry(&session->conn))
             return true;
     }
-    part->gap = notes->gaps[notes->gap_count];
-    if (subscription_collect(s, session->tag, plan, room < PART_MAX ? room : PART_MAX, part)) {
-        notes->part_count++;
-        notes->gap_count += part->gap_len > 0;
+    range->gap = all->gaps[all->gap_count];
+    if (subscription_collect(s, session->tag, plan, room < RANGE_MAX ? room : RANGE_MAX, range)) {
+        all->range_count++;
+        all->gap_count += range->gap_len > 0;
     } else {
         note_at_head(s);
     }
@@ -110,56 +110,56 @@ static bool collect_part(struct session *session, struct subscription *s, struct
 void delivery_collect(struct conn *conn, struct plan *plan)
 {
     struct session *session = session_of(conn);
-    struct delivery_notes *notes = gateway_of(session)->delivery;
+    struct flush_ranges *all = gateway_of(session)->ranges;
     struct ff_list *node = session->pending.next;
     int own_count = plan->count;
     uint32_t gaps_before;
 
     if (plan->is_first)
-        notes->part_count = notes->gap_count = 0;
-    plan->notes = notes->part_count;
-    gaps_before = notes->gap_count;
-    while (node != &session->pending && notes->part_count - plan->notes < MAX_PARTS &&
+        all->range_count = all->gap_count = 0;
+    plan->first_range = all->range_count;
+    gaps_before = all->gap_count;
+    while (node != &session->pending && all->range_count - plan->first_range < MAX_RANGES &&
            plan->count <= PLAN_IOVECS - 2 && plan->bytes < plan->max_bytes) {
         struct subscription *s = FF_CONTAINER(node, struct subscription, pending);
 
         node = node->next;
-        if (!collect_part(session, s, plan)) {
-            notes->part_count = plan->notes; /* nothing of this plan is sent */
-            notes->gap_count = gaps_before;
+        if (!collect_range(session, s, plan)) {
+            all->range_count = plan->first_range; /* nothing of this plan is sent */
+            all->gap_count = gaps_before;
             plan->count = own_count;
             plan->bytes = plan->own;
             return;
         }
     }
-    plan->note_count = notes->part_count - plan->notes;
-    plan->is_last = notes->max_parts - notes->part_count < MAX_PARTS ||
-                    notes->max_gaps - notes->gap_count < MAX_PARTS;
+    plan->range_count = all->range_count - plan->first_range;
+    plan->is_last = all->max_ranges - all->range_count < MAX_RANGES ||
+                    all->max_gaps - all->gap_count < MAX_RANGES;
 }
 
 /* Keeps what a full socket left of a frame; the connection is lost where that is impossible. */
-static void keep_rest(struct session *session, struct subscription *s, const struct part_rest *rest)
+static void keep_cut(struct session *session, struct subscription *s, const struct cut_unit *unit)
 {
-    struct ff_slice copies[2] = {rest->gap, {(const char *)rest->cut.bytes, rest->cut.len}};
-    struct conn_pinned pinned = {.bytes = rest->cut.bytes,
-                                 .len = rest->cut.len,
+    struct ff_slice copies[2] = {unit->gap, {(const char *)unit->cut.bytes, unit->cut.len}};
+    struct conn_pinned pinned = {.bytes = unit->cut.bytes,
+                                 .len = unit->cut.len,
                                  .touch = pin_touch,
                                  .release = pin_release,
-                                 .is_whole_frame = rest->cut.is_whole_frame};
-    bool is_pinned = rest->cut.len > COPY_MAX;
+                                 .is_whole_frame = unit->cut.is_whole_frame};
+    bool is_pinned = unit->cut.len > COPY_MAX;
 
     if (is_pinned) {
         struct pin_hold *hold;
 
         copies[1].len = 0;
-        if (pin_take(&s->link->pins, rest->cut.segment, session, net_tick(session->conn.net),
+        if (pin_take(&s->link->pins, unit->cut.segment, session, net_tick(session->conn.net),
                      &hold)) {
             conn_abort(&session->conn);
             return;
         }
         pinned.arg = hold;
     }
-    if (conn_keep_rest(&session->conn, copies, is_pinned ? &pinned : NULL)) {
+    if (conn_keep_cut(&session->conn, copies, is_pinned ? &pinned : NULL)) {
         if (is_pinned)
             pin_release(pinned.arg);
         conn_abort(&session->conn);
@@ -169,15 +169,15 @@ static void keep_rest(struct session *session, struct subscription *s, const str
 void delivery_taken(struct conn *conn, const struct plan *plan, size_t len)
 {
     struct session *session = session_of(conn);
-    struct part *parts = gateway_of(session)->delivery->parts + plan->notes;
+    struct flush_range *ranges = gateway_of(session)->ranges->ranges + plan->first_range;
 
-    for (uint32_t i = 0; i < plan->note_count && len; i++) {
-        struct subscription *s = parts[i].subscription;
-        struct part_rest rest = {.gap = {NULL, 0}};
-        bool is_at_head = subscription_taken(&parts[i], session->tag, &len, &rest);
+    for (uint32_t i = 0; i < plan->range_count && len; i++) {
+        struct subscription *s = ranges[i].subscription;
+        struct cut_unit unit = {.gap = {NULL, 0}};
+        bool is_at_head = subscription_taken(&ranges[i], session->tag, &len, &unit);
 
-        if (rest.gap.len || rest.cut.len) {
-            keep_rest(session, s, &rest);
+        if (unit.gap.len || unit.cut.len) {
+            keep_cut(session, s, &unit);
             if (!conn_is_open(conn))
                 return;
         }

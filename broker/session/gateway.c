@@ -209,8 +209,8 @@ enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct 
         return err;
     gateway->engine = make_engine(gateway);
     gateway->message = ff_mem_alloc(sizeof(*gateway->message));
-    gateway->delivery = delivery_notes_new(settings->flush != FLUSH_SEND);
-    if (!gateway->engine || !gateway->message || !gateway->delivery) {
+    gateway->ranges = flush_ranges_new(settings->flush != FLUSH_SEND);
+    if (!gateway->engine || !gateway->message || !gateway->ranges) {
         gateway_deinit(gateway);
         return FF_ENOMEM;
     }
@@ -234,7 +234,7 @@ void gateway_deinit(struct gateway *gateway)
     ff_buf_deinit(&gateway->scratch);
     ff_buf_deinit(&gateway->spare);
     ff_mem_free(gateway->message);
-    ff_mem_free(gateway->delivery);
+    ff_mem_free(gateway->ranges);
     ff_mem_free(gateway->slots);
 }
 

@@ -59,7 +59,7 @@ struct gateway {
     struct ff_buf scratch;                  /* a message being written */
     struct ff_buf spare;                    /* a payload being unescaped or quoted */
     struct ff_message *message;             /* a message being read */
-    struct delivery_notes *delivery;
+    struct flush_ranges *ranges;
     struct known_backlog backlog;
     struct wheel_timer second;   /* $SYS */
     struct wheel_timer sleepy;   /* more topics are to be put to sleep */

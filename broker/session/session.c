@@ -249,7 +249,7 @@ uint64_t session_buffered(const struct session *session)
 
     if (backlog->tag != session->tag || backlog->turn != turn)
         *backlog = (struct known_backlog){session->tag, turn, add_up_pending(session)};
-    return conn_owed(&session->conn) + conn_rest_size(&session->conn) + backlog->octets;
+    return conn_owed(&session->conn) + conn_cut_size(&session->conn) + backlog->octets;
 }
 
 /* PRESENCE and HISTORY. */

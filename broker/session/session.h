@@ -212,6 +212,6 @@ void delivery_blocked(struct conn *conn);
 void delivery_tell_skipped(struct session *session, struct subscription *s, uint64_t count);
 extern const struct router_ops delivery_router_ops;
 /* To be freed with ff_mem_free(). NULL: out of memory. */
-FF_MUST_CHECK struct delivery_notes *delivery_notes_new(bool of_many_plans);
+FF_MUST_CHECK struct flush_ranges *flush_ranges_new(bool of_many_plans);
 
 #endif

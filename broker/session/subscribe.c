@@ -34,9 +34,9 @@ static void tell_skipped(struct session *session, struct subscription *s, bool k
         delivery_tell_skipped(session, s, skipped);
 }
 
-static uint32_t parts_of(const struct session *session, const struct subscription *s)
+static uint32_t cursors_of(const struct session *session, const struct subscription *s)
 {
-    return engine_parts(gateway_of(session)->engine, subscription_is_filter(s));
+    return engine_cursor_count(gateway_of(session)->engine, subscription_is_filter(s));
 }
 
 static void set_rules(struct subscription *s, const struct ff_message *m)
@@ -47,31 +47,31 @@ static void set_rules(struct subscription *s, const struct ff_message *m)
         s->no_echo = !m->values[FF_FIELD_ECHO].flag;
 }
 
-/* What a part of the link counts about its members depends on the rules: out, change, back. */
+/* What a zone of the link counts about its members depends on the rules: out, change, back. */
 static void change_rules(struct subscription *s, const struct ff_message *m)
 {
-    enum link_part part = (enum link_part)s->part;
+    enum link_zone zone = (enum link_zone)s->zone;
 
     if (subscription_is_asked(s)) {
         set_rules(s, m);
         return;
     }
-    link_move(s, PART_ACTIVE);
+    link_move(s, ZONE_ACTIVE);
     set_rules(s, m);
-    link_move(s, part);
+    link_move(s, zone);
 }
 
 /* One that waits for a full socket waits on as one with a rate does, or as one without. */
 static enum ff_err set_rate(struct router *router, struct subscription *s, double per_second)
 {
-    bool is_waiting = s->part == PART_WAITING && !subscription_is_asked(s);
+    bool is_waiting = s->zone == ZONE_WAITING && !subscription_is_asked(s);
     enum ff_err err;
 
     if (is_waiting)
-        link_move(s, PART_ACTIVE);
+        link_move(s, ZONE_ACTIVE);
     err = rate_set(router, s, per_second);
     if (is_waiting)
-        link_move(s, s->rate ? PART_TIMED : PART_WAITING);
+        link_move(s, s->rate ? ZONE_TIMED : ZONE_WAITING);
     return err;
 }
 
@@ -79,7 +79,7 @@ static enum ff_err change_rate(struct session *session, struct subscription *s, 
 {
     struct router *router = &gateway_of(session)->router;
     bool was_paused = s->rate && s->rate->per_second <= 0;
-    bool was_timed = s->part == PART_TIMED;
+    bool was_timed = s->zone == ZONE_TIMED;
     enum ff_err err;
 
     tell_skipped(session, s, true);
@@ -90,9 +90,9 @@ static enum ff_err change_rate(struct session *session, struct subscription *s, 
         return err;
     if (per_second == 0) {
         link_set_pending(s, NULL);
-        link_move(s, PART_TIMED);
+        link_move(s, ZONE_TIMED);
     } else if (was_timed && (was_paused || per_second < 0)) {
-        link_move(s, PART_ACTIVE); /* the newest goes at once, after its GAP */
+        link_move(s, ZONE_ACTIVE); /* the newest goes at once, after its GAP */
         router_ready(router, s);
     } else if (was_timed) {
         (void)rate_admit(s);
@@ -105,15 +105,15 @@ static enum ff_err apply(struct session *session, struct subscription *s,
                          const struct ff_message *m)
 {
     enum ff_err err = router_wake(&gateway_of(session)->router, s);
-    uint32_t parts = parts_of(session, s);
+    uint32_t cursors = cursors_of(session, s);
 
     if (err)
         return err;
-    for (uint32_t i = 0; i < parts; i++)
+    for (uint32_t i = 0; i < cursors; i++)
         change_rules(&s[i], m);
     if (ff_message_has(m, FF_FIELD_RATE) && !subscription_is_filter(s))
         err = change_rate(session, s, m->values[FF_FIELD_RATE].number);
-    for (uint32_t i = 0; i < parts && s->link; i++)
+    for (uint32_t i = 0; i < cursors && s->link; i++)
         router_touch(&gateway_of(session)->router, &s[i]);
     return err;
 }
@@ -173,15 +173,15 @@ static struct subscription *make(struct session *session, struct ticket ticket,
                                  struct ff_slice name, const struct ff_message *m)
 {
     struct gateway *gateway = gateway_of(session);
-    uint32_t parts = engine_parts(gateway->engine, ticket.is_filter);
+    uint32_t cursors = engine_cursor_count(gateway->engine, ticket.is_filter);
     const struct topic_rule *rule = registry_rule(&gateway->router.registry, name);
     struct subscription *s;
     enum ff_err err = FF_OK;
 
     if (!has_place(session, ticket, name))
         return NULL;
-    s = ff_mem_zalloc(parts * sizeof(*s));
-    for (uint32_t i = 0; s && i < parts; i++) {
+    s = ff_mem_zalloc(cursors * sizeof(*s));
+    for (uint32_t i = 0; s && i < cursors; i++) {
         s[i].owner = session;
         s[i].overflow = (uint8_t)rule->overflow;
         if (m)

@@ -74,7 +74,7 @@ void far_ask(struct far_link *far, struct subscription *s, void *waiter)
     s->waiter = waiter;
     s->link = &far->link;
     s->index = SUBSCRIPTION_ASKED;
-    s->part = PART_TIMED;
+    s->zone = ZONE_TIMED;
 }
 
 void far_take(struct far_link *far, const struct cursor *place)

@@ -20,12 +20,12 @@ void link_deinit(struct link *link)
     link->array = NULL;
 }
 
-/* Where a part ends in the array. */
-static uint32_t part_end(const struct link *link, unsigned part)
+/* Where a zone ends in the array. */
+static uint32_t zone_end(const struct link *link, unsigned zone)
 {
     uint32_t end = 0;
 
-    for (unsigned i = 0; i <= part; i++)
+    for (unsigned i = 0; i <= zone; i++)
         end += link->counts[i];
     return end;
 }
@@ -59,50 +59,50 @@ enum ff_err link_add(struct link *link, struct subscription *s)
         link->capacity = capacity;
     }
     s->link = link;
-    s->part = PART_TIMED;
+    s->zone = ZONE_TIMED;
     put(link, count, s);
-    link->counts[PART_TIMED]++;
+    link->counts[ZONE_TIMED]++;
     link->quiet_timed += s->no_echo;
     if (!rate_is_paused(s))
-        link_move(s, PART_ACTIVE);
+        link_move(s, ZONE_ACTIVE);
     return FF_OK;
 }
 
-/* What a part counts about its members. */
+/* What a zone counts about its members. */
 static void count(struct link *link, const struct subscription *s, int by)
 {
     uint32_t step = (uint32_t)by;
 
-    link->counts[s->part] += step;
-    if (s->part == PART_ACTIVE && link_is_pending(s))
+    link->counts[s->zone] += step;
+    if (s->zone == ZONE_ACTIVE && link_is_pending(s))
         link->pending += step;
-    if (s->part == PART_WAITING && link_is_closer(s))
+    if (s->zone == ZONE_WAITING && link_is_closer(s))
         link->closers += step;
-    if (s->part == PART_TIMED && s->no_echo)
+    if (s->zone == ZONE_TIMED && s->no_echo)
         link->quiet_timed += step;
 }
 
-void link_move(struct subscription *s, enum link_part part)
+void link_move(struct subscription *s, enum link_zone zone)
 {
     struct link *link = s->link;
 
-    if (s->part == PART_WAITING && part != PART_WAITING)
+    if (s->zone == ZONE_WAITING && zone != ZONE_WAITING)
         link->is_waiting_stale = true;
-    while (s->part < part) { /* to the end of its part, then the border moves over it */
-        swap(link, s->index, part_end(link, s->part) - 1);
+    while (s->zone < zone) { /* to the end of its zone, then the border moves over it */
+        swap(link, s->index, zone_end(link, s->zone) - 1);
         count(link, s, -1);
-        s->part++;
+        s->zone++;
         count(link, s, 1);
     }
-    while (s->part > part) { /* to the beginning of its part */
-        swap(link, s->index, part_end(link, s->part - 1U));
+    while (s->zone > zone) { /* to the beginning of its zone */
+        swap(link, s->index, zone_end(link, s->zone - 1U));
         count(link, s, -1);
-        s->part--;
+        s->zone--;
         count(link, s, 1);
     }
-    if (part == PART_WAITING && s->cursor.byte < link->waiting_needed)
+    if (zone == ZONE_WAITING && s->cursor.byte < link->waiting_needed)
         link->waiting_needed = s->cursor.byte;
-    if (part == PART_ACTIVE && s->cursor.byte < link->active_needed)
+    if (zone == ZONE_ACTIVE && s->cursor.byte < link->active_needed)
         link->active_needed = s->cursor.byte;
 }
 
@@ -111,7 +111,7 @@ void link_remove(struct subscription *s)
     struct link *link = s->link;
 
     link_set_pending(s, NULL);
-    link_move(s, PART_TIMED);
+    link_move(s, ZONE_TIMED);
     swap(link, s->index, link_count(link) - 1);
     count(link, s, -1);
     s->link = NULL;
@@ -125,22 +125,22 @@ void link_set_pending(struct subscription *s, struct ff_list *list)
         ff_list_append(list, &s->pending);
     else
         ff_list_remove(&s->pending);
-    if (s->part == PART_ACTIVE)
+    if (s->zone == ZONE_ACTIVE)
         s->link->pending += list ? 1U : UINT32_MAX; /* one more or one fewer */
 }
 
 void link_note_progress(struct subscription *s, uint64_t before)
 {
-    if (s->part == PART_WAITING && before <= s->link->waiting_needed)
+    if (s->zone == ZONE_WAITING && before <= s->link->waiting_needed)
         s->link->is_waiting_stale = true;
 }
 
-static uint64_t scan(const struct link *link, unsigned part, bool only_quiet)
+static uint64_t scan(const struct link *link, unsigned zone, bool only_quiet)
 {
-    uint32_t end = part_end(link, part);
+    uint32_t end = zone_end(link, zone);
     uint64_t least = UINT64_MAX;
 
-    for (uint32_t i = end - link->counts[part]; i < end; i++) {
+    for (uint32_t i = end - link->counts[zone]; i < end; i++) {
         const struct subscription *s = link->array[i];
 
         if (s->cursor.byte < least && (!only_quiet || s->no_echo))
@@ -162,19 +162,19 @@ uint64_t link_update_needed(struct link *link, const struct log_view *view, uint
     uint64_t offset;
 
     if (link->pending)
-        link->active_needed = lesser(scan(link, PART_ACTIVE, false), walked);
+        link->active_needed = lesser(scan(link, ZONE_ACTIVE, false), walked);
     else if (!link->is_dirty)
         link->active_needed = walked;
-    if (link->is_waiting_stale || link->counts[PART_WAITING] == 0)
-        link->waiting_needed = scan(link, PART_WAITING, false);
+    if (link->is_waiting_stale || link->counts[ZONE_WAITING] == 0)
+        link->waiting_needed = scan(link, ZONE_WAITING, false);
     link->is_waiting_stale = false;
     slowest = lesser(link->active_needed, link->waiting_needed);
     if (!link->is_dirty)
         link->buffered = walked - (slowest < tail ? lesser(tail, walked) : lesser(slowest, walked));
-    if (link->counts[PART_TIMED] && view->first) {
+    if (link->counts[ZONE_TIMED] && view->first) {
         timed = view_newest(view, &offset);
         if (link->quiet_timed)
-            timed = lesser(timed, scan(link, PART_TIMED, true));
+            timed = lesser(timed, scan(link, ZONE_TIMED, true));
     }
     return lesser(slowest, timed);
 }

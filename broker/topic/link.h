@@ -2,7 +2,7 @@
 /*
  * link.h - the tie of a log to a worker: the worker's subscriptions on it.
  *
- * The array has three parts, active | waiting | timed, and only the first is
+ * The array has three zones, active | waiting | timed, and only the first is
  * walked when there is a message: stalled readers cost nothing a publish.
  * `needed` is the lowest byte that one of them still needs; what lies below
  * may be freed. For waiting ones it is a lower bound, made exact at most once a
@@ -25,7 +25,7 @@ struct link {
     struct subscription **array;
     struct pins *pins;   /* NULL: nothing was ever pinned */
     struct ff_list turn; /* among the links that this turn touched */
-    uint32_t counts[PART_COUNT];
+    uint32_t counts[ZONE_COUNT];
     uint32_t capacity;
     uint32_t pending;      /* active ones that are not at the head, or not known to be */
     uint32_t closers;      /* waiting ones that end when they are overrun: link_is_closer() */
@@ -46,7 +46,7 @@ void link_deinit(struct link *link);
 
 static inline uint32_t link_count(const struct link *link)
 {
-    return link->counts[PART_ACTIVE] + link->counts[PART_WAITING] + link->counts[PART_TIMED];
+    return link->counts[ZONE_ACTIVE] + link->counts[ZONE_WAITING] + link->counts[ZONE_TIMED];
 }
 
 /* Adds a subscription, its cursor set; paused ones are timed, all others active. FF_OK, FF_ENOMEM.
@@ -69,8 +69,8 @@ static inline bool link_is_closer(const struct subscription *s)
     return s->overflow == OVERFLOW_CLOSE && !s->rate;
 }
 
-/* To another part. O(1). */
-void link_move(struct subscription *s, enum link_part part);
+/* To another zone. O(1). */
+void link_move(struct subscription *s, enum link_zone zone);
 
 static inline bool link_is_pending(const struct subscription *s)
 {
@@ -84,7 +84,7 @@ void link_set_pending(struct subscription *s, struct ff_list *list);
  */
 static inline uint64_t link_active_needed(const struct link *link)
 {
-    return link->counts[PART_ACTIVE] ? link->active_needed : UINT64_MAX;
+    return link->counts[ZONE_ACTIVE] ? link->active_needed : UINT64_MAX;
 }
 
 /* Its cursor moved although it still waits: the bound may rise. */

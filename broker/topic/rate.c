@@ -33,7 +33,7 @@ static void on_timer(struct wheel_timer *timer)
     struct rate *rate = FF_CONTAINER(timer, struct rate, timer);
     struct subscription *s = rate->subscription;
 
-    bool is_waiting = s->part == PART_TIMED && rate->per_second > 0 && !link_is_at_head(s);
+    bool is_waiting = s->zone == ZONE_TIMED && rate->per_second > 0 && !link_is_at_head(s);
 
     if (is_waiting && now_ms(rate) >= rate->due_ms) {
         router_ready(rate->router, s);
@@ -92,7 +92,7 @@ bool rate_admit(struct subscription *s)
         rate->due_ms = now_ms(rate); /* after a pause: the interval begins here */
         return true;
     }
-    link_move(s, PART_TIMED);
+    link_move(s, ZONE_TIMED);
     if (rate->per_second > 0)
         set_timer(rate, rate->due_ms);
     return false;

@@ -237,7 +237,7 @@ static void add_sleeper(struct registry *registry, struct sleeper *sleeper, stru
     sleeper->subscription = s;
     s->sleeper = sleeper;
     s->index = SUBSCRIPTION_ASLEEP;
-    s->part = PART_ACTIVE;
+    s->zone = ZONE_ACTIVE;
     ff_map_add(&registry->sleepers, &sleeper->node, hash_of(registry, sleeper_name(sleeper)));
 }
 

@@ -329,7 +329,7 @@ void router_ready(struct router *router, struct subscription *s)
 {
     /* A rated one with a full socket holds nothing back: the newest is enough. */
     if (!router->ops->ready(router->arg, s))
-        link_move(s, s->rate ? PART_TIMED : PART_WAITING);
+        link_move(s, s->rate ? ZONE_TIMED : ZONE_WAITING);
 }
 
 void router_tell_skipped(struct router *router, struct subscription *s, uint64_t count)
@@ -346,17 +346,17 @@ void router_offer(struct router *router, struct subscription *s)
 
 void router_hold(struct subscription *s)
 {
-    if (!subscription_is_asleep(s) && s->part == PART_ACTIVE)
-        link_move(s, PART_WAITING);
+    if (!subscription_is_asleep(s) && s->zone == ZONE_ACTIVE)
+        link_move(s, ZONE_WAITING);
 }
 
 void router_release(struct router *router, struct subscription *s)
 {
     if (subscription_is_asleep(s))
         return;
-    if (s->part == PART_WAITING && !link_is_pending(s))
-        link_move(s, PART_ACTIVE);
-    if (s->part == PART_ACTIVE)
+    if (s->zone == ZONE_WAITING && !link_is_pending(s))
+        link_move(s, ZONE_ACTIVE);
+    if (s->zone == ZONE_ACTIVE)
         router_offer(router, s);
 }
 
@@ -373,11 +373,11 @@ static void walk_link(struct router *router, struct link *link)
 {
     uint32_t i = 0;
 
-    while (i < link->counts[PART_ACTIVE]) {
+    while (i < link->counts[ZONE_ACTIVE]) {
         struct subscription *s = link->array[i];
 
         router_offer(router, s);
-        if (s->part == PART_ACTIVE) /* else another one took its place */
+        if (s->zone == ZONE_ACTIVE) /* else another one took its place */
             i++;
     }
 }
@@ -411,10 +411,10 @@ void router_walk(struct router *router)
 static void close_overrun(struct router *router, struct link *link)
 {
     struct log_view view = log_look(link->log);
-    uint32_t i = link->counts[PART_ACTIVE];
+    uint32_t i = link->counts[ZONE_ACTIVE];
 
     router->closing = link; /* it stays, although its last subscription may go */
-    while (link->closers && i < link->counts[PART_ACTIVE] + link->counts[PART_WAITING]) {
+    while (link->closers && i < link->counts[ZONE_ACTIVE] + link->counts[ZONE_WAITING]) {
         struct subscription *s = link->array[i];
 
         if (!link_is_closer(s) || s->cursor.byte >= view_tail_byte(&view))

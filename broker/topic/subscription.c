@@ -72,142 +72,143 @@ size_t subscription_write_gap(const struct subscription *s, const char *cause, u
 }
 
 /* A rated subscription: the newest message, and what was passed over for it. */
-static bool target_newest(struct subscription *s, uint64_t skip_tag, struct part *part)
+static bool target_newest(struct subscription *s, uint64_t skip_tag, struct flush_range *range)
 {
-    uint64_t before = part->target.offset;
-    uint64_t gone = rate_catch_up(&part->target, &part->view);
+    uint64_t before = range->target.offset;
+    uint64_t gone = rate_catch_up(&range->target, &range->view);
     uint64_t skipped;
 
-    if (!cursor_to_newest(&part->target, &part->view, skip_tag)) {
-        s->cursor = part->target; /* only own ones are left, or none: nothing to send */
+    if (!cursor_to_newest(&range->target, &range->view, skip_tag)) {
+        s->cursor = range->target; /* only own ones are left, or none: nothing to send */
         rate_note_gone(s->rate, gone);
         return false;
     }
-    part->is_moved = true;
-    skipped = s->rate->skipped + part->target.offset - before;
+    range->is_moved = true;
+    skipped = s->rate->skipped + range->target.offset - before;
     if (skipped && rate_can_tell(s->rate))
-        part->gap_len = subscription_write_gap(s, "rate", skipped, part->gap);
+        range->gap_len = subscription_write_gap(s, "rate", skipped, range->gap);
     return true;
 }
 
 /* Overrun: the rule moves the cursor and a GAP tells exactly what was missed. */
-static void target_overrun(struct subscription *s, struct part *part)
+static void target_overrun(struct subscription *s, struct flush_range *range)
 {
-    uint64_t before = part->target.offset;
+    uint64_t before = range->target.offset;
 
-    cursor_to_tail(&part->target, &part->view);
-    if (s->overflow == OVERFLOW_LATEST && part->view.first) {
-        part->target.byte = view_newest(&part->view, &part->target.offset);
-        part->target.segment = part->view.last;
+    cursor_to_tail(&range->target, &range->view);
+    if (s->overflow == OVERFLOW_LATEST && range->view.first) {
+        range->target.byte = view_newest(&range->view, &range->target.offset);
+        range->target.segment = range->view.last;
     }
-    part->is_moved = true;
-    part->gap_len = subscription_write_gap(s, "slow", part->target.offset - before, part->gap);
+    range->is_moved = true;
+    range->gap_len = subscription_write_gap(s, "slow", range->target.offset - before, range->gap);
 }
 
 bool subscription_collect(struct subscription *s, uint64_t own_tag, struct plan *plan, size_t max,
-                          struct part *part)
+                          struct flush_range *range)
 {
     uint64_t skip_tag = s->no_echo ? own_tag : 0;
     size_t gap_at = (size_t)plan->count;
 
-    part->subscription = s;
-    part->gap_len = 0;
-    part->range_len = 0;
-    part->is_moved = false;
-    part->is_to_head = false;
-    part->target = s->cursor;
-    if (s->cursor.byte == part->view.head_byte)
+    range->subscription = s;
+    range->gap_len = 0;
+    range->range_len = 0;
+    range->is_moved = false;
+    range->is_to_head = false;
+    range->target = s->cursor;
+    if (s->cursor.byte == range->view.head_byte)
         return false;
     if (s->rate) {
-        if (!target_newest(s, skip_tag, part))
+        if (!target_newest(s, skip_tag, range))
             return false;
         max = 1; /* one frame */
-    } else if (cursor_is_behind_tail(&s->cursor, &part->view)) {
-        target_overrun(s, part);
+    } else if (cursor_is_behind_tail(&s->cursor, &range->view)) {
+        target_overrun(s, range);
     }
-    if (part->gap_len)
-        plan_add(plan, part->gap, part->gap_len);
+    if (range->gap_len)
+        plan_add(plan, range->gap, range->gap_len);
     if (plan->count < PLAN_IOVECS)
-        part->range_len = cursor_collect(&part->target, &part->view, skip_tag, plan, max);
+        range->range_len = cursor_collect(&range->target, &range->view, skip_tag, plan, max);
     /* What is passed over counts for nothing here: a range that is shorter ends before the head. */
-    part->is_to_head =
-        part->range_len && part->target.byte + part->range_len == part->view.head_byte;
-    if (!part->is_moved) {
+    range->is_to_head =
+        range->range_len && range->target.byte + range->range_len == range->view.head_byte;
+    if (!range->is_moved) {
         uint64_t before = s->cursor.byte;
 
-        s->cursor = part->target; /* over frames of its own, if it wants no echo */
+        s->cursor = range->target; /* over frames of its own, if it wants no echo */
         link_note_progress(s, before);
     }
-    FF_CHECK(part->range_len || part->gap_len || s->cursor.byte == part->view.head_byte);
+    FF_CHECK(range->range_len || range->gap_len || s->cursor.byte == range->view.head_byte);
     return (size_t)plan->count > gap_at;
 }
 
 /* The first frame behind a GAP belongs to it: together they go, or neither. */
-static size_t unit_size(const struct part *part)
+static size_t unit_size(const struct flush_range *range)
 {
-    const struct segment *segment = part->target.segment;
+    const struct segment *segment = range->target.segment;
     uint32_t at;
 
-    if (!part->range_len) /* the log was emptied: the GAP goes out alone */
-        return part->gap_len;
-    at = (uint32_t)(part->target.byte - segment->first_byte);
-    return part->gap_len + segment_entry(segment, segment_find(segment, at))->end - at;
+    if (!range->range_len) /* the log was emptied: the GAP goes out alone */
+        return range->gap_len;
+    at = (uint32_t)(range->target.byte - segment->first_byte);
+    return range->gap_len + segment_entry(segment, segment_find(segment, at))->end - at;
 }
 
-static void note_rate(struct part *part, uint64_t before)
+static void note_rate(struct flush_range *range, uint64_t before)
 {
-    struct subscription *s = part->subscription;
+    struct subscription *s = range->subscription;
 
-    s->rate->skipped += part->target.offset - before;
-    if (part->gap_len)
+    s->rate->skipped += range->target.offset - before;
+    if (range->gap_len)
         rate_told(s->rate);
     rate_sent(s);
 }
 
-bool subscription_taken(struct part *part, uint64_t own_tag, size_t *len, struct part_rest *rest)
+bool subscription_taken(struct flush_range *range, uint64_t own_tag, size_t *len,
+                        struct cut_unit *unit)
 {
-    struct subscription *s = part->subscription;
+    struct subscription *s = range->subscription;
     uint64_t skip_tag = s->no_echo ? own_tag : 0;
     uint64_t byte = s->cursor.byte;
     uint64_t offset = s->cursor.offset;
-    size_t whole = part->gap_len + part->range_len;
+    size_t whole = range->gap_len + range->range_len;
     size_t taken = *len < whole ? *len : whole;
     size_t frames = taken;
 
     *len -= taken;
     if (!taken)
         return false;
-    if (taken == whole && part->is_to_head && !s->rate) {
+    if (taken == whole && range->is_to_head && !s->rate) {
         cursor_to_head(&s->cursor,
-                       &part->view); /* it leaves the waiting ones, which tells its link */
+                       &range->view); /* it leaves the waiting ones, which tells its link */
         return true;
     }
-    if (part->is_moved)
-        s->cursor = part->target;
-    if (part->gap_len) {
-        size_t unit = unit_size(part);
+    if (range->is_moved)
+        s->cursor = range->target;
+    if (range->gap_len) {
+        size_t unit_len = unit_size(range);
 
-        if (taken < part->gap_len)
-            rest->gap = (struct ff_slice){part->gap + taken, part->gap_len - taken};
-        frames = taken > part->gap_len ? taken - part->gap_len : 0;
-        if (taken < unit && frames == 0 && unit > part->gap_len) {
+        if (taken < range->gap_len)
+            unit->gap = (struct ff_slice){range->gap + taken, range->gap_len - taken};
+        frames = taken > range->gap_len ? taken - range->gap_len : 0;
+        if (taken < unit_len && frames == 0 && unit_len > range->gap_len) {
             /* The whole first frame is still to come: as if cut at its first octet. */
             const struct segment *segment = s->cursor.segment;
             uint32_t from = (uint32_t)(s->cursor.byte - segment->first_byte);
 
-            (void)cursor_advance(&s->cursor, &part->view, skip_tag, unit - part->gap_len);
-            rest->cut = (struct cursor_cut){.segment = part->target.segment,
+            (void)cursor_advance(&s->cursor, &range->view, skip_tag, unit_len - range->gap_len);
+            unit->cut = (struct cursor_cut){.segment = range->target.segment,
                                             .bytes = segment->bytes + from,
-                                            .len = unit - part->gap_len,
+                                            .len = unit_len - range->gap_len,
                                             .is_whole_frame = true};
         }
     }
     if (frames)
-        rest->cut = cursor_advance(&s->cursor, &part->view, skip_tag, frames);
+        unit->cut = cursor_advance(&s->cursor, &range->view, skip_tag, frames);
     if (s->rate)
-        note_rate(part, offset);
+        note_rate(range, offset);
     link_note_progress(s, byte);
     /* Of this view: what another worker appended since is told of, and asked its rate, for itself.
      */
-    return s->cursor.byte == part->view.head_byte;
+    return s->cursor.byte == range->view.head_byte;
 }

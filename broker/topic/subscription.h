@@ -20,12 +20,12 @@ struct sleeper;
 
 enum overflow_rule { OVERFLOW_SKIP, OVERFLOW_LATEST, OVERFLOW_CLOSE };
 
-/* The part of its link's array that a subscription is in. */
-enum link_part {
-    PART_ACTIVE,  /* walked when there is something new */
-    PART_WAITING, /* its socket is full */
-    PART_TIMED,   /* its rate says later, or never */
-    PART_COUNT,
+/* The zone of its link's array that a subscription is in. */
+enum link_zone {
+    ZONE_ACTIVE,  /* walked when there is something new */
+    ZONE_WAITING, /* its socket is full */
+    ZONE_TIMED,   /* its rate says later, or never */
+    ZONE_COUNT,
 };
 
 #define SUBSCRIPTION_ASKED  UINT32_MAX
@@ -48,7 +48,7 @@ struct subscription {
     struct ff_list pending; /* among those of them that have something to send */
     struct rate *rate;      /* NULL: every message */
     uint32_t index;         /* in the link's array; SUBSCRIPTION_ASKED, SUBSCRIPTION_ASLEEP */
-    uint8_t part;           /* enum link_part */
+    uint8_t zone;           /* enum link_zone */
     uint8_t overflow;       /* enum overflow_rule */
     bool no_echo;           /* what its own session published is passed over */
 };
@@ -67,7 +67,7 @@ struct ff_slice subscription_name(const struct subscription *s);
 bool subscription_is_filter(const struct subscription *s);
 
 /* What collect added to a plan for one subscription, until it is known what was taken. */
-struct part {
+struct flush_range {
     struct subscription *subscription;
     size_t gap_len; /* octets of a GAP before the range */
     size_t range_len;
@@ -83,23 +83,24 @@ enum { GAP_MAX = 640 };
 /*
  * Adds what is owed to the plan: a GAP if something was missed, then up to
  * `max` octets of frames. `own_tag`: the session's tag. Returns false when
- * nothing is owed (the subscription is at the head). `part->gap` and
- * `part->view` must be set.
+ * nothing is owed (the subscription is at the head). `range->gap` and
+ * `range->view` must be set.
  */
 bool subscription_collect(struct subscription *s, uint64_t own_tag, struct plan *plan, size_t max,
-                          struct part *part);
+                          struct flush_range *range);
 
 /* What is left of a unit that was cut: up to two pieces to be copied, or one that is pinned. */
-struct part_rest {
+struct cut_unit {
     struct ff_slice gap;
     struct cursor_cut cut;
 };
 
 /*
- * `*len` octets from this part on were taken; what belongs to the part is
- * subtracted. True if the subscription is now at the head of the part's view.
+ * `*len` octets from this range on were taken; what belongs to the range is
+ * subtracted. True if the subscription is now at the head of the range's view.
  */
-bool subscription_taken(struct part *part, uint64_t own_tag, size_t *len, struct part_rest *rest);
+bool subscription_taken(struct flush_range *range, uint64_t own_tag, size_t *len,
+                        struct cut_unit *unit);
 
 /* Writes a GAP frame for this subscription; returns its size, at most GAP_MAX. */
 size_t subscription_write_gap(const struct subscription *s, const char *cause, uint64_t skipped,

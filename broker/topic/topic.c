@@ -48,7 +48,7 @@ bool topic_is_quiet(const struct topic *topic)
         log->link.is_dirty)
         return false;
     s = log->link.array[0];
-    return s->part == PART_ACTIVE && !s->rate && !link_is_pending(s) && link_is_at_head(s);
+    return s->zone == ZONE_ACTIVE && !s->rate && !link_is_pending(s) && link_is_at_head(s);
 }
 
 uint32_t topic_subscribers(const struct topic *topic)

@@ -55,22 +55,22 @@ void crew_feed(void)
         ff_mem_fail_often(0, 0);
 }
 
-uint32_t crew_parts_of(uint32_t topic)
+uint32_t crew_cursors_of(uint32_t topic)
 {
     return topic < TRUTH_NAMES ? 1 : crew_run.workers;
 }
 
-/* The worker whose messages a part brings. */
-static uint32_t owner_of_part(const struct worker_model *at, uint32_t topic, uint32_t part)
+/* The worker whose messages a cursor brings. */
+static uint32_t owner_of_cursor(const struct worker_model *at, uint32_t topic, uint32_t cursor)
 {
     return topic < TRUTH_NAMES ? crossing_owner(at->engine, ff_slice_of(truth_topics[topic]))
-                               : part;
+                               : cursor;
 }
 
 static struct follower *find(struct peer *peer, struct ff_slice name)
 {
     for (int i = 0; i < SUBSCRIPTIONS; i++)
-        if (peer->followers[i].parts &&
+        if (peer->followers[i].cursors &&
             ff_slice_is_equal(name, ff_slice_of(truth_topics[peer->followers[i].topic])))
             return &peer->followers[i];
     return NULL;
@@ -79,13 +79,13 @@ static struct follower *find(struct peer *peer, struct ff_slice name)
 struct reading crew_reading_of(const struct peer *peer, const struct follower *f)
 {
     return (struct reading){
-        .tag = peer->socket.tag, .is_quiet = f->parts->no_echo, .is_rated = f->rate >= 0};
+        .tag = peer->socket.tag, .is_quiet = f->cursors->no_echo, .is_rated = f->rate >= 0};
 }
 
-/* Message `id` came to a part. */
-static void account(struct peer *peer, struct follower *f, uint32_t part, uint32_t id)
+/* Message `id` came to a cursor. */
+static void account(struct peer *peer, struct follower *f, uint32_t cursor, uint32_t id)
 {
-    struct stream *stream = &f->streams[part];
+    struct stream *stream = &f->streams[cursor];
     struct reading reading = crew_reading_of(peer, f);
 
     assert_true(f->is_acked);
@@ -103,13 +103,13 @@ static void on_received(struct subscriber *socket, const struct ff_message *m)
     struct follower *f =
         find(peer, ff_message_text(m, is_filtered ? FF_FIELD_FILTER : FF_FIELD_TOPIC));
     struct ff_slice name = ff_message_text(m, FF_FIELD_TOPIC);
-    uint32_t part = 0;
+    uint32_t cursor = 0;
     uint32_t id;
 
     if (!f)
         return; /* the rest of what it was subscribed to before */
     if (m->type == FF_TYPE_GAP) {
-        if (f->rate < 0 && !f->parts->no_echo) /* a gap and the message behind it are one unit */
+        if (f->rate < 0 && !f->cursors->no_echo) /* a gap and the message behind it are one unit */
             assert_int_equal(f->told, 0);
         f->told += (uint32_t)m->values[FF_FIELD_SKIPPED].integer;
         peer->at->gaps++;
@@ -117,21 +117,21 @@ static void on_received(struct subscriber *socket, const struct ff_message *m)
     }
     id = (uint32_t)subscriber_number(&m->payload);
     if (f->topic >= TRUTH_NAMES)
-        part = crossing_owner(peer->at->engine, name);
+        cursor = crossing_owner(peer->at->engine, name);
     assert_true(ff_topic_is_match(ff_slice_of(truth_topics[f->topic]), name));
-    account(peer, f, part, id);
+    account(peer, f, cursor, id);
     peer->at->seen++;
 }
 
 static void forget(struct follower *f)
 {
-    ff_mem_free(f->parts);
-    *f = (struct follower){.parts = NULL};
+    ff_mem_free(f->cursors);
+    *f = (struct follower){.cursors = NULL};
 }
 
 void crew_drop(struct peer *peer, struct follower *f)
 {
-    engine_unsubscribe(peer->at->engine, f->parts);
+    engine_unsubscribe(peer->at->engine, f->cursors);
     forget(f);
 }
 
@@ -181,7 +181,7 @@ static struct follower *follower_of(struct worker_model *at, const struct book_e
     struct peer *peer = &at->peers[request->peer];
 
     for (int i = 0; i < SUBSCRIPTIONS; i++)
-        if (peer->followers[i].parts && peer->followers[i].born == request->subject)
+        if (peer->followers[i].cursors && peer->followers[i].born == request->subject)
             return &peer->followers[i];
     return NULL;
 }
@@ -202,9 +202,9 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
         return;
     }
     assert_non_null(f);
-    assert_ptr_equal(f->parts, s);
+    assert_ptr_equal(f->cursors, s);
     if (err) {
-        for (uint32_t i = 0; i < crew_parts_of(f->topic); i++)
+        for (uint32_t i = 0; i < crew_cursors_of(f->topic); i++)
             assert_null(s[i].link);
         rate_free(s);
         forget(f);
@@ -212,7 +212,7 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
     }
     assert_int_equal(ticket.session_tag, at->peers[request.peer].socket.tag);
     f->is_acked = true;
-    for (uint32_t i = 0; i < crew_parts_of(f->topic); i++) {
+    for (uint32_t i = 0; i < crew_cursors_of(f->topic); i++) {
         assert_non_null(s[i].link);
         stream_acknowledge(&f->streams[i]);
     }
@@ -275,7 +275,7 @@ static void change(struct peer *peer, struct follower *f)
     if (!has_room(peer, topic))
         return;
     if (dice_below(&peer->at->dice, 3) == 0) {
-        await_turn(peer, topic, BOOK_CHANGE, born, f->parts);
+        await_turn(peer, topic, BOOK_CHANGE, born, f->cursors);
         return;
     }
     crew_drop(peer, f);
@@ -321,7 +321,7 @@ static uint32_t choose_topic(const struct peer *peer)
 {
     const struct follower *f = &peer->followers[dice_below(&peer->at->dice, SUBSCRIPTIONS)];
 
-    return f->parts && !f->is_acked && f->topic < TRUTH_NAMES
+    return f->cursors && !f->is_acked && f->topic < TRUTH_NAMES
                ? f->topic
                : dice_below(&peer->at->dice, TRUTH_NAMES);
 }
@@ -380,49 +380,49 @@ static void subscribe(struct peer *peer, uint32_t t)
 
     if (find(peer, ff_slice_of(truth_topics[t])) || subscriber_has_rest(&peer->socket))
         return; /* what is left of an earlier subscription comes first */
-    while (i < SUBSCRIPTIONS && peer->followers[i].parts)
+    while (i < SUBSCRIPTIONS && peer->followers[i].cursors)
         i++;
     if (i == SUBSCRIPTIONS)
         return;
     f = &peer->followers[i];
     *f = (struct follower){.topic = t, .rate = -1};
-    f->parts = ff_mem_zalloc(crew_parts_of(t) * sizeof(struct subscription));
-    assert_non_null(f->parts);
+    f->cursors = ff_mem_zalloc(crew_cursors_of(t) * sizeof(struct subscription));
+    assert_non_null(f->cursors);
     if (dice_below(&at->dice, 5) == 0 && t < TRUTH_NAMES)
         f->rate = dice_below(&at->dice, 3) ? 1 + dice_below(&at->dice, 100) : 0;
     overflow = (uint8_t)dice_below(&at->dice, 3);
     no_echo = dice_below(&at->dice, 4) == 0;
     if (no_echo &&
-        t >= TRUTH_NAMES) /* a gap with only own messages behind it would not tell its part */
+        t >= TRUTH_NAMES) /* a gap with only own messages behind it would not tell its cursor */
         overflow = OVERFLOW_CLOSE;
-    for (uint32_t k = 0; k < crew_parts_of(t); k++) {
-        f->parts[k].owner = &peer->socket;
-        f->parts[k].no_echo = no_echo;
-        f->parts[k].overflow = overflow;
-        stream_begin(&f->streams[k], t, owner_of_part(at, t, k));
+    for (uint32_t k = 0; k < crew_cursors_of(t); k++) {
+        f->cursors[k].owner = &peer->socket;
+        f->cursors[k].no_echo = no_echo;
+        f->cursors[k].overflow = overflow;
+        stream_begin(&f->streams[k], t, owner_of_cursor(at, t, k));
     }
     if (f->rate >= 0)
-        assert_int_equal(rate_set(&at->router, f->parts, f->rate), FF_OK);
+        assert_int_equal(rate_set(&at->router, f->cursors, f->rate), FF_OK);
     f->born = at->book.last_id + 1;
     (void)book_ask(&at->book, (uint32_t)(peer - at->peers), t, BOOK_SUBSCRIBE, f->born);
     ticket = ticket_of(peer, f->born);
     ticket.is_filter = t >= TRUTH_NAMES;
     crew_starve(at);
-    is_taken = engine_subscribe(at->engine, f->parts, ff_slice_of(truth_topics[t]),
+    is_taken = engine_subscribe(at->engine, f->cursors, ff_slice_of(truth_topics[t]),
                                 peer->socket.encoding, ticket);
     crew_feed();
     if (is_taken)
         return;
     book_take_back(&at->book, ticket.id); /* no room: it could try again, but need not */
     at->held++;
-    rate_free(f->parts);
+    rate_free(f->cursors);
     forget(f);
 }
 
 static void leave(struct peer *peer)
 {
     for (int i = 0; i < SUBSCRIPTIONS; i++)
-        if (peer->followers[i].parts)
+        if (peer->followers[i].cursors)
             crew_drop(peer, &peer->followers[i]);
 }
 
@@ -454,7 +454,7 @@ void crew_act(struct worker_model *at)
     } else if (what < 700) {
         subscribe(peer, dice_below(&at->dice, TRUTH_TOPICS));
     } else if (what < 740) {
-        if (f->parts)
+        if (f->cursors)
             change(peer, f);
     } else if (what < 745) {
         if (!peer->held)

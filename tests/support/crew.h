@@ -37,10 +37,10 @@ struct crew_run {
 extern struct crew_run crew_run;
 
 struct follower {
-    struct subscription *parts; /* NULL: free */
+    struct subscription *cursors; /* NULL: free */
     struct stream streams[TRUTH_OWNERS];
     uint32_t topic;
-    uint32_t told;      /* a gap whose message is still to come: it tells the part */
+    uint32_t told;      /* a gap whose message is still to come: it tells the cursor */
     uint32_t first_own; /* the first message that its own session published behind it */
     double rate;
     bool is_acked;
@@ -87,7 +87,7 @@ void crew_starve(struct worker_model *at);
 void crew_feed(void);
 
 /* How many subscriptions in a row one to a topic is made of. */
-uint32_t crew_parts_of(uint32_t topic);
+uint32_t crew_cursors_of(uint32_t topic);
 
 /* How a client reads what a subscription brings. */
 struct reading crew_reading_of(const struct peer *peer, const struct follower *f);

@@ -6,7 +6,7 @@
 #include "protocol/message/decode.h"
 #include "protocol/message/msgpack.h"
 
-enum { ROOM = 1 << 16, PARTS = 16, PART_ROOM = 8192 };
+enum { ROOM = 1 << 16, PARTS = 16, RANGE_ROOM = 8192 };
 
 void subscriber_init(struct subscriber *who, uint64_t tag, enum ff_encoding encoding)
 {
@@ -81,62 +81,62 @@ static void receive(struct subscriber *who, const uint8_t *bytes, size_t len)
 /* What a full socket left goes first. True when it is all gone. */
 static bool send_rest(struct subscriber *who)
 {
-    size_t part = who->copied_len - who->copied_at;
+    size_t range = who->copied_len - who->copied_at;
 
-    part = part < who->room ? part : who->room;
-    receive(who, who->copied + who->copied_at, part);
-    who->copied_at += part;
-    who->room -= part;
+    range = range < who->room ? range : who->room;
+    receive(who, who->copied + who->copied_at, range);
+    who->copied_at += range;
+    who->room -= range;
     if (who->copied_at < who->copied_len)
         return false;
     ff_mem_free(who->copied);
     who->copied = NULL;
     who->copied_len = who->copied_at = 0;
     while (who->pinned.len && who->room) {
-        part = who->pinned.len < who->room ? who->pinned.len : who->room;
-        part = part < ROOM ? part : ROOM;
-        receive(who, who->pinned.bytes, part);
-        who->pinned.bytes += part;
-        who->pinned.len -= part;
-        who->room -= part;
+        range = who->pinned.len < who->room ? who->pinned.len : who->room;
+        range = range < ROOM ? range : ROOM;
+        receive(who, who->pinned.bytes, range);
+        who->pinned.bytes += range;
+        who->pinned.len -= range;
+        who->room -= range;
         if (who->pinned.len == 0)
             pin_release(who->pin);
     }
     return who->pinned.len == 0;
 }
 
-static void keep_rest(struct subscriber *who, struct subscription *s, const struct part_rest *rest)
+static void keep_cut(struct subscriber *who, struct subscription *s, const struct cut_unit *unit)
 {
-    size_t len = rest->gap.len + (rest->cut.len <= FRAME_OWN_SEGMENT ? rest->cut.len : 0);
+    size_t len = unit->gap.len + (unit->cut.len <= FRAME_OWN_SEGMENT ? unit->cut.len : 0);
 
     if (len) {
         who->copied = ff_mem_alloc(len);
         assert_non_null(who->copied);
-        if (rest->gap.len)
-            memcpy(who->copied, rest->gap.at, rest->gap.len);
-        if (len > rest->gap.len)
-            memcpy(who->copied + rest->gap.len, rest->cut.bytes, rest->cut.len);
+        if (unit->gap.len)
+            memcpy(who->copied, unit->gap.at, unit->gap.len);
+        if (len > unit->gap.len)
+            memcpy(who->copied + unit->gap.len, unit->cut.bytes, unit->cut.len);
         who->copied_len = len;
     }
-    if (rest->cut.len > FRAME_OWN_SEGMENT) {
-        assert_int_equal(pin_take(&s->link->pins, rest->cut.segment, who, 0, &who->pin), FF_OK);
-        who->pinned = rest->cut;
+    if (unit->cut.len > FRAME_OWN_SEGMENT) {
+        assert_int_equal(pin_take(&s->link->pins, unit->cut.segment, who, 0, &who->pin), FF_OK);
+        who->pinned = unit->cut;
     }
 }
 
 static void note_at_head(struct subscription *s)
 {
     link_set_pending(s, NULL);
-    link_move(s, PART_ACTIVE);
+    link_move(s, ZONE_ACTIVE);
 }
 
 /* One sendmsg, as the session makes it. True if there may be more. */
 static bool flush_once(struct subscriber *who, struct router *router)
 {
-    static _Thread_local struct part parts[PARTS];
+    static _Thread_local struct flush_range ranges[PARTS];
     static _Thread_local char gaps[PARTS][GAP_MAX];
-    struct iovec ranges[PLAN_IOVECS];
-    struct plan plan = {.iov = ranges, .max_bytes = ROOM};
+    struct iovec iov[PLAN_IOVECS];
+    struct plan plan = {.iov = iov, .max_bytes = ROOM};
     struct ff_list *node = who->pending.next;
     size_t taken;
     size_t left;
@@ -150,37 +150,37 @@ static bool flush_once(struct subscriber *who, struct router *router)
         struct subscription *s = FF_CONTAINER(node, struct subscription, pending);
 
         node = node->next;
-        parts[count].gap = gaps[count];
+        ranges[count].gap = gaps[count];
         router_touch(router, s);
-        parts[count].view = log_look(s->link->log);
+        ranges[count].view = log_look(s->link->log);
         if (s->overflow == OVERFLOW_CLOSE && !s->rate &&
-            cursor_is_behind_tail(&s->cursor, &parts[count].view)) {
+            cursor_is_behind_tail(&s->cursor, &ranges[count].view)) {
             who->overrun(s);
             return true; /* nothing was sent of this plan */
         }
-        if (!subscription_collect(s, who->tag, &plan, PART_ROOM, &parts[count]))
+        if (!subscription_collect(s, who->tag, &plan, RANGE_ROOM, &ranges[count]))
             note_at_head(s);
         else if (who->chosen)
-            who->chosen(&parts[count++]);
+            who->chosen(&ranges[count++]);
         else
             count++;
     }
     taken = left = plan.bytes < who->room ? plan.bytes : who->room;
     who->room -= taken;
     for (int i = 0; i < plan.count && left; i++) {
-        size_t part = plan.iov[i].iov_len < left ? plan.iov[i].iov_len : left;
+        size_t range = plan.iov[i].iov_len < left ? plan.iov[i].iov_len : left;
 
-        receive(who, plan.iov[i].iov_base, part);
-        left -= part;
+        receive(who, plan.iov[i].iov_base, range);
+        left -= range;
     }
     left = taken;
     for (int i = 0; i < count && left; i++) {
-        struct subscription *s = parts[i].subscription;
-        struct part_rest rest = {.gap = {NULL, 0}};
-        bool is_at_head = subscription_taken(&parts[i], who->tag, &left, &rest);
+        struct subscription *s = ranges[i].subscription;
+        struct cut_unit unit = {.gap = {NULL, 0}};
+        bool is_at_head = subscription_taken(&ranges[i], who->tag, &left, &unit);
 
-        if (rest.gap.len || rest.cut.len)
-            keep_rest(who, s, &rest);
+        if (unit.gap.len || unit.cut.len)
+            keep_cut(who, s, &unit);
         if (is_at_head)
             note_at_head(s);
     }

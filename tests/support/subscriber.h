@@ -27,8 +27,8 @@ struct subscriber {
     void (*received)(struct subscriber *who, const struct ff_message *m);
     /* One with the rule `close` has lost its place: it must be unsubscribed. */
     void (*overrun)(struct subscription *s);
-    /* The overflow or rate rule chose a part's place; NULL: nobody wants to know. */
-    void (*chosen)(const struct part *part);
+    /* The overflow or rate rule chose a range's place; NULL: nobody wants to know. */
+    void (*chosen)(const struct flush_range *range);
 };
 
 /* `received` and `overrun` must be set. */

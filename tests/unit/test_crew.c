@@ -81,17 +81,17 @@ static void check_end(struct worker_model *at)
         for (int k = 0; k < SUBSCRIPTIONS; k++) {
             struct follower *f = &peer->followers[k];
 
-            for (uint32_t part = 0; f->parts && part < crew_parts_of(f->topic); part++) {
+            for (uint32_t cursor = 0; f->cursors && cursor < crew_cursors_of(f->topic); cursor++) {
                 struct reading reading = crew_reading_of(peer, f);
 
                 if (reading.is_rated)
                     continue;
-                if (subscription_is_asleep(&f->parts[part]))
+                if (subscription_is_asleep(&f->cursors[cursor]))
                     at->slept++;
                 else
-                    assert_int_equal(f->parts[part].cursor.byte,
-                                     log_look(f->parts[part].link->log).head_byte);
-                stream_end(&f->streams[part], &reading, f->told);
+                    assert_int_equal(f->cursors[cursor].cursor.byte,
+                                     log_look(f->cursors[cursor].link->log).head_byte);
+                stream_end(&f->streams[cursor], &reading, f->told);
             }
         }
     }
@@ -165,7 +165,7 @@ static void leave_all(bool all)
             for (int k = 0; k < SUBSCRIPTIONS; k++) {
                 struct follower *f = &crew[i].peers[p].followers[k];
 
-                if (f->parts && (all || f->rate == 0))
+                if (f->cursors && (all || f->rate == 0))
                     crew_drop(&crew[i].peers[p], f);
             }
 }

@@ -70,7 +70,7 @@ static size_t input(struct conn *conn, uint8_t *bytes, size_t len)
 static void collect(struct conn *conn, struct plan *plan)
 {
     (void)conn;
-    plan->note_count = 0;
+    plan->range_count = 0;
 }
 
 static void taken(struct conn *conn, const struct plan *plan, size_t len)

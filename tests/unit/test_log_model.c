@@ -187,16 +187,16 @@ static uint64_t number_in(const struct follower *f, uint64_t id)
 }
 
 /* The overflow rule moved a cursor: to where it says? */
-static void check_target(const struct part *part)
+static void check_target(const struct flush_range *range)
 {
-    const struct subscription *s = part->subscription;
+    const struct subscription *s = range->subscription;
 
-    if (!part->is_moved || s->rate || s->no_echo)
+    if (!range->is_moved || s->rate || s->no_echo)
         return;
     if (s->overflow == OVERFLOW_LATEST)
-        assert_int_equal(part->target.offset, part->view.offset - 1);
+        assert_int_equal(range->target.offset, range->view.offset - 1);
     else
-        assert_int_equal(part->target.offset, part->view.first->offset);
+        assert_int_equal(range->target.offset, range->view.first->offset);
 }
 
 static void turn(void)

@@ -104,13 +104,13 @@ static int send_all(struct subscription *s)
     struct iovec ranges[PLAN_IOVECS];
     struct plan plan = {.iov = ranges, .max_bytes = 1 << 20};
     char gap[GAP_MAX];
-    struct part part = {.gap = gap, .view = log_look(s->link->log)};
-    struct part_rest rest = {.gap = {NULL, 0}};
+    struct flush_range range = {.gap = gap, .view = log_look(s->link->log)};
+    struct cut_unit unit = {.gap = {NULL, 0}};
     size_t len;
 
-    assert_true(subscription_collect(s, 1, &plan, 1 << 20, &part));
+    assert_true(subscription_collect(s, 1, &plan, 1 << 20, &range));
     len = plan.bytes;
-    assert_true(subscription_taken(&part, 1, &len, &rest));
+    assert_true(subscription_taken(&range, 1, &len, &unit));
     return plan.count;
 }
 
@@ -417,7 +417,7 @@ static void who_has_not_had_its_turn_is_not_overrun_by_a_burst(void **state)
     end_turn(); /* but there is an end to patience */
     assert_true(s.cursor.byte < log_tail_byte(s.link->log));
     assert_true(kept(&s) <= 4 * MAX_BUFFERED + SEGMENT);
-    link_move(&s, PART_WAITING); /* and none where the socket is full */
+    link_move(&s, ZONE_WAITING); /* and none where the socket is full */
     publish_octets(SEGMENT);
     end_turn();
     assert_true(kept(&s) <= MAX_BUFFERED + SEGMENT);

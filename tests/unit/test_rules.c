@@ -72,7 +72,7 @@ static void who_is_overrun_is_closed_where_it_asked_for_that(void **state)
     struct subscription *s = stall("{\"type\":5,\"id\":1,\"topic\":\"t\",\"overflow\":\"close\"}");
 
     (void)state;
-    assert_int_equal(s->part, PART_WAITING);
+    assert_int_equal(s->zone, ZONE_WAITING);
     assert_int_equal(s->link->closers, 1);
     publish(ENOUGH);
     assert_false(is_open());
@@ -85,12 +85,12 @@ static void who_got_a_rate_meanwhile_is_not(void **state)
 
     (void)state;
     ask(&reader, "{\"type\":5,\"id\":2,\"topic\":\"t\",\"rate\":1}");
-    assert_int_equal(s->part, PART_TIMED);
+    assert_int_equal(s->zone, ZONE_TIMED);
     assert_int_equal(s->link->closers, 0);
     publish(ENOUGH);
     assert_true(is_open());
     ask(&reader, "{\"type\":5,\"id\":3,\"topic\":\"t\",\"rate\":-1}");
-    assert_int_equal(s->part, PART_WAITING);
+    assert_int_equal(s->zone, ZONE_WAITING);
     assert_int_equal(s->link->closers, 1);
     publish(ENOUGH);
     assert_false(is_open());
@@ -120,7 +120,7 @@ static void who_leaves_while_it_is_held_counts_for_nothing(void **state)
     s = session_find(reader.session, FF_SLICE("t"));
     link = s->link;
     router_hold(s);
-    assert_int_equal(s->part, PART_WAITING);
+    assert_int_equal(s->zone, ZONE_WAITING);
     assert_int_equal(link->closers, 0);
     ask(&reader, "{\"type\":6,\"id\":2,\"topic\":\"t\"}");
     assert_int_equal(link_count(link), 1);

@@ -40,7 +40,7 @@ static struct net net;
 static struct dice dice;
 static uint8_t stream[CYCLE + RANGE_MAX];
 static struct side *notes[NOTES];
-static uint32_t note_count;
+static uint32_t range_count;
 static int refusals;      /* so often the kernel takes nothing, from now on */
 static int calls;         /* of the kernel */
 static uint64_t hurry_us; /* so much time passes with each look at the clock, 0: the real one */
@@ -108,24 +108,24 @@ static void collect(struct conn *conn, struct plan *plan)
     uint64_t at = side->taken;
 
     if (plan->is_first)
-        note_count = 0;
-    plan->notes = note_count;
+        range_count = 0;
+    plan->first_range = range_count;
     for (uint64_t i = 1 + dice_below(&dice, RANGES_MAX); i > 0 && !plan_is_full(plan); i--) {
         size_t len = 1 + dice_below(&dice, RANGE_MAX - 1);
 
         plan_add(plan, stream + at % CYCLE, len);
         at += len;
     }
-    assert_true(note_count < NOTES);
-    notes[note_count++] = side;
-    plan->note_count = 1;
-    plan->is_last = note_count == NOTES;
+    assert_true(range_count < NOTES);
+    notes[range_count++] = side;
+    plan->range_count = 1;
+    plan->is_last = range_count == NOTES;
 }
 
 static void taken(struct conn *conn, const struct plan *plan, size_t len)
 {
-    assert_int_equal(plan->note_count, 1);
-    assert_ptr_equal(notes[plan->notes], side_of(conn));
+    assert_int_equal(plan->range_count, 1);
+    assert_ptr_equal(notes[plan->first_range], side_of(conn));
     side_of(conn)->taken += len;
 }
 
@@ -385,7 +385,7 @@ static void who_is_closing_may_come_first(void **state)
             conn_mark(&sides[2 * i].conn);
         }
         ev_run(net.loop.ev, EVRUN_NOWAIT);
-        assert_int_equal(note_count, NOTES);
+        assert_int_equal(range_count, NOTES);
     }
     run_rounds(ROUNDS);
     close_sides();
