@@ -103,20 +103,20 @@ void micro_filter_match(uint64_t times)
 void micro_log_append(uint64_t times)
 {
     static const char frame[FRAME];
-    struct grave grave;
+    struct limbo limbo;
     struct log log;
 
-    grave_init(&grave, &pool, NULL, NULL);
+    limbo_init(&limbo, &pool, NULL, NULL);
     log_init(&log, 0);
     for (uint64_t i = 0; i < times; i++) {
-        must(log_reserve(&log, &grave, FRAME) == FF_OK, "no memory");
+        must(log_reserve(&log, &limbo, FRAME) == FF_OK, "no memory");
         memcpy(log_reserved(&log), frame, FRAME);
-        log_commit(&log, &grave, FRAME, 1, 1);
+        log_commit(&log, &limbo, FRAME, 1, 1);
         if (i % 128 == 0)
-            (void)log_trim(&log, &grave, log_head_byte(&log), 0);
+            (void)log_trim(&log, &limbo, log_head_byte(&log), 0);
     }
-    log_deinit(&log, &grave);
-    grave_deinit(&grave);
+    log_deinit(&log, &limbo);
+    limbo_deinit(&limbo);
 }
 
 static void publish(struct ff_slice topic)

@@ -127,5 +127,5 @@ void station_abort(struct station *station)
 {
     gateway_each(&station->gateway, abort_session, NULL);
     net_abort_all(&station->worker.net);
-    net_bury(&station->worker.net);
+    net_free_dead(&station->worker.net);
 }

@@ -106,7 +106,7 @@ void net_abort_all(struct net *net)
     input_clear(&net->input);
 }
 
-void net_bury(struct net *net)
+void net_free_dead(struct net *net)
 {
     struct ff_list *node;
     struct ff_list

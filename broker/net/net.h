@@ -78,7 +78,7 @@ bool net_is_shut(const struct net *net);
 void net_abort_all(struct net *net);
 
 /* Frees connections that died in this turn. */
-void net_bury(struct net *net);
+void net_free_dead(struct net *net);
 
 /* The present tick of the wheel: a clock of 10 ms in 32 bits. */
 static inline uint32_t net_tick(const struct net *net)

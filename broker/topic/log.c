@@ -85,7 +85,7 @@ static void count_burst(struct log *log, size_t size)
         log->burst += (uint32_t)(size + sizeof(struct entry));
 }
 
-void log_cut(struct log *log, struct grave *grave)
+void log_cut(struct log *log, struct limbo *limbo)
 {
     struct segment *segment = first_of(log);
     struct segment *next = atomic_load_explicit(&segment->next, memory_order_relaxed);
@@ -100,14 +100,14 @@ void log_cut(struct log *log, struct grave *grave)
     change_end(log);
     if (!next)
         remember_burst(log);
-    grave_take(grave, segment, log->is_shared);
+    limbo_retire(limbo, segment, log->is_shared);
 }
 
-void log_deinit(struct log *log, struct grave *grave)
+void log_deinit(struct log *log, struct limbo *limbo)
 {
-    log_cancel(log, grave);
+    log_cancel(log, limbo);
     while (first_of(log))
-        log_cut(log, grave);
+        log_cut(log, limbo);
 }
 
 uint32_t segment_find(const struct segment *segment, uint32_t at)
@@ -151,7 +151,7 @@ static size_t choose_block(const struct log *log, size_t size)
     return block < SEGMENT_LARGEST ? pool_round(block) : SEGMENT_LARGEST;
 }
 
-enum ff_err log_reserve(struct log *log, struct grave *grave, size_t size)
+enum ff_err log_reserve(struct log *log, struct limbo *limbo, size_t size)
 {
     struct segment *segment = last_of(log);
     size_t block;
@@ -162,7 +162,7 @@ enum ff_err log_reserve(struct log *log, struct grave *grave, size_t size)
     block = choose_block(log, size);
     if (block - sizeof(*segment) > UINT32_MAX)
         return FF_ENOMEM;
-    segment = grave_has_room(grave, block) ? pool_alloc(grave->pool, block) : NULL;
+    segment = limbo_has_room(limbo, block) ? pool_alloc(limbo->pool, block) : NULL;
     if (!segment)
         return FF_ENOMEM;
     *segment = (struct segment){.first_byte = log_head_byte(log),
@@ -172,10 +172,10 @@ enum ff_err log_reserve(struct log *log, struct grave *grave, size_t size)
     return FF_OK;
 }
 
-void log_cancel(struct log *log, struct grave *grave)
+void log_cancel(struct log *log, struct limbo *limbo)
 {
     if (log->spare)
-        pool_free(grave->pool, log->spare, segment_size(log->spare));
+        pool_free(limbo->pool, log->spare, segment_size(log->spare));
     log->spare = NULL;
 }
 
@@ -201,14 +201,14 @@ static void write_entry(struct segment *segment, size_t size, uint64_t tag)
 }
 
 /* What was reserved becomes the newest segment of all that its worker has. */
-static void admit_spare(struct log *log, struct grave *grave, uint32_t tick)
+static void admit_spare(struct log *log, struct limbo *limbo, uint32_t tick)
 {
     log->spare->log = log;
     log->spare->begun_at = tick;
-    ff_list_append(&grave->live, &log->spare->live);
+    ff_list_append(&limbo->live, &log->spare->live);
 }
 
-void log_commit(struct log *log, struct grave *grave, size_t size, uint64_t tag, uint32_t tick)
+void log_commit(struct log *log, struct limbo *limbo, size_t size, uint64_t tag, uint32_t tick)
 {
     struct segment *last = last_of(log);
     uint64_t offset = atomic_load_explicit(&log->offset, memory_order_relaxed);
@@ -216,7 +216,7 @@ void log_commit(struct log *log, struct grave *grave, size_t size, uint64_t tag,
     count_burst(log, size);
     write_entry(log->spare ? log->spare : last, size, tag);
     if (log->spare)
-        admit_spare(log, grave, tick);
+        admit_spare(log, limbo, tick);
     change_begin(log);
     if (log->spare) {
         if (last)
@@ -231,7 +231,7 @@ void log_commit(struct log *log, struct grave *grave, size_t size, uint64_t tag,
     change_end(log);
 }
 
-bool log_trim(struct log *log, struct grave *grave, uint64_t needed, uint64_t limit)
+bool log_trim(struct log *log, struct limbo *limbo, uint64_t needed, uint64_t limit)
 {
     uint64_t head = log_head_byte(log);
     const struct segment *first;
@@ -243,7 +243,7 @@ bool log_trim(struct log *log, struct grave *grave, uint64_t needed, uint64_t li
 
         if (segment_end > needed && (is_newest || segment_end > limit))
             break;
-        log_cut(log, grave);
+        log_cut(log, limbo);
         is_moved = true;
     }
     return is_moved;

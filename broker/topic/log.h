@@ -29,7 +29,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "broker/topic/grave.h"
+#include "broker/topic/limbo.h"
 #include "protocol/base/err.h"
 
 enum {
@@ -46,12 +46,12 @@ struct entry {
 
 struct segment {
     _Atomic(struct segment *) next;
-    struct log *log; /* the one it is in; NULL: it has left it, and the grave has it */
+    struct log *log; /* the one it is in; NULL: it has left it, and the limbo has it */
     union {
         struct ff_list live; /* in a log: among all segments of its owner, the oldest first */
-        struct {             /* in the grave: */
-            struct segment *buried; /* the next one of its queue, */
-            uint64_t retired;       /* and the interval (qsbr.h) in which it left its log */
+        struct {             /* in the limbo: */
+            struct segment *next_retired; /* the next one of its queue, */
+            uint64_t retired;             /* and the interval (qsbr.h) in which it left its log */
         };
     };
     uint64_t first_byte;        /* of the log */
@@ -78,10 +78,10 @@ struct log {
 
 /*
  * `offset`: what the topic has counted already. Segments come from the pool of
- * a grave and go into it: all functions that take one must be given the same.
+ * a limbo and go into it: all functions that take one must be given the same.
  */
 void log_init(struct log *log, uint64_t offset);
-void log_deinit(struct log *log, struct grave *grave);
+void log_deinit(struct log *log, struct limbo *limbo);
 
 /* What a log was at one moment. */
 struct log_view {
@@ -154,26 +154,26 @@ uint32_t segment_find(const struct segment *segment, uint32_t at);
  * Makes room for a frame of `size` octets; log_commit() or log_cancel() must
  * follow before anything else. FF_OK, FF_ENOMEM (the budget's room is used up, too).
  */
-FF_MUST_CHECK enum ff_err log_reserve(struct log *log, struct grave *grave, size_t size);
+FF_MUST_CHECK enum ff_err log_reserve(struct log *log, struct limbo *limbo, size_t size);
 
 /* The message failed elsewhere: nothing is reserved any more. */
-void log_cancel(struct log *log, struct grave *grave);
+void log_cancel(struct log *log, struct limbo *limbo);
 
 /* Where to write the reserved frame. */
 uint8_t *log_reserved(const struct log *log);
 
 /* The reserved frame is written: it becomes the newest message, published at `tick`. */
-void log_commit(struct log *log, struct grave *grave, size_t size, uint64_t tag, uint32_t tick);
+void log_commit(struct log *log, struct limbo *limbo, size_t size, uint64_t tag, uint32_t tick);
 
 /*
  * Frees what lies below `needed`, and what lies below `limit` whether it is
  * needed or not, but the segment with the newest message only if it is not.
  * Returns true if the tail moved.
  */
-bool log_trim(struct log *log, struct grave *grave, uint64_t needed, uint64_t limit);
+bool log_trim(struct log *log, struct limbo *limbo, uint64_t needed, uint64_t limit);
 
 /* Frees the oldest segment, whoever needs it: memory is short. There must be one. */
-void log_cut(struct log *log, struct grave *grave);
+void log_cut(struct log *log, struct limbo *limbo);
 
 /* Byte and offset before the newest message. There must be one. */
 uint64_t view_newest(const struct log_view *view, uint64_t *offset);

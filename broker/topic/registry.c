@@ -15,7 +15,7 @@ enum ff_err registry_init(struct registry *registry, const struct ff_hash_key *k
     enum ff_err err;
 
     *registry = (struct registry){.key = *key, .all_topics = all_topics};
-    grave_init(&registry->grave, pool, budget, qsbr);
+    limbo_init(&registry->limbo, pool, budget, qsbr);
     err = ff_map_init(&registry->topics);
     if (err)
         return err;
@@ -32,7 +32,7 @@ enum ff_err registry_init(struct registry *registry, const struct ff_hash_key *k
 void registry_deinit(struct registry *registry)
 {
     FF_CHECK(registry->topics.count == 0 && registry->sleepers.count == 0);
-    grave_deinit(&registry->grave);
+    limbo_deinit(&registry->limbo);
     filter_tree_deinit(&registry->filters);
     ff_map_deinit(&registry->topics);
     ff_map_deinit(&registry->sleepers);
@@ -336,7 +336,7 @@ bool registry_drop_unused(struct registry *registry, struct topic *topic)
         } else if (log) {
             ff_list_remove(&log->link.turn);
             link_deinit(&log->link);
-            log_deinit(&log->log, &registry->grave);
+            log_deinit(&log->log, &registry->limbo);
             ff_mem_free(log);
             topic->logs[i] = NULL;
         }

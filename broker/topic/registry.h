@@ -9,7 +9,7 @@
 #define TOPIC_REGISTRY_H
 
 #include "broker/topic/filter.h"
-#include "broker/topic/grave.h"
+#include "broker/topic/limbo.h"
 #include "broker/topic/sleeper.h"
 
 struct router_limits {
@@ -24,7 +24,7 @@ struct registry {
     struct ff_map sleepers; /* names */
     struct filter_tree filters;
     struct ff_hash_key key;
-    struct grave grave; /* where the logs' segments come from and go */
+    struct limbo limbo; /* where the logs' segments come from and go */
     struct router_limits limits;
     uint32_t max_message_ever; /* the highest so far: sessions keep what they began with */
     const struct topic_rule *rules;

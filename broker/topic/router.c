@@ -175,7 +175,7 @@ static enum ff_err reserve(struct router *router, struct rendering *r, struct to
         if (err)
             return err;
         delivery = delivery_for(r, to, encoding);
-        err = log_reserve(&to->logs[i]->log, &router->registry.grave,
+        err = log_reserve(&to->logs[i]->log, &router->registry.limbo,
                           ff_delivery_size(encoding, &delivery));
         if (err)
             return err;
@@ -187,7 +187,7 @@ static void cancel(struct router *router, struct topic *to)
 {
     for (int i = 0; i < FF_ENCODINGS; i++)
         if (to->logs[i])
-            log_cancel(&to->logs[i]->log, &router->registry.grave);
+            log_cancel(&to->logs[i]->log, &router->registry.limbo);
 }
 
 static void commit(struct router *router, const struct rendering *r, struct topic *to,
@@ -204,7 +204,7 @@ static void commit(struct router *router, const struct rendering *r, struct topi
             continue;
         delivery = delivery_for(r, to, encoding);
         ff_delivery_write(log_reserved(&log->log), encoding, &delivery);
-        log_commit(&log->log, &router->registry.grave, ff_delivery_size(encoding, &delivery),
+        log_commit(&log->log, &router->registry.limbo, ff_delivery_size(encoding, &delivery),
                    r->p->tag, wheel_now(router->wheel));
         log->link.is_dirty = true;
         router_touch_link(router, &log->link);
@@ -234,22 +234,22 @@ static uint32_t oldest_enough(enum ff_memory_level level)
  */
 static void trim_for_memory(struct router *router, size_t wanted)
 {
-    struct grave *grave = &router->registry.grave;
-    enum ff_memory_level level = grave->budget ? ff_budget_level(grave->budget) : FF_MEMORY_FREE;
+    struct limbo *limbo = &router->registry.limbo;
+    enum ff_memory_level level = limbo->budget ? ff_budget_level(limbo->budget) : FF_MEMORY_FREE;
     uint32_t now = wheel_now(router->wheel);
     uint64_t excess;
 
-    if (level == FF_MEMORY_FREE && (!wanted || grave_has_room(grave, wanted)))
+    if (level == FF_MEMORY_FREE && (!wanted || limbo_has_room(limbo, wanted)))
         return;
-    excess = ff_budget_excess(grave->budget, wanted);
-    for (uint64_t freed = grave->bytes; freed < excess && !ff_list_is_empty(&grave->live);) {
-        struct segment *oldest = FF_CONTAINER(grave->live.next, struct segment, live);
+    excess = ff_budget_excess(limbo->budget, wanted);
+    for (uint64_t freed = limbo->bytes; freed < excess && !ff_list_is_empty(&limbo->live);) {
+        struct segment *oldest = FF_CONTAINER(limbo->live.next, struct segment, live);
         struct topic_log *log = FF_CONTAINER(oldest->log, struct topic_log, log);
 
         if (now - oldest->begun_at < oldest_enough(wanted ? FF_MEMORY_FULL : level))
             return;
         freed += segment_size(oldest);
-        log_cut(&log->log, grave);
+        log_cut(&log->log, limbo);
         log->link.is_trimmed = true;
         router_touch_link(router, &log->link);
     }
@@ -258,11 +258,11 @@ static void trim_for_memory(struct router *router, size_t wanted)
 /* Where cutting logs was not enough, connections let go of what they hold back. */
 static void relieve_of_pins(struct router *router)
 {
-    struct grave *grave = &router->registry.grave;
+    struct limbo *limbo = &router->registry.limbo;
 
-    if (grave->budget && !ff_list_is_empty(&router->pins.all) &&
-        ff_budget_level(grave->budget) >= FF_MEMORY_FULL)
-        pins_relieve(&router->pins, ff_budget_used(grave->budget) - grave->budget->max);
+    if (limbo->budget && !ff_list_is_empty(&router->pins.all) &&
+        ff_budget_level(limbo->budget) >= FF_MEMORY_FULL)
+        pins_relieve(&router->pins, ff_budget_used(limbo->budget) - limbo->budget->max);
 }
 
 /* In all logs of a topic, if there is one, and of the filters that match, or in none. */
@@ -291,7 +291,7 @@ static enum ff_err append(struct router *router, const struct publication *p, st
     uint32_t count = registry_match(&router->registry, topic, p->topic, &filters);
     enum ff_err err = reserve_all(router, &r, topic, filters, count);
 
-    if (err == FF_ENOMEM && router->registry.grave.budget) {
+    if (err == FF_ENOMEM && router->registry.limbo.budget) {
         trim_for_memory(router, p->payload.bytes.len * (count + 1UL));
         err = reserve_all(router, &r, topic, filters, count);
     }
@@ -497,7 +497,7 @@ static void trim_log(struct router *router, struct link *link)
 
     if (least > needed)
         least = needed;
-    if (log_trim(&log->log, &router->registry.grave, least,
+    if (log_trim(&log->log, &router->registry.limbo, least,
                  choose_limit(view.head_byte, registry_max_buffered(&router->registry, link->topic),
                               active)))
         link->is_trimmed |= log_tail_byte(&log->log) > least;
@@ -528,8 +528,8 @@ bool router_trim(struct router *router)
 
     trim_for_memory(router, 0);
     relieve_of_pins(router);
-    if (!grave_is_empty(&router->registry.grave))
-        grave_sweep(&router->registry.grave);
+    if (!limbo_is_empty(&router->registry.limbo))
+        limbo_sweep(&router->registry.limbo);
     ff_list_init(&dirty);
     while ((node = ff_list_pop(&router->turn))) {
         struct link *link = FF_CONTAINER(node, struct link, turn);

@@ -68,7 +68,7 @@ uint64_t worker_turn(void *arg)
     is_more = !net_flush(net, slice_us);
     is_more |= worker->ops->end_turn(worker->arg);
     is_more |= !ff_list_is_empty(&net->flush); /* closed by that */
-    net_bury(net);
+    net_free_dead(net);
     net->turns++;
     is_more |= !input_is_empty(&net->input);
     if (worker->qsbr)

@@ -384,7 +384,7 @@ static void end_all(void)
         turn(0);
     gateway_each(&gateway, abort_session, NULL);
     net_abort_all(&worker.net);
-    net_bury(&worker.net);
+    net_free_dead(&worker.net);
     wheel_stop(&worker.net.wheel, &drain.timer);
     gateway_deinit(&gateway);
     worker_deinit(&worker);

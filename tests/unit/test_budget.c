@@ -287,7 +287,7 @@ static void cutting_costs_by_what_is_cut(void **state)
     s = &subs[899];
     end_turn(20); /* no names are walked: the one segment there is, is found at once */
     assert_null(log_look(s->link->log).first);
-    assert_true(ff_list_is_empty(&router.registry.grave.live));
+    assert_true(ff_list_is_empty(&router.registry.limbo.live));
     for (int i = 0; i < 900; i++)
         router_unsubscribe(&router, &subs[i]);
 }

@@ -207,7 +207,7 @@ static struct ticket come_and_go(struct gateway *gateway, bool stays, int *fd)
     if (!stays) {
         conn_abort(&session->conn);
         assert_null(gateway_find(gateway, ticket));
-        net_bury(&gateway->worker->net);
+        net_free_dead(&gateway->worker->net);
         (void)close(*fd);
     }
     return ticket;

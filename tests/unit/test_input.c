@@ -117,7 +117,7 @@ static uint64_t turn(void *arg)
     spent = 0;
     input_run(&net);
     max_spent = spent > max_spent ? spent : max_spent;
-    net_bury(&net);
+    net_free_dead(&net);
     return 0;
 }
 
@@ -148,7 +148,7 @@ static int close_sides(void **state)
         conn_abort(&sides[i].conn);
     }
     net_abort_all(&net);
-    net_bury(&net);
+    net_free_dead(&net);
     for (int i = 0; i < PEERS; i++)
         assert_true(sides[i].is_freed);
     net_deinit(&net);
@@ -281,7 +281,7 @@ static void who_ends_in_the_queue_is_passed_over(void **state)
     assert_int_equal(net.input.ready.count, PEERS);
     for (int i = 0; i < PEERS; i += 2)
         conn_abort(&sides[i].conn);
-    net_bury(&net);
+    net_free_dead(&net);
     assert_false(sides[0].is_freed);
     ev_run(net.loop.ev, EVRUN_NOWAIT);
     for (int i = 0; i < PEERS; i++) {

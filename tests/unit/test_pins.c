@@ -6,7 +6,7 @@
 enum { HOLDERS = 12, FRAME = 60000 };
 
 static struct pool pool;
-static struct grave grave;
+static struct limbo limbo;
 static struct log topic;
 static struct pins *pins;
 static struct pin_court court;
@@ -29,7 +29,7 @@ static int set_up(void **state)
 {
     (void)state;
     pool_init(&pool, 0);
-    grave_init(&grave, &pool, NULL, NULL);
+    limbo_init(&limbo, &pool, NULL, NULL);
     log_init(&topic, 0);
     pins = NULL;
     court = (struct pin_court){.evict = evict};
@@ -45,17 +45,17 @@ static int tear_down(void **state)
         if (holds[i])
             pin_release(holds[i]);
     pins_leave(pins);
-    log_deinit(&topic, &grave);
-    grave_deinit(&grave);
+    log_deinit(&topic, &limbo);
+    limbo_deinit(&limbo);
     pool_deinit(&pool);
     return nothing_leaked(state);
 }
 
 static struct segment *publish(void)
 {
-    assert_int_equal(log_reserve(&topic, &grave, FRAME), FF_OK);
+    assert_int_equal(log_reserve(&topic, &limbo, FRAME), FF_OK);
     memset(log_reserved(&topic), 'x', FRAME);
-    log_commit(&topic, &grave, FRAME, 1, 0);
+    log_commit(&topic, &limbo, FRAME, 1, 0);
     return log_look(&topic).last;
 }
 
@@ -69,10 +69,10 @@ static void judge(uint64_t max_frames)
 {
     struct log_view view;
 
-    (void)log_trim(&topic, &grave, log_head_byte(&topic), 0);
+    (void)log_trim(&topic, &limbo, log_head_byte(&topic), 0);
     view = log_look(&topic);
     pins_judge(pins, &court, view_tail_byte(&view), max_frames * (FRAME + 5600));
-    grave_sweep(&grave);
+    limbo_sweep(&limbo);
 }
 
 static void what_is_in_the_log_costs_nothing(void **state)
@@ -142,7 +142,7 @@ static void what_is_let_go_counts_no_more(void **state)
     assert_int_equal(pins_bytes(pins), 0);
     judge(0);
     assert_int_equal(evicted_count, 0);
-    assert_true(grave_is_empty(&grave));
+    assert_true(limbo_is_empty(&limbo));
 }
 
 static void where_memory_is_short_they_go_one_after_the_other(void **state)
@@ -172,8 +172,8 @@ static void pins_outlive_their_link(void **state)
     pins = NULL;
     pin_release(holds[0]); /* and frees what the link had left */
     holds[0] = NULL;
-    grave_sweep(&grave);
-    assert_true(grave_is_empty(&grave));
+    limbo_sweep(&limbo);
+    assert_true(limbo_is_empty(&limbo));
 }
 
 #define WITH_LOG(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)

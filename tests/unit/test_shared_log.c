@@ -18,7 +18,7 @@ static uint64_t seed = 1;
 
 static struct qsbr qsbr;
 static struct pool pool;
-static struct grave grave;
+static struct limbo limbo;
 static struct log topic;
 static _Atomic bool is_over;
 
@@ -51,12 +51,12 @@ static void append(struct dice *dice, uint64_t number)
     struct frame frame = {number, size};
     uint8_t *at;
 
-    assert_int_equal(log_reserve(&topic, &grave, size), FF_OK);
+    assert_int_equal(log_reserve(&topic, &limbo, size), FF_OK);
     at = log_reserved(&topic);
     memcpy(at, &frame, sizeof(frame));
     for (uint32_t i = sizeof(frame); i < size; i++)
         at[i] = octet_of(number, i);
-    log_commit(&topic, &grave, size, 1, 0);
+    log_commit(&topic, &limbo, size, 1, 0);
 }
 
 /* Whole frames from `at` on, the first of them number `number`; returns how many. */
@@ -156,10 +156,10 @@ static void write_all(struct dice *dice)
         qsbr_online(&qsbr, WRITER);
         for (uint32_t i = dice_below(dice, TURN_MAX); i && number < steps; i--)
             append(dice, number++);
-        (void)log_trim(&topic, &grave, 0, below_head(dice_below(dice, 500) ? KEEP : 0));
+        (void)log_trim(&topic, &limbo, 0, below_head(dice_below(dice, 500) ? KEEP : 0));
         if (dice_below(dice, 500) == 0)
-            (void)log_trim(&topic, &grave, log_head_byte(&topic), 0);
-        grave_sweep(&grave);
+            (void)log_trim(&topic, &limbo, log_head_byte(&topic), 0);
+        limbo_sweep(&limbo);
         qsbr_offline(&qsbr, WRITER);
         sched_yield();
     }
@@ -175,7 +175,7 @@ static void frames_are_whole_in_order_and_counted(void **state)
     (void)state;
     pool_init(&pool, 1 << 20);
     qsbr_init(&qsbr, READERS + 1);
-    grave_init(&grave, &pool, NULL, &qsbr);
+    limbo_init(&limbo, &pool, NULL, &qsbr);
     log_init(&topic, 0);
     topic.is_shared = true;
     for (uint32_t i = 0; i < READERS; i++) {
@@ -198,8 +198,8 @@ static void frames_are_whole_in_order_and_counted(void **state)
     }
     print_message("    %lu missed and told, %lu cut\n", (unsigned long)told, (unsigned long)cuts);
     assert_true(told > 0 && cuts > 0);
-    log_deinit(&topic, &grave);
-    grave_deinit(&grave);
+    log_deinit(&topic, &limbo);
+    limbo_deinit(&limbo);
     pool_deinit(&pool);
 }
 
@@ -231,23 +231,23 @@ static void a_view_is_of_one_moment(void **state)
     (void)state;
     pool_init(&pool, 1 << 20);
     qsbr_init(&qsbr, 1);
-    grave_init(&grave, &pool, NULL, &qsbr);
+    limbo_init(&limbo, &pool, NULL, &qsbr);
     log_init(&topic, 0);
     topic.is_shared = true;
     atomic_store(&is_over, false);
     assert_int_equal(pthread_create(&reader, NULL, look_and_compare, &looks), 0);
     for (uint64_t i = 0; i < steps * 3; i++) {
-        assert_int_equal(log_reserve(&topic, &grave, 64), FF_OK);
-        log_commit(&topic, &grave, 64, 1, 0);
+        assert_int_equal(log_reserve(&topic, &limbo, 64), FF_OK);
+        log_commit(&topic, &limbo, 64, 1, 0);
         if (i % 100 == 0)
-            (void)log_trim(&topic, &grave, log_head_byte(&topic), 0);
-        grave_sweep(&grave);
+            (void)log_trim(&topic, &limbo, log_head_byte(&topic), 0);
+        limbo_sweep(&limbo);
     }
     atomic_store(&is_over, true);
     assert_int_equal(pthread_join(reader, NULL), 0);
     assert_true(looks > 0);
-    log_deinit(&topic, &grave);
-    grave_deinit(&grave);
+    log_deinit(&topic, &limbo);
+    limbo_deinit(&limbo);
     pool_deinit(&pool);
 }
 

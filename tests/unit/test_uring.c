@@ -167,7 +167,7 @@ static uint64_t turn(void *arg)
     (void)arg;
     input_run(&net);
     is_all_flushed = net_flush(&net, 4000);
-    net_bury(&net);
+    net_free_dead(&net);
     return 0;
 }
 
@@ -304,7 +304,7 @@ static void close_sides(void)
         }
     }
     net_abort_all(&net);
-    net_bury(&net);
+    net_free_dead(&net);
     for (int i = 0; i < PEERS; i++)
         assert_true(sides[i].is_freed);
     assert_true(gone > 0 && gone < PEERS / 2);

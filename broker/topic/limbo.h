@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * grave.h - the segments of a worker's logs, and those that are out of their
+ * limbo.h - the segments of a worker's logs, and those that are out of their
  * log and may still be read.
  *
  * Segments that are in a log form one list of all logs, the oldest first: where
@@ -11,8 +11,8 @@
  * worker's turn in which it could be seen is over and no pin is left. With one
  * worker and no pin it does not wait at all.
  */
-#ifndef TOPIC_GRAVE_H
-#define TOPIC_GRAVE_H
+#ifndef TOPIC_LIMBO_H
+#define TOPIC_LIMBO_H
 
 #include <stddef.h>
 
@@ -28,7 +28,7 @@ struct segment_queue {
     struct segment *last;
 };
 
-struct grave {
+struct limbo {
     struct pool *pool;
     struct ff_budget *budget;     /* NULL: none */
     struct ff_list live;          /* segments that are in a log, the oldest first */
@@ -39,24 +39,24 @@ struct grave {
 };
 
 /* `qsbr` is NULL where one worker is all there is, `budget` where memory is not bounded. */
-void grave_init(struct grave *grave, struct pool *pool, struct ff_budget *budget,
+void limbo_init(struct limbo *limbo, struct pool *pool, struct ff_budget *budget,
                 struct qsbr *qsbr);
 
 /* May a segment of so many octets be made? One from the pool takes no new memory. */
-bool grave_has_room(struct grave *grave, size_t octets);
+bool limbo_has_room(struct limbo *limbo, size_t octets);
 
 /* The workers have ended, and nothing is pinned. */
-void grave_deinit(struct grave *grave);
+void limbo_deinit(struct limbo *limbo);
 
 /* A segment has left its log; `is_shared`: other workers may see it still. */
-void grave_take(struct grave *grave, struct segment *segment, bool is_shared);
+void limbo_retire(struct limbo *limbo, struct segment *segment, bool is_shared);
 
 /* Frees what nobody can see any more; once a turn. */
-void grave_sweep(struct grave *grave);
+void limbo_sweep(struct limbo *limbo);
 
-static inline bool grave_is_empty(const struct grave *grave)
+static inline bool limbo_is_empty(const struct limbo *limbo)
 {
-    return grave->bytes == 0;
+    return limbo->bytes == 0;
 }
 
 #endif
