@@ -61,7 +61,7 @@ void micro_topics_set_up(void)
     must(router_init(&router, &env, &limits) == FF_OK, "no router");
     for (unsigned i = 0; i < TOPICS; i++) {
         subscribe(&listeners[i], "topic/", i, "");
-        must(router_wake(&router, &listeners[i]) == FF_OK, "no topic");
+        must(router_expand(&router, &listeners[i]) == FF_OK, "no topic");
     }
     for (unsigned i = 0; i < FILTERS; i++)
         subscribe(&filters[i], i % 2 ? "rooms/+/" : "rooms/", i, i % 2 ? "" : "/#");

@@ -179,7 +179,7 @@ static void detach(struct crossing *crossing, struct subscription *s, uint32_t c
             rate_free(&s[i]);
             s[i].link = NULL;
         } else if (link) {
-            bool is_far = !subscription_is_asleep(&s[i]) && link->is_far;
+            bool is_far = !subscription_is_idle(&s[i]) && link->is_far;
             struct far_link *far = is_far ? link_far(link) : NULL;
 
             router_unsubscribe(crossing->engine.router, &s[i]); /* the end of a link of our own */

@@ -14,7 +14,7 @@
 enum {
     SCRATCH_MAX = 1024 * 1024,
     SCRATCH_KEPT = 16 * 1024,
-    SLEEP_AGAIN_MS = 10,
+    COMPACT_AGAIN_MS = 10,
     MIN_SLOTS = 64,
     HALF_OPEN_MIN_TICKS = WHEEL_TICKS_A_SECOND, /* a younger handshake is not dropped for another */
     SPARE_CONNECTIONS = 32, /* beyond max_connections, to be told so by a close code */
@@ -132,16 +132,16 @@ static void give_back(struct gateway *gateway)
     trimmer_look(&gateway->census->trimmer);
 }
 
-/* A million topics fall asleep in many turns: what else is to be done does not wait for them. */
-static void put_to_sleep(struct gateway *gateway)
+/* A million topics are compacted in many turns: nothing else waits for them. */
+static void compact_topics(struct gateway *gateway)
 {
     if (router_release_idle(&gateway->router))
-        wheel_set(&gateway->worker->net.wheel, &gateway->sleepy, SLEEP_AGAIN_MS);
+        wheel_set(&gateway->worker->net.wheel, &gateway->compaction, COMPACT_AGAIN_MS);
 }
 
-static void on_sleepy(struct wheel_timer *timer)
+static void on_compaction(struct wheel_timer *timer)
 {
-    put_to_sleep(FF_CONTAINER(timer, struct gateway, sleepy));
+    compact_topics(FF_CONTAINER(timer, struct gateway, compaction));
 }
 
 static void on_second(struct wheel_timer *timer)
@@ -150,7 +150,7 @@ static void on_second(struct wheel_timer *timer)
 
     sys_report(gateway);
     log_tell_suppressed();
-    put_to_sleep(gateway);
+    compact_topics(gateway);
     engine_release_idle(gateway->engine);
     give_back(gateway);
     wheel_set(&gateway->worker->net.wheel, &gateway->second, 1000);
@@ -218,7 +218,7 @@ enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct 
     census->gateways[worker->index] = gateway;
     net_serve(&worker->net, &session_conn_ops, gateway);
     worker_set_ops(worker, &ops, gateway);
-    wheel_timer_init(&gateway->sleepy, on_sleepy);
+    wheel_timer_init(&gateway->compaction, on_compaction);
     wheel_timer_init(&gateway->second, on_second);
     wheel_set(&worker->net.wheel, &gateway->second, 1000);
     return FF_OK;
@@ -228,7 +228,7 @@ void gateway_deinit(struct gateway *gateway)
 {
     FF_CHECK(gateway->session_count == 0);
     wheel_stop(&gateway->worker->net.wheel, &gateway->second);
-    wheel_stop(&gateway->worker->net.wheel, &gateway->sleepy);
+    wheel_stop(&gateway->worker->net.wheel, &gateway->compaction);
     engine_free(gateway->engine);
     router_deinit(&gateway->router);
     ff_buf_deinit(&gateway->scratch);

@@ -61,11 +61,11 @@ struct gateway {
     struct ff_message *message;             /* a message being read */
     struct flush_ranges *ranges;
     struct known_backlog backlog;
-    struct wheel_timer second;   /* $SYS */
-    struct wheel_timer sleepy;   /* more topics are to be put to sleep */
-    uint64_t last_published;     /* when $SYS last looked */
-    bool is_counting[SYS_LISTS]; /* it did a second ago */
-    uint64_t random_state[2];    /* gateway_random() */
+    struct wheel_timer second;     /* $SYS */
+    struct wheel_timer compaction; /* more topics are to be compacted */
+    uint64_t last_published;       /* when $SYS last looked */
+    bool is_counting[SYS_LISTS];   /* it did a second ago */
+    uint64_t random_state[2];      /* gateway_random() */
 };
 
 /*

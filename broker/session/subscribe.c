@@ -104,7 +104,7 @@ static enum ff_err change_rate(struct session *session, struct subscription *s, 
 static enum ff_err apply(struct session *session, struct subscription *s,
                          const struct ff_message *m)
 {
-    enum ff_err err = router_wake(&gateway_of(session)->router, s);
+    enum ff_err err = router_expand(&gateway_of(session)->router, s);
     uint32_t cursors = cursors_of(session, s);
 
     if (err)

@@ -41,7 +41,7 @@ static bool is_wanted(struct gateway *gateway, const char *name)
     struct registry *registry = &gateway->router.registry;
 
     if (registry_find(registry, ff_slice_of(name)) ||
-        registry_find_sleeper(registry, ff_slice_of(name)))
+        registry_find_idle(registry, ff_slice_of(name)))
         return true;
     /* A filter may be all that listens. */
     return filter_tree_match(&registry->filters, ff_slice_of(name)) > 0;
@@ -175,19 +175,19 @@ static void end_row(struct sys_share *share, uint64_t score, size_t at)
     share->rows[share->count++].len = share->text.len - at;
 }
 
-/* Topics that sleep have no rate: they come last, as far as there is room. */
-static void share_sleepers(const struct gateway *gateway, struct sys_share *share)
+/* Idle topics have no rate: they come last, as far as there is room. */
+static void share_idle_topics(const struct gateway *gateway, struct sys_share *share)
 {
     struct ff_map_node *node = NULL;
 
     while (share->count < SYS_ROWS &&
-           (node = ff_map_next(&gateway->router.registry.sleepers, node))) {
-        const struct sleeper *sleeper = FF_CONTAINER(node, struct sleeper, node);
+           (node = ff_map_next(&gateway->router.registry.idle_topics, node))) {
+        const struct idle_topic *idle_topic = FF_CONTAINER(node, struct idle_topic, node);
         size_t at = share->text.len;
 
-        if (ff_topic_is_reserved(sleeper_name(sleeper)))
+        if (ff_topic_is_reserved(idle_topic_name(idle_topic)))
             continue;
-        if (put_topic(&share->text, sleeper_name(sleeper), 1, 0, 0))
+        if (put_topic(&share->text, idle_topic_name(idle_topic), 1, 0, 0))
             return;
         end_row(share, 0, at);
     }
@@ -212,7 +212,7 @@ static void share(struct gateway *gateway, enum sys_list list)
         end_row(share, top.at[i].score, at);
     }
     if (list == SYS_TOPICS)
-        share_sleepers(gateway, share);
+        share_idle_topics(gateway, share);
     (void)pthread_mutex_unlock(&census->lock);
 }
 

@@ -62,7 +62,7 @@ enum ff_err link_add(struct link *link, struct subscription *s)
     s->zone = ZONE_TIMED;
     put(link, count, s);
     link->counts[ZONE_TIMED]++;
-    link->quiet_timed += s->no_echo;
+    link->no_echo_timed += s->no_echo;
     if (!rate_is_paused(s))
         link_move(s, ZONE_ACTIVE);
     return FF_OK;
@@ -76,10 +76,10 @@ static void count(struct link *link, const struct subscription *s, int by)
     link->counts[s->zone] += step;
     if (s->zone == ZONE_ACTIVE && link_is_pending(s))
         link->pending += step;
-    if (s->zone == ZONE_WAITING && link_is_closer(s))
-        link->closers += step;
+    if (s->zone == ZONE_WAITING && link_has_close_rule(s))
+        link->close_rule_waiting += step;
     if (s->zone == ZONE_TIMED && s->no_echo)
-        link->quiet_timed += step;
+        link->no_echo_timed += step;
 }
 
 void link_move(struct subscription *s, enum link_zone zone)
@@ -135,7 +135,7 @@ void link_note_progress(struct subscription *s, uint64_t before)
         s->link->is_waiting_stale = true;
 }
 
-static uint64_t scan(const struct link *link, unsigned zone, bool only_quiet)
+static uint64_t scan(const struct link *link, unsigned zone, bool only_no_echo)
 {
     uint32_t end = zone_end(link, zone);
     uint64_t least = UINT64_MAX;
@@ -143,7 +143,7 @@ static uint64_t scan(const struct link *link, unsigned zone, bool only_quiet)
     for (uint32_t i = end - link->counts[zone]; i < end; i++) {
         const struct subscription *s = link->array[i];
 
-        if (s->cursor.byte < least && (!only_quiet || s->no_echo))
+        if (s->cursor.byte < least && (!only_no_echo || s->no_echo))
             least = s->cursor.byte;
     }
     return least;
@@ -173,7 +173,7 @@ uint64_t link_update_needed(struct link *link, const struct log_view *view, uint
         link->buffered = walked - (slowest < tail ? lesser(tail, walked) : lesser(slowest, walked));
     if (link->counts[ZONE_TIMED] && view->first) {
         timed = view_newest(view, &offset);
-        if (link->quiet_timed)
+        if (link->no_echo_timed)
             timed = lesser(timed, scan(link, ZONE_TIMED, true));
     }
     return lesser(slowest, timed);

@@ -27,14 +27,15 @@ struct link {
     struct ff_list turn; /* among the links that this turn touched */
     uint32_t counts[ZONE_COUNT];
     uint32_t capacity;
-    uint32_t pending;      /* active ones that are not at the head, or not known to be */
-    uint32_t closers;      /* waiting ones that end when they are overrun: link_is_closer() */
-    uint32_t quiet_timed;  /* timed ones that do not want their own echo */
-    uint8_t encoding;      /* enum ff_encoding */
-    bool is_far;           /* the log is another worker's */
-    bool is_dirty;         /* messages came that were not walked yet */
-    bool is_waiting_stale; /* waiting_needed is only a lower bound */
-    bool is_trimmed;       /* the tail moved for another reason than that nobody needs it */
+    uint32_t pending; /* active ones that are not at the head, or not known to be */
+    uint32_t
+        close_rule_waiting; /* waiting ones that end when they are overrun: link_has_close_rule() */
+    uint32_t no_echo_timed; /* timed ones that do not want their own echo */
+    uint8_t encoding;       /* enum ff_encoding */
+    bool is_far;            /* the log is another worker's */
+    bool is_dirty;          /* messages came that were not walked yet */
+    bool is_waiting_stale;  /* waiting_needed is only a lower bound */
+    bool is_trimmed;        /* the tail moved for another reason than that nobody needs it */
     uint64_t active_needed;
     uint64_t waiting_needed;
     uint64_t buffered; /* how far the slowest was behind when the last turn ended */
@@ -64,7 +65,7 @@ static inline bool link_is_at_head(const struct subscription *s)
  * Does its session end when it is overrun? A rated one is never overrun: the newest is enough. As
  * long as a subscription is waiting neither its rule nor whether it is rated may change.
  */
-static inline bool link_is_closer(const struct subscription *s)
+static inline bool link_has_close_rule(const struct subscription *s)
 {
     return s->overflow == OVERFLOW_CLOSE && !s->rate;
 }

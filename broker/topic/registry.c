@@ -19,23 +19,23 @@ enum ff_err registry_init(struct registry *registry, const struct ff_hash_key *k
     err = ff_map_init(&registry->topics);
     if (err)
         return err;
-    err = ff_map_init(&registry->sleepers);
+    err = ff_map_init(&registry->idle_topics);
     if (!err)
         err = filter_tree_init(&registry->filters, key);
     if (err) {
         ff_map_deinit(&registry->topics);
-        ff_map_deinit(&registry->sleepers);
+        ff_map_deinit(&registry->idle_topics);
     }
     return err;
 }
 
 void registry_deinit(struct registry *registry)
 {
-    FF_CHECK(registry->topics.count == 0 && registry->sleepers.count == 0);
+    FF_CHECK(registry->topics.count == 0 && registry->idle_topics.count == 0);
     limbo_deinit(&registry->limbo);
     filter_tree_deinit(&registry->filters);
     ff_map_deinit(&registry->topics);
-    ff_map_deinit(&registry->sleepers);
+    ff_map_deinit(&registry->idle_topics);
 }
 
 const struct topic_rule *registry_rule(const struct registry *registry, struct ff_slice name)
@@ -105,32 +105,34 @@ struct topic *registry_find(const struct registry *registry, struct ff_slice nam
     return find_topic(registry, name, hash_of(registry, name));
 }
 
-static bool is_sleeper(const void *arg, const struct ff_map_node *node)
+static bool is_idle_named(const void *arg, const struct ff_map_node *node)
 {
     const struct ff_slice *name = arg;
 
-    return ff_slice_is_equal(sleeper_name(FF_CONTAINER_CONST(node, struct sleeper, node)), *name);
+    return ff_slice_is_equal(idle_topic_name(FF_CONTAINER_CONST(node, struct idle_topic, node)),
+                             *name);
 }
 
-static struct sleeper *find_sleeper(const struct registry *registry, struct ff_slice name,
+static struct idle_topic *find_idle(const struct registry *registry, struct ff_slice name,
                                     uint32_t hash)
 {
-    struct ff_map_node *node =
-        registry->sleepers.count ? ff_map_find(&registry->sleepers, hash, is_sleeper, &name) : NULL;
+    struct ff_map_node *node = registry->idle_topics.count
+                                   ? ff_map_find(&registry->idle_topics, hash, is_idle_named, &name)
+                                   : NULL;
 
-    return node ? FF_CONTAINER(node, struct sleeper, node) : NULL;
+    return node ? FF_CONTAINER(node, struct idle_topic, node) : NULL;
 }
 
-struct sleeper *registry_find_sleeper(const struct registry *registry, struct ff_slice name)
+struct idle_topic *registry_find_idle(const struct registry *registry, struct ff_slice name)
 {
-    return find_sleeper(registry, name, hash_of(registry, name));
+    return find_idle(registry, name, hash_of(registry, name));
 }
 
 bool registry_has(const struct registry *registry, struct ff_slice name)
 {
     uint32_t hash = hash_of(registry, name);
 
-    return find_topic(registry, name, hash) || find_sleeper(registry, name, hash);
+    return find_topic(registry, name, hash) || find_idle(registry, name, hash);
 }
 
 /* One more name that it owns. False: max_topics of all workers is reached. */
@@ -198,21 +200,21 @@ static enum ff_err make_name(struct registry *registry, struct ff_slice name, bo
     return is_within ? FF_ENOMEM : FF_ELIMIT;
 }
 
-enum ff_err registry_find_awake(struct registry *registry, struct ff_slice name,
-                                struct topic **topic)
+enum ff_err registry_find_expanded(struct registry *registry, struct ff_slice name,
+                                   struct topic **topic)
 {
     uint32_t hash = hash_of(registry, name);
-    struct sleeper *sleeper;
+    struct idle_topic *idle_topic;
 
     *topic = find_topic(registry, name, hash);
-    sleeper = *topic ? NULL : find_sleeper(registry, name, hash);
-    return sleeper ? registry_wake(registry, sleeper, topic) : FF_OK;
+    idle_topic = *topic ? NULL : find_idle(registry, name, hash);
+    return idle_topic ? registry_expand(registry, idle_topic, topic) : FF_OK;
 }
 
 enum ff_err registry_get(struct registry *registry, struct ff_slice name, bool is_foreign,
                          struct topic **topic)
 {
-    enum ff_err err = registry_find_awake(registry, name, topic);
+    enum ff_err err = registry_find_expanded(registry, name, topic);
 
     if (err || *topic)
         return err;
@@ -220,38 +222,40 @@ enum ff_err registry_get(struct registry *registry, struct ff_slice name, bool i
                                                   : make_name(registry, name, is_foreign, topic);
 }
 
-static struct sleeper *make_sleeper(struct ff_slice name, enum ff_encoding encoding)
+static struct idle_topic *make_idle(struct ff_slice name, enum ff_encoding encoding)
 {
-    struct sleeper *sleeper = ff_mem_alloc(sizeof(*sleeper) + name.len);
+    struct idle_topic *idle_topic = ff_mem_alloc(sizeof(*idle_topic) + name.len);
 
-    if (!sleeper)
+    if (!idle_topic)
         return NULL;
-    sleeper->encoding = (uint8_t)encoding;
-    sleeper->name_len = (uint8_t)name.len;
-    memcpy(sleeper->name, name.at, name.len);
-    return sleeper;
+    idle_topic->encoding = (uint8_t)encoding;
+    idle_topic->name_len = (uint8_t)name.len;
+    memcpy(idle_topic->name, name.at, name.len);
+    return idle_topic;
 }
 
-static void add_sleeper(struct registry *registry, struct sleeper *sleeper, struct subscription *s)
+static void add_idle(struct registry *registry, struct idle_topic *idle_topic,
+                     struct subscription *s)
 {
-    sleeper->subscription = s;
-    s->sleeper = sleeper;
-    s->index = SUBSCRIPTION_ASLEEP;
+    idle_topic->subscription = s;
+    s->idle_topic = idle_topic;
+    s->index = SUBSCRIPTION_IDLE;
     s->zone = ZONE_ACTIVE;
-    ff_map_add(&registry->sleepers, &sleeper->node, hash_of(registry, sleeper_name(sleeper)));
+    ff_map_add(&registry->idle_topics, &idle_topic->node,
+               hash_of(registry, idle_topic_name(idle_topic)));
 }
 
-enum ff_err registry_put_to_sleep(struct registry *registry, struct subscription *s,
-                                  struct ff_slice name, enum ff_encoding encoding)
+enum ff_err registry_add_idle(struct registry *registry, struct subscription *s,
+                              struct ff_slice name, enum ff_encoding encoding)
 {
     bool is_within = count_topic(registry);
-    struct sleeper *sleeper = is_within ? make_sleeper(name, encoding) : NULL;
+    struct idle_topic *idle_topic = is_within ? make_idle(name, encoding) : NULL;
 
-    if (!sleeper) {
+    if (!idle_topic) {
         uncount_topic(registry);
         return is_within ? FF_ENOMEM : FF_ELIMIT;
     }
-    add_sleeper(registry, sleeper, s);
+    add_idle(registry, idle_topic, s);
     return FF_OK;
 }
 
@@ -269,43 +273,44 @@ static bool tie(struct topic *topic, enum ff_encoding encoding, struct subscript
     return link_add(&log->link, s) == FF_OK;
 }
 
-enum ff_err registry_wake(struct registry *registry, struct sleeper *sleeper, struct topic **topic)
+enum ff_err registry_expand(struct registry *registry, struct idle_topic *idle_topic,
+                            struct topic **topic)
 {
-    struct subscription *s = sleeper->subscription;
+    struct subscription *s = idle_topic->subscription;
 
-    *topic = add_topic(registry, sleeper_name(sleeper), false);
+    *topic = add_topic(registry, idle_topic_name(idle_topic), false);
     if (!*topic)
         return FF_ENOMEM;
-    if (!tie(*topic, (enum ff_encoding)sleeper->encoding, s)) {
-        (void)count_topic(registry); /* it is counted once, as a sleeper or as a topic */
+    if (!tie(*topic, (enum ff_encoding)idle_topic->encoding, s)) {
+        (void)count_topic(registry); /* it is counted once, as an idle topic or as a full one */
         (void)registry_drop_unused(registry, *topic);
-        s->sleeper = sleeper;
+        s->idle_topic = idle_topic;
         return FF_ENOMEM;
     }
-    ff_map_remove(&registry->sleepers, &sleeper->node);
-    ff_mem_free(sleeper);
+    ff_map_remove(&registry->idle_topics, &idle_topic->node);
+    ff_mem_free(idle_topic);
     return FF_OK;
 }
 
-void registry_lull(struct registry *registry, struct topic *topic)
+void registry_compact(struct registry *registry, struct topic *topic)
 {
     int encoding = topic->logs[FF_JSON] ? FF_JSON : FF_MSGPACK;
     struct subscription *s = topic->logs[encoding]->link.array[0];
-    struct sleeper *sleeper = make_sleeper(topic_name(topic), (enum ff_encoding)encoding);
+    struct idle_topic *idle_topic = make_idle(topic_name(topic), (enum ff_encoding)encoding);
 
-    if (!sleeper)
+    if (!idle_topic)
         return;
     link_remove(s);
     (void)count_topic(registry);
     (void)registry_drop_unused(registry, topic);
-    add_sleeper(registry, sleeper, s);
+    add_idle(registry, idle_topic, s);
 }
 
-void registry_drop_sleeper(struct registry *registry, struct sleeper *sleeper)
+void registry_drop_idle(struct registry *registry, struct idle_topic *idle_topic)
 {
-    sleeper->subscription->sleeper = NULL;
-    ff_map_remove(&registry->sleepers, &sleeper->node);
-    ff_mem_free(sleeper);
+    idle_topic->subscription->idle_topic = NULL;
+    ff_map_remove(&registry->idle_topics, &idle_topic->node);
+    ff_mem_free(idle_topic);
     uncount_topic(registry);
 }
 
@@ -348,7 +353,7 @@ bool registry_drop_unused(struct registry *registry, struct topic *topic)
     else if (!topic->is_foreign)
         uncount_topic(registry);
     ff_map_remove(&registry->topics, &topic->node);
-    ff_list_remove(&topic->drowsy);
+    ff_list_remove(&topic->idle_candidate);
     ff_mem_free(topic->filters);
     ff_mem_free(topic);
     return true;

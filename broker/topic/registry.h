@@ -3,14 +3,14 @@
  * registry.h - which topics and filters a worker has, and the rules they follow.
  *
  * A topic is made with its first link and dropped with its last; a log likewise.
- * One that is quiet is a sleeper (sleeper.h) meanwhile.
+ * An idle one is only an entry (idle_topic.h) meanwhile.
  */
 #ifndef TOPIC_REGISTRY_H
 #define TOPIC_REGISTRY_H
 
 #include "broker/topic/filter.h"
+#include "broker/topic/idle_topic.h"
 #include "broker/topic/limbo.h"
-#include "broker/topic/sleeper.h"
 
 struct router_limits {
     uint32_t max_message;  /* of a client's frame */
@@ -20,8 +20,8 @@ struct router_limits {
 };
 
 struct registry {
-    struct ff_map topics;   /* names and filters, by their text */
-    struct ff_map sleepers; /* names */
+    struct ff_map topics;      /* names and filters, by their text */
+    struct ff_map idle_topics; /* names */
     struct filter_tree filters;
     struct ff_hash_key key;
     struct limbo limbo; /* where the logs' segments come from and go */
@@ -55,38 +55,39 @@ const struct topic_rule *registry_rule(const struct registry *registry, struct f
 uint32_t registry_max_buffered(const struct registry *registry, const struct topic *topic);
 uint64_t registry_max_pinned(const struct registry *registry);
 
-/* NULL: it is not there, or asleep. */
+/* NULL: it is not there, or idle. */
 struct topic *registry_find(const struct registry *registry, struct ff_slice name);
 
-struct sleeper *registry_find_sleeper(const struct registry *registry, struct ff_slice name);
+struct idle_topic *registry_find_idle(const struct registry *registry, struct ff_slice name);
 
-/* Is anybody subscribed to it, awake or asleep? */
+/* Is anybody subscribed to it, idle or not? */
 bool registry_has(const struct registry *registry, struct ff_slice name);
 
 /*
  * Ties a subscription, its cursor set, to a name that has neither topic nor
- * sleeper. FF_OK, FF_ENOMEM, FF_ELIMIT (max_topics is reached).
+ * idle_topic. FF_OK, FF_ENOMEM, FF_ELIMIT (max_topics is reached).
  */
-FF_MUST_CHECK enum ff_err registry_put_to_sleep(struct registry *registry, struct subscription *s,
-                                                struct ff_slice name, enum ff_encoding encoding);
+FF_MUST_CHECK enum ff_err registry_add_idle(struct registry *registry, struct subscription *s,
+                                            struct ff_slice name, enum ff_encoding encoding);
 
-/* It is a topic again, with its subscription. FF_OK: the sleeper is freed; FF_ENOMEM: it sleeps on.
+/* It is a topic again, with its subscription. FF_OK: the idle topic is freed; FF_ENOMEM: it stays
+ * idle on.
  */
-FF_MUST_CHECK enum ff_err registry_wake(struct registry *registry, struct sleeper *sleeper,
-                                        struct topic **topic);
+FF_MUST_CHECK enum ff_err registry_expand(struct registry *registry, struct idle_topic *idle_topic,
+                                          struct topic **topic);
 
-/* A quiet topic (topic_is_quiet) becomes a sleeper, if there is memory for one. */
-void registry_lull(struct registry *registry, struct topic *topic);
+/* An idle topic (topic_is_idle) becomes an entry, if there is memory for one. */
+void registry_compact(struct registry *registry, struct topic *topic);
 
 /* Its subscription ends. */
-void registry_drop_sleeper(struct registry *registry, struct sleeper *sleeper);
+void registry_drop_idle(struct registry *registry, struct idle_topic *idle_topic);
 
 /* The topic of a name, woken if it slept; NULL: it is not there. FF_OK, FF_ENOMEM. */
-FF_MUST_CHECK enum ff_err registry_find_awake(struct registry *registry, struct ff_slice name,
-                                              struct topic **topic);
+FF_MUST_CHECK enum ff_err registry_find_expanded(struct registry *registry, struct ff_slice name,
+                                                 struct topic **topic);
 
 /*
- * Finds, wakes or makes a topic; `is_foreign`: a name that another worker owns. FF_OK,
+ * Finds, expands or makes a topic; `is_foreign`: a name that another worker owns. FF_OK,
  * FF_ENOMEM, FF_ELIMIT (max_topics or max_filters is reached).
  */
 FF_MUST_CHECK enum ff_err registry_get(struct registry *registry, struct ff_slice name,

@@ -8,8 +8,7 @@
 enum {
     PATIENCE = 4,     /* times max_buffered a log may hold for who has not had its turn */
     YOUNG_TICKS = 10, /* 100 ms: who reads has read it by then */
-    QUIET_TICKS = 10 * WHEEL_TICKS_A_SECOND, /* without a message: a topic with one subscription
-                                                goes to sleep */
+    IDLE_TICKS = 10 * WHEEL_TICKS_A_SECOND, /* without a message: then a topic is compacted */
 };
 
 enum ff_err router_init(struct router *router, const struct router_env *env,
@@ -22,7 +21,7 @@ enum ff_err router_init(struct router *router, const struct router_env *env,
     ff_list_init(&router->turn);
     router->pins = (struct pin_court){.evict = env->ops->evict, .arg = env->arg};
     ff_list_init(&router->pins.all);
-    ff_list_init(&router->drowsy);
+    ff_list_init(&router->idle_candidates);
     err = registry_init(&router->registry, &env->key, env->pool, env->budget, env->qsbr,
                         env->all_topics);
     if (!err)
@@ -77,7 +76,7 @@ enum ff_err router_subscribe(struct router *router, struct subscription *s, stru
 
     if (!s->rate && ff_topic_kind(name) == FF_TOPIC_NAME && !registry_has(registry, name)) {
         s->cursor = (struct cursor){.segment = NULL};
-        return registry_put_to_sleep(registry, s, name, encoding);
+        return registry_add_idle(registry, s, name, encoding);
     }
     err = registry_get(registry, name, false, &topic);
     if (err)
@@ -94,18 +93,19 @@ enum ff_err router_subscribe(struct router *router, struct subscription *s, stru
     return err;
 }
 
-enum ff_err router_wake(struct router *router, struct subscription *s)
+enum ff_err router_expand(struct router *router, struct subscription *s)
 {
     struct topic *topic;
 
-    return subscription_is_asleep(s) ? registry_wake(&router->registry, s->sleeper, &topic) : FF_OK;
+    return subscription_is_idle(s) ? registry_expand(&router->registry, s->idle_topic, &topic)
+                                   : FF_OK;
 }
 
 void router_drop_unused(struct router *router, struct topic *topic)
 {
     if (registry_drop_unused(&router->registry, topic))
         return;
-    /* What is left may be one subscription, in the other encoding: then the topic may sleep. */
+    /* What is left may be one subscription, in the other encoding: then the topic may be idle. */
     for (int i = 0; i < FF_ENCODINGS; i++)
         if (topic->logs[i])
             router_touch_link(router, &topic->logs[i]->link);
@@ -115,8 +115,8 @@ void router_unsubscribe(struct router *router, struct subscription *s)
 {
     struct link *link = s->link;
 
-    if (subscription_is_asleep(s)) {
-        registry_drop_sleeper(&router->registry, s->sleeper);
+    if (subscription_is_idle(s)) {
+        registry_drop_idle(&router->registry, s->idle_topic);
         return;
     }
     link_remove(s);
@@ -310,12 +310,12 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
     const struct topic_rule *rule;
     struct publication named = *p;
     struct topic *topic;
-    enum ff_err err = registry_find_awake(&router->registry, p->topic, &topic);
+    enum ff_err err = registry_find_expanded(&router->registry, p->topic, &topic);
 
     *receipt = (struct receipt){.receivers = 0};
     if (err)
         return err;
-    if (topic) /* what was given may have been the name of the sleeper, which is gone */
+    if (topic) /* what was given may have been the name of the idle topic, which is gone */
         named.topic = topic_name(topic);
     rule = topic ? topic->rule : registry_rule(&router->registry, named.topic);
     if (rule->max_message && payload_size(&p->payload) > rule->max_message)
@@ -346,13 +346,13 @@ void router_offer(struct router *router, struct subscription *s)
 
 void router_hold(struct subscription *s)
 {
-    if (!subscription_is_asleep(s) && s->zone == ZONE_ACTIVE)
+    if (!subscription_is_idle(s) && s->zone == ZONE_ACTIVE)
         link_move(s, ZONE_WAITING);
 }
 
 void router_release(struct router *router, struct subscription *s)
 {
-    if (subscription_is_asleep(s))
+    if (subscription_is_idle(s))
         return;
     if (s->zone == ZONE_WAITING && !link_is_pending(s))
         link_move(s, ZONE_ACTIVE);
@@ -414,10 +414,10 @@ static void close_overrun(struct router *router, struct link *link)
     uint32_t i = link->counts[ZONE_ACTIVE];
 
     router->closing = link; /* it stays, although its last subscription may go */
-    while (link->closers && i < link->counts[ZONE_ACTIVE] + link->counts[ZONE_WAITING]) {
+    while (link->close_rule_waiting && i < link->counts[ZONE_ACTIVE] + link->counts[ZONE_WAITING]) {
         struct subscription *s = link->array[i];
 
-        if (!link_is_closer(s) || s->cursor.byte >= view_tail_byte(&view))
+        if (!link_has_close_rule(s) || s->cursor.byte >= view_tail_byte(&view))
             i++;
         else
             router->ops->overrun(router->arg, s); /* another one takes its place */
@@ -427,14 +427,14 @@ static void close_overrun(struct router *router, struct link *link)
         router_drop_unused(router, link->topic);
 }
 
-/* A quiet topic is looked at again after a while. */
-static void note_quiet(struct router *router, struct topic *topic)
+/* An idle topic is looked at again after a while. */
+static void note_idle(struct router *router, struct topic *topic)
 {
-    if (ff_list_is_in(&topic->drowsy) || !topic_is_quiet(topic))
+    if (ff_list_is_in(&topic->idle_candidate) || !topic_is_idle(topic))
         return;
-    topic->drowsy_offset = topic->offset;
-    topic->drowsy_at = wheel_now(router->wheel);
-    ff_list_append(&router->drowsy, &topic->drowsy);
+    topic->candidate_offset = topic->offset;
+    topic->candidate_at = wheel_now(router->wheel);
+    ff_list_append(&router->idle_candidates, &topic->idle_candidate);
 }
 
 bool router_release_idle(struct router *router)
@@ -442,18 +442,19 @@ bool router_release_idle(struct router *router)
     struct registry *registry = &router->registry;
     uint32_t now = wheel_now(router->wheel);
 
-    for (uint32_t i = 0; !ff_list_is_empty(&router->drowsy); i++) {
-        struct topic *topic = FF_CONTAINER(router->drowsy.next, struct topic, drowsy);
+    for (uint32_t i = 0; !ff_list_is_empty(&router->idle_candidates); i++) {
+        struct topic *topic =
+            FF_CONTAINER(router->idle_candidates.next, struct topic, idle_candidate);
 
-        if (now - topic->drowsy_at < QUIET_TICKS)
+        if (now - topic->candidate_at < IDLE_TICKS)
             return false;
         if (i == ROUTER_IDLE_TOPICS)
             return true;
-        ff_list_remove(&topic->drowsy);
-        if (topic->drowsy_offset == topic->offset && topic_is_quiet(topic))
-            registry_lull(registry, topic);
+        ff_list_remove(&topic->idle_candidate);
+        if (topic->candidate_offset == topic->offset && topic_is_idle(topic))
+            registry_compact(registry, topic);
         else
-            note_quiet(router, topic);
+            note_idle(router, topic);
     }
     return false;
 }
@@ -505,7 +506,7 @@ static void trim_log(struct router *router, struct link *link)
         tell_far(log);
     view = log_look(&log->log);
     judge_pins(router, link, &view);
-    note_quiet(router, link->topic);
+    note_idle(router, link->topic);
 }
 
 /* What another worker's log keeps for us. */
@@ -545,7 +546,7 @@ bool router_trim(struct router *router)
             ff_list_append(&dirty, &link->turn);
         is_trimmed = link->is_trimmed;
         link->is_trimmed = false;
-        if (is_trimmed && link->closers)
+        if (is_trimmed && link->close_rule_waiting)
             close_overrun(router, link);
     }
     while ((node = ff_list_pop(&dirty)))

@@ -34,8 +34,9 @@ struct router {
     const uint64_t *now_ms;
     const struct router_ops *ops;
     void *arg;
-    struct ff_list turn;   /* links touched in this turn */
-    struct ff_list drowsy; /* topics that were quiet then, and may sleep when they still are */
+    struct ff_list turn; /* links touched in this turn */
+    struct ff_list
+        idle_candidates; /* topics that were idle then, and are compacted if they still are */
     struct link *closing;
     struct pin_court pins;             /* who is told that it holds back too much */
     struct ff_buf spare[FF_ENCODINGS]; /* payloads rewritten for the other encoding */
@@ -86,19 +87,19 @@ void router_unsubscribe(struct router *router, struct subscription *s);
 void router_hold(struct subscription *s);
 void router_release(struct router *router, struct subscription *s);
 
-/* The topic or filter of a subscription that is not asleep. */
+/* The topic or filter of a subscription that is not idle. */
 struct topic *router_topic_of(const struct subscription *s);
 
-/* NULL: nobody is subscribed to it, or one is, and it sleeps. */
+/* NULL: nobody is subscribed to it, or one is, and it is idle. */
 struct topic *router_find(const struct router *router, struct ff_slice name);
 
-/* Before a subscription's rules change: its topic sleeps no more. FF_OK, FF_ENOMEM. */
-FF_MUST_CHECK enum ff_err router_wake(struct router *router, struct subscription *s);
+/* Before a subscription's rules change: its topic is idle no more. FF_OK, FF_ENOMEM. */
+FF_MUST_CHECK enum ff_err router_expand(struct router *router, struct subscription *s);
 
 enum { ROUTER_IDLE_TOPICS = 1000 };
 
 /*
- * Once a second: topics that were quiet for long go to sleep, ROUTER_IDLE_TOPICS at a time. True:
+ * Once a second: topics that were idle for long are compacted, ROUTER_IDLE_TOPICS at a time. True:
  * there are more.
  */
 bool router_release_idle(struct router *router);

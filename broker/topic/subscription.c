@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/topic/subscription.h"
 
+#include "broker/topic/idle_topic.h"
 #include "broker/topic/link.h"
 #include "broker/topic/rate.h"
-#include "broker/topic/sleeper.h"
 #include "broker/topic/topic.h"
 #include "protocol/message/encode.h"
 #include "protocol/websocket/frame.h"
@@ -28,12 +28,12 @@ bool overflow_find(struct ff_slice name, uint8_t *rule)
 
 struct ff_slice subscription_name(const struct subscription *s)
 {
-    return subscription_is_asleep(s) ? sleeper_name(s->sleeper) : topic_name(s->link->topic);
+    return subscription_is_idle(s) ? idle_topic_name(s->idle_topic) : topic_name(s->link->topic);
 }
 
 bool subscription_is_filter(const struct subscription *s)
 {
-    return !subscription_is_asleep(s) && s->link->topic->is_filter;
+    return !subscription_is_idle(s) && s->link->topic->is_filter;
 }
 
 bool subscription_is_asked(const struct subscription *s)

@@ -16,7 +16,7 @@
 
 struct link;
 struct rate;
-struct sleeper;
+struct idle_topic;
 
 enum overflow_rule { OVERFLOW_SKIP, OVERFLOW_LATEST, OVERFLOW_CLOSE };
 
@@ -28,13 +28,13 @@ enum link_zone {
     ZONE_COUNT,
 };
 
-#define SUBSCRIPTION_ASKED  UINT32_MAX
-#define SUBSCRIPTION_ASLEEP (UINT32_MAX - 1)
+#define SUBSCRIPTION_ASKED UINT32_MAX
+#define SUBSCRIPTION_IDLE  (UINT32_MAX - 1)
 
 struct subscription {
     union {
         struct link *link; /* NULL: it is tied to nothing */
-        struct sleeper *sleeper;
+        struct idle_topic *idle_topic;
     };
     void *owner;
     union {
@@ -47,7 +47,7 @@ struct subscription {
     };
     struct ff_list pending; /* among those of them that have something to send */
     struct rate *rate;      /* NULL: every message */
-    uint32_t index;         /* in the link's array; SUBSCRIPTION_ASKED, SUBSCRIPTION_ASLEEP */
+    uint32_t index;         /* in the link's array; SUBSCRIPTION_ASKED, SUBSCRIPTION_IDLE */
     uint8_t zone;           /* enum link_zone */
     uint8_t overflow;       /* enum overflow_rule */
     bool no_echo;           /* what its own session published is passed over */
@@ -56,10 +56,10 @@ struct subscription {
 /* Not in its link's array yet: the log's owner was asked and has not answered. */
 bool subscription_is_asked(const struct subscription *s);
 
-/* Its topic sleeps (sleeper.h): it is at the head, and there is no link. */
-static inline bool subscription_is_asleep(const struct subscription *s)
+/* Its topic is idle (idle_topic.h): it is at the head, and there is no link. */
+static inline bool subscription_is_idle(const struct subscription *s)
 {
-    return s->index == SUBSCRIPTION_ASLEEP && s->sleeper;
+    return s->index == SUBSCRIPTION_IDLE && s->idle_topic;
 }
 
 /* Of one that is tied or asked for: the topic's name or the filter. */

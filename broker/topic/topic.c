@@ -38,7 +38,7 @@ static const struct topic_log *only_log(const struct topic *topic)
     return only && !only->far ? only : NULL;
 }
 
-bool topic_is_quiet(const struct topic *topic)
+bool topic_is_idle(const struct topic *topic)
 {
     const struct topic_log *log = only_log(topic);
     const struct subscription *s;

@@ -46,10 +46,10 @@ struct topic {
     const struct topic_rule *rule;        /* never NULL */
     uint64_t offset;                      /* messages published while it was there */
     uint64_t reported;                    /* of them, when $SYS last looked */
-    struct ff_list drowsy;                /* among those that may soon sleep */
+    struct ff_list idle_candidate;        /* among those that are compacted if they stay idle */
     uint64_t filters_generation;
-    uint64_t drowsy_offset; /* messages when it came there, */
-    uint32_t drowsy_at;     /* and the tick */
+    uint64_t candidate_offset; /* messages when it came there, */
+    uint32_t candidate_at;     /* and the tick */
     uint8_t name_len;
     bool is_filter;
     bool is_foreign; /* another worker owns the name */
@@ -71,8 +71,8 @@ static inline struct topic_log *link_topic_log(struct link *link)
 uint32_t topic_log_receivers(const struct topic_log *log);
 uint64_t topic_log_buffered(const struct topic_log *log);
 
-/* Has it one subscription, and nothing else that a sleeper could not be? */
-bool topic_is_quiet(const struct topic *topic);
+/* Has it one subscription, and nothing else that an idle topic could not be? */
+bool topic_is_idle(const struct topic *topic);
 
 /* Subscriptions in all encodings. */
 uint32_t topic_subscribers(const struct topic *topic);

@@ -86,7 +86,7 @@ static void check_end(struct worker_model *at)
 
                 if (reading.is_rated)
                     continue;
-                if (subscription_is_asleep(&f->cursors[cursor]))
+                if (subscription_is_idle(&f->cursors[cursor]))
                     at->slept++;
                 else
                     assert_int_equal(f->cursors[cursor].cursor.byte,

@@ -69,7 +69,7 @@ static void a_topic_is_there_while_it_has_subscriptions(void **state)
     assert_int_equal(receipt.receivers, 0);
     assert_null(router_find(&router, FF_SLICE("a"))); /* a publish makes none */
     assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), FF_JSON), FF_OK);
-    assert_non_null(registry_find_sleeper(&router.registry, FF_SLICE("a")));
+    assert_non_null(registry_find_idle(&router.registry, FF_SLICE("a")));
     assert_int_equal(publish("a", &receipt), FF_OK);
     assert_int_equal(receipt.receivers, 1);
     assert_non_null(router_find(&router, FF_SLICE("a")));
@@ -279,7 +279,8 @@ static void for_want_of_memory_a_message_goes_to_all_or_to_none(void **state)
         for (int i = 0; i < 4; i++) {
             struct log_view view;
 
-            if (subscription_is_asleep(&subs[i])) { /* it could not be woken, so nothing was done */
+            if (subscription_is_idle(
+                    &subs[i])) { /* it could not be expanded, so nothing was done */
                 assert_int_equal(published, 0);
                 continue;
             }
@@ -311,8 +312,8 @@ static void limits_and_rules_hold(void **state)
     router_configure(&router, &limits, rules, FF_COUNT(rules));
     assert_int_equal(router_subscribe(&router, &s[0], FF_SLICE("chat/vip"), FF_JSON), FF_OK);
     assert_int_equal(router_subscribe(&router, &s[1], FF_SLICE("chat/x"), FF_JSON), FF_OK);
-    assert_int_equal(router_wake(&router, &s[0]), FF_OK);
-    assert_int_equal(router_wake(&router, &s[1]), FF_OK);
+    assert_int_equal(router_expand(&router, &s[0]), FF_OK);
+    assert_int_equal(router_expand(&router, &s[1]), FF_OK);
     assert_int_equal(router_topic_of(&s[0])->rule->overflow, OVERFLOW_CLOSE);
     assert_int_equal(router_topic_of(&s[1])->rule->overflow, OVERFLOW_LATEST);
     assert_int_equal(router_subscribe(&router, &s[2], FF_SLICE("y"), FF_JSON), FF_ELIMIT);
@@ -442,7 +443,7 @@ static void anna_reads(void)
 
 static void anna_wants_less(void)
 {
-    assert_int_equal(router_wake(&router, &anna), FF_OK); /* before its rules change */
+    assert_int_equal(router_expand(&router, &anna), FF_OK); /* before its rules change */
     assert_int_equal(rate_set(&router, &anna, 5), FF_OK);
     router_touch(&router, &anna);
 }
@@ -487,7 +488,7 @@ static void a_topic_with_one_reader_sleeps_once_nothing_is_owed(void **state)
         {"two subscriptions keep it awake", pass_quiet_time, false, 6},
         {"the second one leaves", bert_leaves, false, 6},
         {"one is left, and it is quiet", pass_quiet_time, true, 6},
-        {"a rate is no matter of sleepers", anna_wants_less, false, 6},
+        {"a rate is no matter of idle_topics", anna_wants_less, false, 6},
         {"with a rate it stays awake", pass_quiet_time, false, 6},
     };
 
@@ -499,8 +500,8 @@ static void a_topic_with_one_reader_sleeps_once_nothing_is_owed(void **state)
     for (size_t i = 0; i < FF_COUNT(story); i++) {
         story[i].happens();
         end_turn();
-        if (subscription_is_asleep(&anna) != story[i].is_asleep || anna_has_read != story[i].read)
-            fail_msg("%s: asleep %d, read %u", story[i].why, subscription_is_asleep(&anna),
+        if (subscription_is_idle(&anna) != story[i].is_asleep || anna_has_read != story[i].read)
+            fail_msg("%s: asleep %d, read %u", story[i].why, subscription_is_idle(&anna),
                      anna_has_read);
         assert_int_equal(router.registry.topic_count, 1);
         assert_int_equal(anna.cursor.offset, anna_has_read);
@@ -531,7 +532,7 @@ static void topics_fall_asleep_a_thousand_at_a_time(void **state)
         assert_int_equal(
             router_subscribe(&router, &subs[i], (struct ff_slice){name, (size_t)len}, FF_JSON),
             FF_OK);
-        assert_int_equal(router_wake(&router, &subs[i]), FF_OK);
+        assert_int_equal(router_expand(&router, &subs[i]), FF_OK);
         router_touch(&router, &subs[i]);
     }
     end_turn();
@@ -543,7 +544,7 @@ static void topics_fall_asleep_a_thousand_at_a_time(void **state)
         is_more = router_release_idle(&router);
         asleep = 0;
         for (int i = 0; i < COUNT; i++)
-            asleep += subscription_is_asleep(&subs[i]);
+            asleep += subscription_is_idle(&subs[i]);
         assert_true(asleep - before <= ROUTER_IDLE_TOPICS);
         assert_true(turns <= 4);
     }
@@ -577,7 +578,7 @@ static void for_want_of_memory_a_sleeper_sleeps_on(void **state)
     ff_mem_fail_at(1);
     router_release_idle(&router);
     ff_mem_fail_at(0);
-    assert_false(subscription_is_asleep(&s));
+    assert_false(subscription_is_idle(&s));
     router_unsubscribe(&router, &s);
     subscriber_deinit(&reader);
 }

@@ -73,7 +73,7 @@ static void who_is_overrun_is_closed_where_it_asked_for_that(void **state)
 
     (void)state;
     assert_int_equal(s->zone, ZONE_WAITING);
-    assert_int_equal(s->link->closers, 1);
+    assert_int_equal(s->link->close_rule_waiting, 1);
     publish(ENOUGH);
     assert_false(is_open());
 }
@@ -86,12 +86,12 @@ static void who_got_a_rate_meanwhile_is_not(void **state)
     (void)state;
     ask(&reader, "{\"type\":5,\"id\":2,\"topic\":\"t\",\"rate\":1}");
     assert_int_equal(s->zone, ZONE_TIMED);
-    assert_int_equal(s->link->closers, 0);
+    assert_int_equal(s->link->close_rule_waiting, 0);
     publish(ENOUGH);
     assert_true(is_open());
     ask(&reader, "{\"type\":5,\"id\":3,\"topic\":\"t\",\"rate\":-1}");
     assert_int_equal(s->zone, ZONE_WAITING);
-    assert_int_equal(s->link->closers, 1);
+    assert_int_equal(s->link->close_rule_waiting, 1);
     publish(ENOUGH);
     assert_false(is_open());
 }
@@ -103,7 +103,7 @@ static void the_rule_may_come_after_the_rate(void **state)
     (void)state;
     ask(&reader, "{\"type\":5,\"id\":2,\"topic\":\"t\",\"rate\":1}");
     ask(&reader, "{\"type\":5,\"id\":3,\"topic\":\"t\",\"overflow\":\"close\"}");
-    assert_int_equal(s->link->closers, 0);
+    assert_int_equal(s->link->close_rule_waiting, 0);
     publish(ENOUGH);
     assert_true(is_open());
 }
@@ -121,10 +121,10 @@ static void who_leaves_while_it_is_held_counts_for_nothing(void **state)
     link = s->link;
     router_hold(s);
     assert_int_equal(s->zone, ZONE_WAITING);
-    assert_int_equal(link->closers, 0);
+    assert_int_equal(link->close_rule_waiting, 0);
     ask(&reader, "{\"type\":6,\"id\":2,\"topic\":\"t\"}");
     assert_int_equal(link_count(link), 1);
-    assert_int_equal(link->closers, 0);
+    assert_int_equal(link->close_rule_waiting, 0);
 }
 
 /* Subscriptions whose backlog was looked at. */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "broker/session/subscriptions.h"
-#include "broker/topic/sleeper.h"
+#include "broker/topic/idle_topic.h"
 #include "tests/support/test.h"
 
 enum { MOST = 40000, NAME_MAX_LEN = 32 };
@@ -11,8 +11,8 @@ enum { MOST = 40000, NAME_MAX_LEN = 32 };
 static const struct ff_hash_key key = {{1, 2}};
 static struct subscriptions all;
 static struct subscription subs[MOST];
-static struct sleeper *sleepers[MOST]; /* what a subscription has its name of */
-static uint64_t compared;              /* names that were looked at */
+static struct idle_topic *idle_topics[MOST]; /* what a subscription has its name of */
+static uint64_t compared;                    /* names that were looked at */
 
 struct ff_slice __real_subscription_name(const struct subscription *s);
 struct ff_slice __wrap_subscription_name(const struct subscription *s);
@@ -27,12 +27,12 @@ static int make_names(void **state)
 {
     (void)state;
     for (int i = 0; i < MOST; i++) {
-        struct sleeper *sleeper = calloc(1, sizeof(*sleeper) + NAME_MAX_LEN);
+        struct idle_topic *idle_topic = calloc(1, sizeof(*idle_topic) + NAME_MAX_LEN);
 
-        if (!sleeper)
+        if (!idle_topic)
             return -1;
-        sleeper->name_len = (uint8_t)snprintf(sleeper->name, NAME_MAX_LEN, "room/%d", i);
-        sleepers[i] = sleeper;
+        idle_topic->name_len = (uint8_t)snprintf(idle_topic->name, NAME_MAX_LEN, "room/%d", i);
+        idle_topics[i] = idle_topic;
     }
     return 0;
 }
@@ -41,7 +41,7 @@ static int free_names(void **state)
 {
     (void)state;
     for (int i = 0; i < MOST; i++)
-        free(sleepers[i]);
+        free(idle_topics[i]);
     return 0;
 }
 
@@ -50,8 +50,8 @@ static int begin(void **state)
     (void)state;
     memset(subs, 0, sizeof(subs));
     for (int i = 0; i < MOST; i++) {
-        subs[i].sleeper = sleepers[i];
-        subs[i].index = SUBSCRIPTION_ASLEEP;
+        subs[i].idle_topic = idle_topics[i];
+        subs[i].index = SUBSCRIPTION_IDLE;
     }
     subscriptions_init(&all);
     return 0;
@@ -65,7 +65,7 @@ static int end(void **state)
 
 static struct ff_slice name_of(int i)
 {
-    return sleeper_name(sleepers[i]);
+    return idle_topic_name(idle_topics[i]);
 }
 
 static struct subscription *find(int i)
@@ -150,10 +150,10 @@ static void what_is_tied_to_nothing_is_not_found_and_can_be_removed(void **state
     for (int count = 1; count < 3 * SUBSCRIPTIONS_FEW; count++) {
         for (int i = 0; i < count; i++)
             add(i);
-        subs[count - 1].sleeper = NULL;
+        subs[count - 1].idle_topic = NULL;
         assert_null(find(count - 1));
         take_out(count - 1);
-        subs[count - 1].sleeper = sleepers[count - 1];
+        subs[count - 1].idle_topic = idle_topics[count - 1];
         for (int i = 0; i < count - 1; i++)
             take_out(i);
         assert_null(subscriptions_next(&all, NULL));
