@@ -156,7 +156,7 @@ void micro_publish_one(uint64_t times)
 {
     for (uint64_t i = 0; i < times; i++) {
         publish(FF_SLICE("one0"));
-        router_walk(&router);
+        router_mark_ready(&router);
         send_all(&one);
         (void)router_trim(&router);
     }
@@ -172,7 +172,7 @@ void micro_flush_cursor(uint64_t times)
     }
     for (uint64_t done = 0; done < times;) {
         publish(FF_SLICE("crowd0"));
-        router_walk(&router);
+        router_mark_ready(&router);
         for (unsigned i = 0; i < CURSORS; i++)
             send_all(&crowd[i]);
         (void)router_trim(&router);

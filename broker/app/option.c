@@ -40,7 +40,8 @@ enum {
 #include "broker/app/options.def"
 };
 
-/* What is held against an option while the broker runs must get that far, or it never says no. */
+/* What is held against an option while the broker runs must get that far, or it never says no.
+ */
 #define ASSERT_COUNTER(name, type, field)                         \
     _Static_assert(BITS_##name <= 8 * sizeof(((type *)0)->field), \
                    #field " cannot count as far as " #name " goes")

@@ -3,9 +3,9 @@
 
 #include "protocol/base/mem.h"
 
-enum { TELL_AT = 8 }; /* an 8th of the ring full of requests does not wait for the turn's end */
+enum { NOTIFY_AT = 8 }; /* an 8th of the ring full of requests does not wait for the turn's end */
 
-struct exchange *exchange_new(uint32_t count, uint32_t asks, uint32_t answers)
+struct exchange *exchange_new(uint32_t count, uint32_t requests, uint32_t answers)
 {
     struct exchange *exchange = ff_mem_zalloc(sizeof(*exchange));
 
@@ -13,7 +13,7 @@ struct exchange *exchange_new(uint32_t count, uint32_t asks, uint32_t answers)
     if (!exchange)
         return NULL;
     exchange->count = count;
-    exchange->asks_size = asks;
+    exchange->requests_size = requests;
     exchange->answers_size = answers;
     exchange->channels = ff_mem_zalloc((size_t)count * count * sizeof(struct channel));
     if (!exchange->channels) {
@@ -32,7 +32,7 @@ void exchange_free(struct exchange *exchange)
     if (!exchange)
         return;
     for (uint32_t i = 0; i < exchange->count * exchange->count; i++) {
-        ring_free(exchange->channels[i].asks);
+        ring_free(exchange->channels[i].requests);
         ring_free(exchange->channels[i].answers);
     }
     ff_mem_free(exchange->channels);
@@ -41,21 +41,21 @@ void exchange_free(struct exchange *exchange)
 
 bool channel_open(struct channel *channel)
 {
-    if (channel->asks)
+    if (channel->requests)
         return true;
     channel->answers = ring_new(channel->exchange->answers_size);
-    channel->asks = channel->answers ? ring_new(channel->exchange->asks_size) : NULL;
-    if (!channel->asks) {
+    channel->requests = channel->answers ? ring_new(channel->exchange->requests_size) : NULL;
+    if (!channel->requests) {
         ring_free(channel->answers);
         channel->answers = NULL;
     }
-    return channel->asks != NULL;
+    return channel->requests != NULL;
 }
 
-void channel_tell(struct channel *channel)
+void channel_notify(struct channel *channel)
 {
-    channel->untold = 0;
-    mailbox_post(channel->owner_box, &channel->asked);
+    channel->unnotified_bytes = 0;
+    mailbox_post(channel->owner_box, &channel->requested);
 }
 
 /* Blocks have a maximum, too: the ring counts only their pointers. */
@@ -64,19 +64,20 @@ static bool has_room_for(const struct channel *channel, size_t block)
     size_t inside = atomic_load_explicit(&channel->block_bytes, memory_order_relaxed);
 
     return !block || !inside ||
-           inside + block <= (size_t)channel->exchange->asks_size * CHANNEL_BLOCKS;
+           inside + block <= (size_t)channel->exchange->requests_size * CHANNEL_BLOCKS;
 }
 
-struct ask *channel_reserve(struct channel *channel, size_t extra, size_t block)
+struct request *channel_reserve(struct channel *channel, size_t extra, size_t block)
 {
-    struct ask *ask = has_room_for(channel, block)
-                          ? ring_reserve(channel->asks, (uint32_t)(sizeof(*ask) + extra))
-                          : NULL;
+    struct request *request =
+        has_room_for(channel, block)
+            ? ring_reserve(channel->requests, (uint32_t)(sizeof(*request) + extra))
+            : NULL;
 
-    if (ask)
-        return ask;
-    atomic_store(&channel->is_full, true);
-    channel_tell(channel);
+    if (request)
+        return request;
+    atomic_store(&channel->requester_waits, true);
+    channel_notify(channel);
     return NULL;
 }
 
@@ -89,8 +90,8 @@ void channel_commit(struct channel *channel, size_t extra, size_t block)
 {
     if (block)
         atomic_fetch_add_explicit(&channel->block_bytes, block, memory_order_relaxed);
-    ring_commit(channel->asks);
-    channel->untold += sizeof(struct ask) + extra + block;
-    if (channel->untold >= channel->exchange->asks_size / TELL_AT)
-        channel_tell(channel);
+    ring_commit(channel->requests);
+    channel->unnotified_bytes += sizeof(struct request) + extra + block;
+    if (channel->unnotified_bytes >= channel->exchange->requests_size / NOTIFY_AT)
+        channel_notify(channel);
 }

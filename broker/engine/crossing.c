@@ -16,14 +16,14 @@ struct crossing {
 
 /* A cursor of a subscription that waits for its owner's answer. */
 struct waiter {
-    struct ff_list node; /* of its far link */
-    struct far_link *far;
-    struct request *request;
+    struct ff_list node; /* of its remote link */
+    struct remote_link *remote;
+    struct pending_subscribe *pending;
     struct subscription *s; /* NULL: it was unsubscribed */
 };
 
 /* A subscription that is asked for. */
-struct request {
+struct pending_subscribe {
     struct ticket ticket;
     struct subscription *s; /* the first of its cursors; NULL: unsubscribed, or answered */
     struct ff_list turns;   /* answers that share its fate */
@@ -67,69 +67,70 @@ uint32_t crossing_owner(const struct engine *engine, struct ff_slice name)
  * before new requests: else who comes and goes could fill the memory with them.
  * False: there is no room.
  */
-static bool ask_unlinks(struct channel *channel)
+static bool request_unlinks(struct channel *channel)
 {
     struct ff_list *node = channel->leaving.next;
 
     while (node != &channel->leaving) {
-        struct far_link *far = FF_CONTAINER(node, struct far_link, leaving);
-        struct ask *ask;
+        struct remote_link *remote = FF_CONTAINER(node, struct remote_link, leaving);
+        struct request *request;
 
         node = node->next;
-        if (mail_is_in(&far->risen))
+        if (mail_is_in(&remote->need_lowered))
             continue;
-        ask = channel_reserve(channel, 0, 0);
-        if (!ask)
+        request = channel_reserve(channel, 0, 0);
+        if (!request)
             return false;
-        *ask = (struct ask){.kind = ASK_UNLINK, .far = far};
-        ff_list_remove(&far->leaving);
+        *request = (struct request){.kind = REQUEST_UNLINK, .remote = remote};
+        ff_list_remove(&remote->leaving);
         channel_commit(channel, 0, 0);
     }
     return true;
 }
 
 /* Room for a new request. NULL: it must wait, for this owner. */
-static struct ask *reserve_request(struct channel *channel, uint32_t owner, size_t extra,
-                                   size_t block)
+static struct request *reserve_request(struct channel *channel, uint32_t owner, size_t extra,
+                                       size_t block)
 {
-    struct ask *ask = ask_unlinks(channel) ? channel_reserve(channel, extra, block) : NULL;
+    struct request *request =
+        request_unlinks(channel) ? channel_reserve(channel, extra, block) : NULL;
 
-    if (!ask) {
+    if (!request) {
         channel->is_refusing = true;
-        channel->asker->engine.full = owner;
+        channel->requester->engine.full = owner;
     }
-    return ask;
+    return request;
 }
 
-static void leave_if_idle(struct crossing *crossing, struct far_link *far)
+static void leave_if_idle(struct crossing *crossing, struct remote_link *remote)
 {
-    if (!far_is_idle(far))
+    if (!remote_is_idle(remote))
         return;
-    far_leave(far);
-    ff_list_append(&channel_to(crossing, far->owner)->leaving, &far->leaving);
+    remote_leave(remote);
+    ff_list_append(&channel_to(crossing, remote->owner)->leaving, &remote->leaving);
 }
 
 /* Publishing. */
 
-static bool write_publish(struct ask *ask, const struct publication *p, struct ticket ticket,
-                          bool is_block)
+static bool write_publish(struct request *request, const struct publication *p,
+                          struct ticket ticket, bool is_block)
 {
     size_t len = p->payload.bytes.len;
     char *to;
 
-    *ask = (struct ask){.kind = ASK_PUBLISH,
-                        .payload_kind = (uint8_t)p->payload.kind,
-                        .topic_len = (uint8_t)p->topic.len,
-                        .is_block = is_block,
-                        .has_id = ticket.has_id,
-                        .payload_len = (uint32_t)len,
-                        .place = ticket.session_place,
-                        .tag = p->tag,
-                        .id = ticket.id};
-    memcpy(ask->bytes, p->topic.at, p->topic.len);
-    to = ask->bytes + p->topic.len;
+    *request = (struct request){.kind = REQUEST_PUBLISH,
+                                .payload_kind = (uint8_t)p->payload.kind,
+                                .topic_len = (uint8_t)p->topic.len,
+                                .is_block = is_block,
+                                .has_id = ticket.has_id,
+                                .payload_len = (uint32_t)len,
+                                .place = ticket.session_place,
+                                .tag = p->tag,
+                                .id = ticket.id};
+    memcpy(request->bytes, p->topic.at, p->topic.len);
+    to = request->bytes + p->topic.len;
     if (is_block)
-        to = ask->block = ff_mem_alloc(len);
+        to = request->block = ff_mem_alloc(len);
     if (to && len)
         memcpy(to, p->payload.bytes.at, len);
     return to;
@@ -142,20 +143,20 @@ static bool crossing_publish(struct engine *engine, const struct publication *p,
     uint32_t owner = crossing_owner(engine, p->topic);
     struct channel *channel = channel_to(crossing, owner);
     size_t len = p->payload.bytes.len;
-    size_t block = len > crossing->exchange->asks_size / INLINE_AT_MOST ? len : 0;
+    size_t block = len > crossing->exchange->requests_size / INLINE_AT_MOST ? len : 0;
     size_t extra = p->topic.len + (block ? 0 : len);
     struct engine_receipt receipt = {.err = FF_ENOMEM, .count = 1};
-    struct ask *ask;
+    struct request *request;
 
     if (owner == crossing->index) {
         engine_publish_own(engine, p, ticket);
         return true;
     }
     if (channel_open(channel)) {
-        ask = reserve_request(channel, owner, extra, block);
-        if (!ask)
+        request = reserve_request(channel, owner, extra, block);
+        if (!request)
             return false;
-        if (write_publish(ask, p, ticket, block > 0)) {
+        if (write_publish(request, p, ticket, block > 0)) {
             channel_commit(channel, extra, block);
             return true;
         }
@@ -175,16 +176,16 @@ static void detach(struct crossing *crossing, struct subscription *s, uint32_t c
         if (link && subscription_is_asked(&s[i])) {
             struct waiter *waiter = s[i].waiter;
 
-            waiter->s = waiter->request->s = NULL; /* it is answered all the same */
+            waiter->s = waiter->pending->s = NULL; /* it is answered all the same */
             rate_free(&s[i]);
             s[i].link = NULL;
         } else if (link) {
-            bool is_far = !subscription_is_idle(&s[i]) && link->is_far;
-            struct far_link *far = is_far ? link_far(link) : NULL;
+            bool is_remote = !subscription_is_idle(&s[i]) && link->is_remote;
+            struct remote_link *remote = is_remote ? link_remote(link) : NULL;
 
             router_unsubscribe(crossing->engine.router, &s[i]); /* the end of a link of our own */
-            if (far)
-                leave_if_idle(crossing, far);
+            if (remote)
+                leave_if_idle(crossing, remote);
         }
     }
 }
@@ -195,69 +196,70 @@ static void crossing_unsubscribe(struct engine *engine, struct subscription *s)
 }
 
 /* Those that share its fate wait for nothing but their turn from here on. */
-static void release_turns(struct request *request, enum ff_err err)
+static void release_turns(struct pending_subscribe *pending, enum ff_err err)
 {
     struct ff_list *node;
 
-    while ((node = ff_list_pop(&request->turns)))
+    while ((node = ff_list_pop(&pending->turns)))
         FF_CONTAINER(node, struct turn, node)->err = err;
 }
 
-static void answer_request(struct crossing *crossing, struct request *request,
+static void answer_pending(struct crossing *crossing, struct pending_subscribe *pending,
                            struct subscription *s, enum ff_err err)
 {
     struct engine *engine = &crossing->engine;
 
-    request->is_answered = true;
-    release_turns(request, err);
-    engine->events->subscribed(engine->arg, request->ticket, s,
-                               (struct ff_slice){request->name, request->name_len}, err);
+    pending->is_answered = true;
+    release_turns(pending, err);
+    engine->events->subscribed(engine->arg, pending->ticket, s,
+                               (struct ff_slice){pending->name, pending->name_len}, err);
 }
 
 /* An owner has answered, or did not need to be asked. */
-static void finish_cursor(struct crossing *crossing, struct request *request, enum ff_err err)
+static void finish_cursor(struct crossing *crossing, struct pending_subscribe *pending,
+                          enum ff_err err)
 {
     struct engine *engine = &crossing->engine;
-    uint32_t cursors = engine_cursor_count(engine, request->ticket.is_filter);
-    struct subscription *s = request->s;
+    uint32_t cursors = engine_cursor_count(engine, pending->ticket.is_filter);
+    struct subscription *s = pending->s;
 
-    request->left--;
-    if (err && !request->is_answered) { /* the first error is the answer: all or nothing */
+    pending->left--;
+    if (err && !pending->is_answered) { /* the first error is the answer: all or nothing */
         if (s)
             detach(crossing, s, cursors);
-        request->s = NULL;
-        answer_request(crossing, request, s, err);
+        pending->s = NULL;
+        answer_pending(crossing, pending, s, err);
     }
-    if (request->left)
+    if (pending->left)
         return;
-    if (!request->is_answered)
-        answer_request(crossing, request, s, FF_OK);
+    if (!pending->is_answered)
+        answer_pending(crossing, pending, s, FF_OK);
     /* The session may have ended by that, and the subscription with it: its memory stays. */
-    for (uint32_t i = 0; request->s && i < cursors; i++)
+    for (uint32_t i = 0; pending->s && i < cursors; i++)
         if (s[i].link)
             router_release(engine->router, &s[i]);
-    ff_mem_free(request);
+    ff_mem_free(pending);
 }
 
 /* One cursor. FF_OK: tied, or, if it is asked, its waiter waits. There is room for the request. */
 static enum ff_err subscribe_cursor(struct crossing *crossing, struct waiter *waiter,
-                                    const struct far_request *far_request)
+                                    const struct remote_key *remote_key)
 {
-    struct channel *channel = channel_to(crossing, far_request->owner);
+    struct channel *channel = channel_to(crossing, remote_key->owner);
     struct router *router = crossing->engine.router;
-    struct ask *ask;
+    struct request *request;
     enum ff_err err;
 
-    if (far_request->owner == crossing->index)
-        return router_subscribe(router, waiter->s, far_request->name, far_request->encoding);
-    err = far_get(router, far_request, &waiter->far);
+    if (remote_key->owner == crossing->index)
+        return router_subscribe(router, waiter->s, remote_key->name, remote_key->encoding);
+    err = remote_get(router, remote_key, &waiter->remote);
     if (err)
         return err;
-    far_ask(waiter->far, waiter->s, waiter);
-    ff_list_append(&waiter->far->waiters, &waiter->node);
-    ask = channel_reserve(channel, 0, 0);
-    FF_CHECK(ask);
-    *ask = (struct ask){.kind = ASK_LINK, .far = waiter->far, .waiter = waiter};
+    remote_request(waiter->remote, waiter->s, waiter);
+    ff_list_append(&waiter->remote->waiters, &waiter->node);
+    request = channel_reserve(channel, 0, 0);
+    FF_CHECK(request);
+    *request = (struct request){.kind = REQUEST_LINK, .remote = waiter->remote, .waiter = waiter};
     channel_commit(channel, 0, 0);
     return FF_OK;
 }
@@ -280,7 +282,7 @@ static bool crossing_has_room(struct engine *engine, struct ff_slice name, bool 
     for (uint32_t owner = first; owner < first + engine_cursor_count(engine, is_filter); owner++) {
         struct channel *channel = channel_to(crossing, owner);
 
-        if (owner == crossing->index || !channel->asks || reserve_request(channel, owner, 0, 0))
+        if (owner == crossing->index || !channel->requests || reserve_request(channel, owner, 0, 0))
             continue;
         if (is_filter) /* who needs all owners waits with those who do */
             engine->full = engine->owners;
@@ -298,64 +300,65 @@ static bool open_channels(const struct crossing *crossing, uint32_t first, uint3
     return true;
 }
 
-static void subscribe_all(struct crossing *crossing, struct request *request, uint32_t first,
-                          const struct far_request *what)
+static void subscribe_all(struct crossing *crossing, struct pending_subscribe *pending,
+                          uint32_t first, const struct remote_key *what)
 {
-    uint32_t cursors = request->left;
+    uint32_t cursors = pending->left;
     enum ff_err err = FF_OK;
 
     for (uint32_t i = 0; i < cursors && !err; i++) {
-        struct far_request far_request = *what;
-        struct subscription *s = &request->s[i];
+        struct remote_key remote_key = *what;
+        struct subscription *s = &pending->s[i];
 
-        far_request.owner = first + i;
-        far_request.owner_box = channel_to(crossing, first + i)->owner_box;
-        request->waiters[i] = (struct waiter){.request = request, .s = s};
-        err = subscribe_cursor(crossing, &request->waiters[i], &far_request);
+        remote_key.owner = first + i;
+        remote_key.owner_box = channel_to(crossing, first + i)->owner_box;
+        pending->waiters[i] = (struct waiter){.pending = pending, .s = s};
+        err = subscribe_cursor(crossing, &pending->waiters[i], &remote_key);
         if (!err && subscription_is_asked(s))
             continue;
         if (err)
-            request->left -= cursors - 1 - i; /* those behind it are not asked */
+            pending->left -= cursors - 1 - i; /* those behind it are not asked */
         else
             router_hold(s); /* its first message comes after the ACK */
-        finish_cursor(crossing, request, err);
+        finish_cursor(crossing, pending, err);
     }
 }
 
 /* NULL: out of memory. */
-static struct request *make_request(const struct crossing *crossing, struct subscription *s,
-                                    struct ff_slice name, struct ticket ticket)
+static struct pending_subscribe *make_pending(const struct crossing *crossing,
+                                              struct subscription *s, struct ff_slice name,
+                                              struct ticket ticket)
 {
     uint32_t cursors = engine_cursor_count(&crossing->engine, ticket.is_filter);
-    size_t size = sizeof(struct request) + cursors * sizeof(struct waiter);
-    struct request *request = ff_mem_zalloc(size + name.len);
+    size_t size = sizeof(struct pending_subscribe) + cursors * sizeof(struct waiter);
+    struct pending_subscribe *pending = ff_mem_zalloc(size + name.len);
 
-    if (!request)
+    if (!pending)
         return NULL;
-    request->ticket = ticket;
-    request->s = s;
-    request->left = cursors;
-    request->name = (char *)request + size;
-    request->name_len = (uint8_t)name.len;
-    memcpy(request->name, name.at, name.len);
-    ff_list_init(&request->turns);
-    return request;
+    pending->ticket = ticket;
+    pending->s = s;
+    pending->left = cursors;
+    pending->name = (char *)pending + size;
+    pending->name_len = (uint8_t)name.len;
+    memcpy(pending->name, name.at, name.len);
+    ff_list_init(&pending->turns);
+    return pending;
 }
 
 static bool crossing_subscribe(struct engine *engine, struct subscription *s, struct ff_slice name,
                                enum ff_encoding encoding, struct ticket ticket)
 {
     struct crossing *crossing = crossing_of(engine);
-    struct far_request what = {.name = name, .encoding = encoding, .worker_box = crossing->box};
+    struct remote_key what = {.name = name, .encoding = encoding, .worker_box = crossing->box};
     uint32_t first = first_owner(engine, name, ticket.is_filter);
-    struct request *request = NULL;
+    struct pending_subscribe *pending = NULL;
 
     if (!crossing_has_room(engine, name, ticket.is_filter))
         return false;
     if (open_channels(crossing, first, engine_cursor_count(engine, ticket.is_filter)))
-        request = make_request(crossing, s, name, ticket);
-    if (request)
-        subscribe_all(crossing, request, first, &what);
+        pending = make_pending(crossing, s, name, ticket);
+    if (pending)
+        subscribe_all(crossing, pending, first, &what);
     else
         engine->events->subscribed(engine->arg, ticket, s, name, FF_ENOMEM);
     return true;
@@ -364,39 +367,39 @@ static bool crossing_subscribe(struct engine *engine, struct subscription *s, st
 /* The owner has given a place, or refused it. */
 static void take_place(struct crossing *crossing, const struct answer *answer)
 {
-    struct far_link *far = answer->link.far;
+    struct remote_link *remote = answer->link.remote;
     struct waiter *waiter = answer->link.waiter;
     struct subscription *s = waiter->s;
     enum ff_err err = answer->err;
 
     ff_list_remove(&waiter->node);
     if (!err)
-        far_take(far, &answer->link.place);
+        remote_accept(remote, &answer->link.start);
     if (s && !err)
-        err = far_tie(far, s, &answer->link.place);
+        err = remote_attach(remote, s, &answer->link.start);
     if (s && !err) {
         router_hold(s);
     } else if (s) { /* not asked any more, and not tied */
         rate_free(s);
         s->link = NULL;
     }
-    finish_cursor(crossing, waiter->request, err);
-    if (far->state == FAR_NEW && ff_list_is_empty(&far->waiters))
-        far_drop(far);
+    finish_cursor(crossing, waiter->pending, err);
+    if (remote->state == REMOTE_NEW && ff_list_is_empty(&remote->waiters))
+        remote_drop(remote);
     else
-        leave_if_idle(crossing, far);
+        leave_if_idle(crossing, remote);
 }
 
 /* Answers that wait for their turn. */
 
 /* Of a subscription that is still asked for; NULL: it is tied to all its logs. */
-static struct request *find_request(struct subscription *s, uint32_t cursors)
+static struct pending_subscribe *find_pending(struct subscription *s, uint32_t cursors)
 {
     for (uint32_t i = 0; i < cursors; i++) {
         if (subscription_is_asked(&s[i])) {
             struct waiter *waiter = s[i].waiter;
 
-            return waiter->request;
+            return waiter->pending;
         }
     }
     return NULL;
@@ -407,23 +410,23 @@ static struct turn *make_turn(const struct engine_turn *what, struct ticket tick
                               uint32_t cursors)
 {
     struct subscription *s = what->subscription;
-    struct request *request = s ? find_request(s, cursors) : NULL;
+    struct pending_subscribe *pending = s ? find_pending(s, cursors) : NULL;
     struct turn *turn = ff_mem_alloc(sizeof(*turn) + what->frame.len);
 
     if (!turn)
         return NULL;
     *turn = (struct turn){.ticket = ticket, .len = (uint32_t)what->frame.len};
     memcpy(turn->frame, what->frame.at, what->frame.len);
-    if (request)
-        ff_list_append(&request->turns, &turn->node);
+    if (pending)
+        ff_list_append(&pending->turns, &turn->node);
     return turn;
 }
 
 /* Is there another worker to wait for? */
-static bool is_far(const struct crossing *crossing, uint32_t first, uint32_t cursors)
+static bool is_remote(const struct crossing *crossing, uint32_t first, uint32_t cursors)
 {
     for (uint32_t owner = first; owner < first + cursors; owner++)
-        if (owner != crossing->index && channel_to(crossing, owner)->asks)
+        if (owner != crossing->index && channel_to(crossing, owner)->requests)
             return true;
     return false;
 }
@@ -434,7 +437,8 @@ static void crossing_await_turn(struct engine *engine, const struct engine_turn 
     struct crossing *crossing = crossing_of(engine);
     uint32_t first = first_owner(engine, what->name, what->is_filter);
     uint32_t cursors = engine_cursor_count(engine, what->is_filter);
-    struct turn *turn = is_far(crossing, first, cursors) ? make_turn(what, ticket, cursors) : NULL;
+    struct turn *turn =
+        is_remote(crossing, first, cursors) ? make_turn(what, ticket, cursors) : NULL;
 
     if (!turn) { /* where memory is short, out of order is better than not at all */
         engine->events->turn_came(engine->arg, ticket, what->frame, FF_OK);
@@ -442,13 +446,13 @@ static void crossing_await_turn(struct engine *engine, const struct engine_turn 
     }
     for (uint32_t owner = first; owner < first + cursors; owner++) {
         struct channel *channel = channel_to(crossing, owner);
-        struct ask *ask;
+        struct request *request;
 
-        if (owner == crossing->index || !channel->asks)
+        if (owner == crossing->index || !channel->requests)
             continue;
-        ask = channel_reserve(channel, 0, 0);
-        FF_CHECK(ask); /* engine_has_room() */
-        *ask = (struct ask){.kind = ASK_TURN, .turn = turn};
+        request = channel_reserve(channel, 0, 0);
+        FF_CHECK(request); /* engine_has_room() */
+        *request = (struct request){.kind = REQUEST_TURN, .turn = turn};
         channel_commit(channel, 0, 0);
         turn->left++;
     }
@@ -473,28 +477,28 @@ static void take_answer(struct crossing *crossing, const struct answer *answer)
     struct engine_receipt receipt;
 
     switch (answer->kind) {
-    case ASK_PUBLISH:
+    case REQUEST_PUBLISH:
         receipt =
             (struct engine_receipt){answer->err, answer->publish.receipt, answer->publish.count};
         engine->events->published(engine->arg, answer->publish.ticket, &receipt);
         break;
-    case ASK_LINK:
+    case REQUEST_LINK:
         take_place(crossing, answer);
         break;
-    case ASK_UNLINK:
-        far_drop(answer->link.far);
+    case REQUEST_UNLINK:
+        remote_drop(answer->link.remote);
         break;
-    case ASK_TURN:
+    case REQUEST_TURN:
         pass_owner(crossing, answer->turn);
         break;
     }
 }
 
-/* In the asker's turn. */
+/* In the requester's turn. */
 static void open_answered(struct mail *mail)
 {
     struct channel *channel = FF_CONTAINER(mail, struct channel, answered);
-    struct crossing *crossing = channel->asker;
+    struct crossing *crossing = channel->requester;
     const struct answer *answer;
     uint32_t size;
 
@@ -504,8 +508,8 @@ static void open_answered(struct mail *mail)
         ring_release(channel->answers);
         take_answer(crossing, &copy);
     }
-    if (atomic_exchange(&channel->is_starved, false))
-        channel_tell(channel);
+    if (atomic_exchange(&channel->owner_waits, false))
+        channel_notify(channel);
     if (channel->is_refusing) {
         const struct engine *engine = &crossing->engine;
 
@@ -517,14 +521,14 @@ static void open_answered(struct mail *mail)
 
 /* Life. */
 
-static void crossing_tell(struct engine *engine)
+static void crossing_notify(struct engine *engine)
 {
     struct crossing *crossing = crossing_of(engine);
 
     for (uint32_t i = 0; i < engine->owners; i++) {
-        (void)ask_unlinks(channel_to(crossing, i));
-        if (channel_to(crossing, i)->untold)
-            channel_tell(channel_to(crossing, i));
+        (void)request_unlinks(channel_to(crossing, i));
+        if (channel_to(crossing, i)->unnotified_bytes)
+            channel_notify(channel_to(crossing, i));
     }
 }
 
@@ -536,9 +540,9 @@ static void crossing_release_idle(struct engine *engine)
     for (uint32_t i = 0; i < engine->owners; i++) {
         struct channel *from = exchange_channel(crossing->exchange, i, crossing->index);
 
-        if (channel_to(crossing, i)->asks)
-            ring_release_idle(channel_to(crossing, i)->asks);
-        if (from->was_asked)
+        if (channel_to(crossing, i)->requests)
+            ring_release_idle(channel_to(crossing, i)->requests);
+        if (from->was_used)
             ring_release_idle(from->answers);
     }
 }
@@ -561,7 +565,7 @@ struct engine *crossing_new(struct exchange *exchange, uint32_t index, struct ma
         .unsubscribe = crossing_unsubscribe,
         .has_room = crossing_has_room,
         .await_turn = crossing_await_turn,
-        .tell = crossing_tell,
+        .notify = crossing_notify,
         .release_idle = crossing_release_idle,
         .free = crossing_free,
     };
@@ -578,11 +582,11 @@ struct engine *crossing_new(struct exchange *exchange, uint32_t index, struct ma
         struct channel *to = exchange_channel(exchange, index, i);
         struct channel *from = exchange_channel(exchange, i, index);
 
-        to->asker = crossing;
+        to->requester = crossing;
         from->owner_router = router;
-        to->asker_box = from->owner_box = box;
+        to->requester_box = from->owner_box = box;
         mail_init(&to->answered, open_answered);
-        mail_init(&from->asked, owner_open_asked);
+        mail_init(&from->requested, owner_open_requests);
     }
     return &crossing->engine;
 }

@@ -79,7 +79,7 @@ struct engine_ops {
     void (*unsubscribe)(struct engine *engine, struct subscription *s);
     bool (*has_room)(struct engine *engine, struct ff_slice name, bool is_filter);
     void (*await_turn)(struct engine *engine, const struct engine_turn *turn, struct ticket ticket);
-    void (*tell)(struct engine *engine);
+    void (*notify)(struct engine *engine);
     void (*release_idle)(struct engine *engine);
     void (*free)(struct engine *engine);
 };
@@ -148,9 +148,9 @@ static inline void engine_await_turn(struct engine *engine, const struct engine_
 }
 
 /* The end of a turn's input: other workers are told of what they were asked. */
-static inline void engine_tell(struct engine *engine)
+static inline void engine_notify(struct engine *engine)
 {
-    engine->ops->tell(engine);
+    engine->ops->notify(engine);
 }
 
 /* Once a second: memory that is not needed goes back. */

@@ -45,7 +45,7 @@ static void memory_await_turn(struct engine *engine, const struct engine_turn *t
     engine->events->turn_came(engine->arg, ticket, turn->frame, FF_OK);
 }
 
-static void memory_tell(struct engine *engine)
+static void memory_notify(struct engine *engine)
 {
     (void)engine;
 }
@@ -69,7 +69,7 @@ struct engine *engine_memory_new(struct router *router, const struct engine_even
         .unsubscribe = memory_unsubscribe,
         .has_room = memory_has_room,
         .await_turn = memory_await_turn,
-        .tell = memory_tell,
+        .notify = memory_notify,
         .release_idle = memory_release_idle,
         .free = memory_free,
     };

@@ -11,7 +11,7 @@
 
 #include "broker/engine/channel.h"
 
-/* The mail `asked` of a channel, in the owner's turn: there are requests. */
-void owner_open_asked(struct mail *mail);
+/* The mail `requested` of a channel, in the owner's turn: there are requests. */
+void owner_open_requests(struct mail *mail);
 
 #endif

@@ -143,7 +143,7 @@ static bool send_all(struct uring *uring)
 }
 
 /* Is there no room for one more plan? */
-static bool is_full(const struct uring *uring)
+static bool requester_waits(const struct uring *uring)
 {
     return uring->count && (uring->sends[uring->count - 1].plan.is_last ||
                             uring->range_count > RANGES - PLAN_IOVECS || uring->bytes >= BYTES);
@@ -197,7 +197,7 @@ bool uring_flush(struct uring *uring, struct ff_list *flush, uint64_t until_us)
             conn_flush(conn);
         else if (!conn->is_blocked)
             offer(uring, conn);
-        if (!is_full(uring))
+        if (!requester_waits(uring))
             continue;
         is_good = send_all(uring);
         if (loop_clock_us() > until_us)

@@ -29,7 +29,7 @@ enum ff_err census_init(struct census *census, uint32_t workers)
     census->shares = ff_mem_zalloc(workers * sizeof(*census->shares));
     if (workers > 1) {
         qsbr_init(&census->qsbr, workers);
-        census->exchange = exchange_new(workers, CHANNEL_ASKS, CHANNEL_ANSWERS);
+        census->exchange = exchange_new(workers, CHANNEL_REQUESTS, CHANNEL_ANSWERS);
     }
     if (!census->shares || (workers > 1 && !census->exchange) || ff_map_init(&census->addresses)) {
         ff_mem_free(census->shares);

@@ -58,8 +58,8 @@ static void route(void *arg)
 {
     struct gateway *gateway = arg;
 
-    engine_tell(gateway->engine);
-    router_walk(&gateway->router);
+    engine_notify(gateway->engine);
+    router_mark_ready(&gateway->router);
 }
 
 /* Is there no room for one more handshake? */
@@ -87,7 +87,7 @@ static bool end_turn(void *arg)
     atomic_store_explicit(&gateway->census->figures[gateway->worker->index].is_crowded,
                           is_crowded(gateway, false) || is_crowded(gateway, true),
                           memory_order_relaxed);
-    engine_tell(gateway->engine); /* who was held back may have asked in the flush */
+    engine_notify(gateway->engine); /* who was held back may have asked in the flush */
     return router_trim(&gateway->router);
 }
 

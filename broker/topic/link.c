@@ -154,7 +154,7 @@ static uint64_t lesser(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-uint64_t link_update_needed(struct link *link, const struct log_view *view, uint64_t walked)
+uint64_t link_update_needed(struct link *link, const struct log_view *view, uint64_t offered_head)
 {
     uint64_t tail = view_tail_byte(view);
     uint64_t slowest;
@@ -162,15 +162,16 @@ uint64_t link_update_needed(struct link *link, const struct log_view *view, uint
     uint64_t offset;
 
     if (link->pending)
-        link->active_needed = lesser(scan(link, ZONE_ACTIVE, false), walked);
+        link->active_needed = lesser(scan(link, ZONE_ACTIVE, false), offered_head);
     else if (!link->is_dirty)
-        link->active_needed = walked;
+        link->active_needed = offered_head;
     if (link->is_waiting_stale || link->counts[ZONE_WAITING] == 0)
         link->waiting_needed = scan(link, ZONE_WAITING, false);
     link->is_waiting_stale = false;
     slowest = lesser(link->active_needed, link->waiting_needed);
     if (!link->is_dirty)
-        link->buffered = walked - (slowest < tail ? lesser(tail, walked) : lesser(slowest, walked));
+        link->buffered = offered_head - (slowest < tail ? lesser(tail, offered_head)
+                                                        : lesser(slowest, offered_head));
     if (link->counts[ZONE_TIMED] && view->first) {
         timed = view_newest(view, &offset);
         if (link->no_echo_timed)

@@ -9,7 +9,7 @@
  * turn in which one of them moved.
  *
  * Where log and worker have the same owner the link stands beside the log
- * (topic.h); where they have not, it is part of a far link (far.h).
+ * (topic.h); where they have not, it is part of a remote link (remote.h).
  */
 #ifndef TOPIC_LINK_H
 #define TOPIC_LINK_H
@@ -32,7 +32,7 @@ struct link {
         close_rule_waiting; /* waiting ones that end when they are overrun: link_has_close_rule() */
     uint32_t no_echo_timed; /* timed ones that do not want their own echo */
     uint8_t encoding;       /* enum ff_encoding */
-    bool is_far;            /* the log is another worker's */
+    bool is_remote;         /* the log is another worker's */
     bool is_dirty;          /* messages came that were not walked yet */
     bool is_waiting_stale;  /* waiting_needed is only a lower bound */
     bool is_trimmed;        /* the tail moved for another reason than that nobody needs it */
@@ -93,8 +93,8 @@ void link_note_progress(struct subscription *s, uint64_t before);
 
 /*
  * The end of a turn: brings the bounds up to date and returns the lowest
- * byte still needed. `walked`: the head that the subscriptions were told of.
+ * byte still needed. `offered_head`: the head that the subscriptions were told of.
  */
-uint64_t link_update_needed(struct link *link, const struct log_view *view, uint64_t walked);
+uint64_t link_update_needed(struct link *link, const struct log_view *view, uint64_t offered_head);
 
 #endif

@@ -331,12 +331,12 @@ struct topic_log *registry_get_log(struct topic *topic, enum ff_encoding encodin
 
 bool registry_drop_unused(struct registry *registry, struct topic *topic)
 {
-    bool is_used = topic->far;
+    bool is_used = topic->remotes;
 
     for (int i = 0; i < FF_ENCODINGS; i++) {
         struct topic_log *log = topic->logs[i];
 
-        if (log && (link_count(&log->link) || log->far)) {
+        if (log && (link_count(&log->link) || log->remotes)) {
             is_used = true;
         } else if (log) {
             ff_list_remove(&log->link.turn);

@@ -122,8 +122,8 @@ void router_unsubscribe(struct router *router, struct subscription *s)
     link_remove(s);
     rate_free(s);
     router_touch_link(router, link);
-    if (link->is_far)
-        far_note_count(link_far(link));
+    if (link->is_remote)
+        remote_note_count(link_remote(link));
     else if (!router->closing || router->closing->topic != link->topic) /* else it does it */
         router_drop_unused(router, link->topic);
 }
@@ -360,16 +360,16 @@ void router_release(struct router *router, struct subscription *s)
         router_offer(router, s);
 }
 
-void router_note_told(struct router *router, struct far_link *far)
+void router_note_log_change(struct router *router, struct remote_link *remote)
 {
-    struct link *link = &far->link;
+    struct link *link = &remote->link;
 
-    link->is_dirty |= log_look(link->log).head_byte != far->walked;
+    link->is_dirty |= log_look(link->log).head_byte != remote->offered_head;
     link->is_trimmed = true; /* perhaps: only those with the rule `close` are compared */
     router_touch_link(router, link);
 }
 
-static void walk_link(struct router *router, struct link *link)
+static void offer_all(struct router *router, struct link *link)
 {
     uint32_t i = 0;
 
@@ -383,13 +383,13 @@ static void walk_link(struct router *router, struct link *link)
 }
 
 /* The workers that have subscriptions on a log of ours. */
-static void tell_far(const struct topic_log *log)
+static void notify_remotes(const struct topic_log *log)
 {
-    for (struct far_link *far = log->far; far; far = far->next_of_log)
-        far_tell(far);
+    for (struct remote_link *remote = log->remotes; remote; remote = remote->next_of_log)
+        remote_notify(remote);
 }
 
-void router_walk(struct router *router)
+void router_mark_ready(struct router *router)
 {
     struct ff_list *node;
 
@@ -399,11 +399,11 @@ void router_walk(struct router *router)
         if (!link->is_dirty)
             continue;
         link->is_dirty = false;
-        if (link->is_far)
-            link_far(link)->walked = log_look(link->log).head_byte;
+        if (link->is_remote)
+            link_remote(link)->offered_head = log_look(link->log).head_byte;
         else
-            tell_far(link_topic_log(link));
-        walk_link(router, link);
+            notify_remotes(link_topic_log(link));
+        offer_all(router, link);
     }
 }
 
@@ -423,7 +423,7 @@ static void close_overrun(struct router *router, struct link *link)
             router->ops->overrun(router->arg, s); /* another one takes its place */
     }
     router->closing = NULL;
-    if (!link->is_far)
+    if (!link->is_remote)
         router_drop_unused(router, link->topic);
 }
 
@@ -494,7 +494,7 @@ static void trim_log(struct router *router, struct link *link)
     struct log_view view = log_look(&log->log);
     uint64_t needed = link_update_needed(link, &view, view.head_byte);
     uint64_t active = link_active_needed(link);
-    uint64_t least = far_needed(log->far, &active);
+    uint64_t least = remote_needed(log->remotes, &active);
 
     if (least > needed)
         least = needed;
@@ -503,22 +503,22 @@ static void trim_log(struct router *router, struct link *link)
                               active)))
         link->is_trimmed |= log_tail_byte(&log->log) > least;
     if (link->is_trimmed)
-        tell_far(log);
+        notify_remotes(log);
     view = log_look(&log->log);
     judge_pins(router, link, &view);
     note_idle(router, link->topic);
 }
 
 /* What another worker's log keeps for us. */
-static void publish_needed(struct router *router, struct far_link *far)
+static void publish_needed(struct router *router, struct remote_link *remote)
 {
     struct log_view view;
 
-    if (far->state != FAR_LINKED)
+    if (remote->state != REMOTE_LINKED)
         return;
-    view = log_look(far->link.log);
-    judge_pins(router, &far->link, &view);
-    far_publish_needed(far, &view);
+    view = log_look(remote->link.log);
+    judge_pins(router, &remote->link, &view);
+    remote_publish_needed(remote, &view);
 }
 
 bool router_trim(struct router *router)
@@ -536,8 +536,8 @@ bool router_trim(struct router *router)
         struct link *link = FF_CONTAINER(node, struct link, turn);
         bool is_trimmed;
 
-        if (link->is_far)
-            publish_needed(router, link_far(link));
+        if (link->is_remote)
+            publish_needed(router, link_remote(link));
         else
             trim_log(router, link);
         /* One that is behind is not met again before it was sent something: then it is touched. */

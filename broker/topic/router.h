@@ -77,7 +77,7 @@ void router_configure(struct router *router, const struct router_limits *limits,
 FF_MUST_CHECK enum ff_err router_subscribe(struct router *router, struct subscription *s,
                                            struct ff_slice name, enum ff_encoding encoding);
 
-/* Of any log. The last one of a far link leaves the link as it is: see router_far_is_idle(). */
+/* Of any log. The last one of a remote link leaves the link as it is: see remote_is_idle(). */
 void router_unsubscribe(struct router *router, struct subscription *s);
 
 /*
@@ -125,7 +125,7 @@ FF_MUST_CHECK enum ff_err router_publish(struct router *router, const struct pub
                                          struct receipt *receipt);
 
 /* The end of a turn, before the flush: tells owners whose subscriptions are behind. */
-void router_walk(struct router *router);
+void router_mark_ready(struct router *router);
 
 /* After the flush: frees what nobody needs. True if there are dirty logs again. */
 bool router_trim(struct router *router);
@@ -136,9 +136,9 @@ void router_touch(struct router *router, struct subscription *s);
 /* A link of a topic of this worker's own went: drops what has none any more. */
 void router_drop_unused(struct router *router, struct topic *topic);
 
-/* For far.c: a link is to be looked at; and its log's owner told of something new. */
+/* For remote.c: a link is to be looked at; and its log's owner told of something new. */
 void router_touch_link(struct router *router, struct link *link);
-void router_note_told(struct router *router, struct far_link *far);
+void router_note_log_change(struct router *router, struct remote_link *remote);
 
 /* There may be something for it: its rate is asked, then its owner. */
 void router_offer(struct router *router, struct subscription *s);

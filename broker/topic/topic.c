@@ -5,8 +5,8 @@ uint32_t topic_log_receivers(const struct topic_log *log)
 {
     uint32_t count = link_count(&log->link);
 
-    for (const struct far_link *far = log->far; far; far = far->next_of_log)
-        count += atomic_load_explicit(&far->receivers, memory_order_relaxed);
+    for (const struct remote_link *remote = log->remotes; remote; remote = remote->next_of_log)
+        count += atomic_load_explicit(&remote->receivers, memory_order_relaxed);
     return count;
 }
 
@@ -14,20 +14,20 @@ uint64_t topic_log_buffered(const struct topic_log *log)
 {
     uint64_t most = log->link.buffered;
 
-    for (const struct far_link *far = log->far; far; far = far->next_of_log) {
-        uint64_t buffered = atomic_load_explicit(&far->buffered, memory_order_relaxed);
+    for (const struct remote_link *remote = log->remotes; remote; remote = remote->next_of_log) {
+        uint64_t buffered = atomic_load_explicit(&remote->buffered, memory_order_relaxed);
 
         most = buffered > most ? buffered : most;
     }
     return most;
 }
 
-/* The one log of a topic that has one, and no far links either way. */
+/* The one log of a topic that has one, and no remote links either way. */
 static const struct topic_log *only_log(const struct topic *topic)
 {
     const struct topic_log *only = NULL;
 
-    if (topic->is_filter || topic->far)
+    if (topic->is_filter || topic->remotes)
         return NULL;
     for (int i = 0; i < FF_ENCODINGS; i++) {
         if (topic->logs[i] && only)
@@ -35,7 +35,7 @@ static const struct topic_log *only_log(const struct topic *topic)
         if (topic->logs[i])
             only = topic->logs[i];
     }
-    return only && !only->far ? only : NULL;
+    return only && !only->remotes ? only : NULL;
 }
 
 bool topic_is_idle(const struct topic *topic)

@@ -4,7 +4,7 @@
  *
  * The worker that owns a name has its logs: one for each encoding that somebody
  * uses, each with the links of all workers that have subscriptions on it. The
- * other workers have only their far links. A filter is the same thing with a
+ * other workers have only their remote links. A filter is the same thing with a
  * filter for a name: a publish on a matching topic also appends to its logs.
  * Each worker owns a part of every filter: what matches of the names it owns.
  *
@@ -13,7 +13,7 @@
 #ifndef TOPIC_TOPIC_H
 #define TOPIC_TOPIC_H
 
-#include "broker/topic/far.h"
+#include "broker/topic/remote.h"
 #include "protocol/base/map.h"
 #include "protocol/message/topic.h"
 
@@ -21,7 +21,7 @@
 struct topic_log {
     struct log log;
     struct link link;
-    struct far_link *far;
+    struct remote_link *remotes;
 };
 
 /* The filters that match a topic, as of a generation of the filters. */
@@ -41,7 +41,7 @@ struct topic_rule {
 struct topic {
     struct ff_map_node node;
     struct topic_log *logs[FF_ENCODINGS]; /* the owner's */
-    struct far_link *far;                 /* this worker's, to logs of others */
+    struct remote_link *remotes;          /* this worker's, to logs of others */
     struct filter_set *filters;           /* NULL: none match, as of the generation */
     const struct topic_rule *rule;        /* never NULL */
     uint64_t offset;                      /* messages published while it was there */

@@ -5,9 +5,9 @@
  * A turn: mail of other workers is opened, once before the events and once
  * behind them; events are noted; connections are read for a slice of 2 ms
  * (net/input.h); timers that are due fire; what became dirty is routed (each
- * dirty link's subscriptions are walked once); the flush list is worked for a slice of 2 ms; what
- * nobody needs any more is trimmed; dead connections are freed. If work is left the next wait does
- * not block.
+ * dirty link's subscriptions are walked once); the flush list is worked for a slice of 2 ms;
+ * what nobody needs any more is trimmed; dead connections are freed. If work is left the next wait
+ * does not block.
  *
  * Workers share nothing but what qsbr.h, mailbox.h and ring.h are for. Floors
  * above hold a pointer to theirs and never reach another one's.

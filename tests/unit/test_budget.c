@@ -99,7 +99,7 @@ static enum ff_err publish(int topic, size_t size)
 
 static void end_turn(uint64_t ms)
 {
-    router_walk(&router);
+    router_mark_ready(&router);
     subscriber_flush(&reader, &router);
     (void)router_trim(&router);
     now_ms += ms;

@@ -49,8 +49,8 @@ static void run_phase(struct worker_model *at)
         mailbox_open(&at->box);
         break;
     case 2:
-        engine_tell(at->engine);
-        router_walk(&at->router);
+        engine_notify(at->engine);
+        router_mark_ready(&at->router);
         break;
     case 3:
         for (int i = 0; i < PEERS; i++)
@@ -135,8 +135,9 @@ static void set_up(void)
     truth_begin(crew_run.max_messages, crew_run.workers);
     qsbr_init(&qsbr, crew_run.workers);
     /* Half of the runs with rings that are full all the time. */
-    exchange = crew_run.seed % 2 ? exchange_new(crew_run.workers, 4096, 1024)
-                                 : exchange_new(crew_run.workers, CHANNEL_ASKS, CHANNEL_ANSWERS);
+    exchange = crew_run.seed % 2
+                   ? exchange_new(crew_run.workers, 4096, 1024)
+                   : exchange_new(crew_run.workers, CHANNEL_REQUESTS, CHANNEL_ANSWERS);
     assert_non_null(exchange);
     atomic_store(&steps_left, steps);
     for (uint32_t i = 0; i < crew_run.workers; i++)

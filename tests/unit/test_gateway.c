@@ -163,14 +163,14 @@ static void blocks_on_their_way_are_bounded(void **state)
     channel = exchange_channel(exchange, 0, 1);
     mailbox_init(&box, NULL, NULL);
     channel->owner_box = &box;
-    mail_init(&channel->asked, open_late);
+    mail_init(&channel->requested, open_late);
     assert_true(channel_open(channel));
     while (channel_reserve(channel, 0, RING)) {
         channel_commit(channel, 0, RING);
         assert_true(++count <= CHANNEL_BLOCKS);
     }
     assert_int_equal(count, CHANNEL_BLOCKS);
-    assert_true(atomic_load(&channel->is_full));
+    assert_true(atomic_load(&channel->requester_waits));
     assert_non_null(channel_reserve(channel, 0, 0)); /* what is no block has room */
     channel_release_block(channel, RING);
     assert_non_null(channel_reserve(channel, 0, RING));

@@ -202,7 +202,7 @@ static void check_target(const struct flush_range *range)
 static void turn(void)
 {
     wheel_advance(&world.wheel);
-    router_walk(&world.router);
+    router_mark_ready(&world.router);
     for (int i = 0; i < PEERS; i++)
         subscriber_flush(&world.peers[i].socket, &world.router);
     (void)router_trim(&world.router);

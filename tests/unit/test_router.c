@@ -90,7 +90,7 @@ static void a_quiet_topic_holds_no_segment(void **state)
     for (int i = 0; i < 100; i++)
         assert_int_equal(publish("a", &receipt), FF_OK);
     assert_true(pool.used_bytes > 0);
-    router_walk(&router);
+    router_mark_ready(&router);
     view = log_look(s.link->log);
     cursor_to_head(&s.cursor, &view); /* it was sent everything */
     (void)router_trim(&router);
@@ -139,7 +139,7 @@ static void a_burst_as_large_as_the_last_one_is_one_range(void **state)
 
             for (int k = 0; k < cases[i].messages; k++)
                 assert_int_equal(router_publish(&router, &p, &receipt), FF_OK);
-            router_walk(&router);
+            router_mark_ready(&router);
             ranges = send_all(&s);
             (void)router_trim(&router);
             if (round > 0 && ranges != 1)
@@ -170,7 +170,7 @@ static void a_steady_state_allocates_nothing(void **state)
             asked = ff_mem_count();
         for (int k = 0; k <= round % 40; k++)
             assert_int_equal(publish("a", &receipt), FF_OK);
-        router_walk(&router);
+        router_mark_ready(&router);
         for (int i = 0; i < COUNT; i++)
             (void)send_all(&subs[i]);
         (void)router_trim(&router);
@@ -249,7 +249,7 @@ static void a_generation_of_filters_never_comes_again(void **state)
         router.registry.filters.generation += UINT64_C(1) << bits;
         assert_int_equal(publish("a", &receipt), FF_OK);
         assert_int_equal(receipt.receivers, 1);
-        router_walk(&router);
+        router_mark_ready(&router);
         (void)router_trim(&router);
     }
     router_unsubscribe(&router, &name);
@@ -288,7 +288,7 @@ static void for_want_of_memory_a_message_goes_to_all_or_to_none(void **state)
             assert_int_equal(view.offset, published);
             cursor_to_head(&subs[i].cursor, &view);
         }
-        router_walk(&router);
+        router_mark_ready(&router);
         (void)router_trim(&router);
     }
     assert_true(published > 0 && published < 11);
@@ -372,7 +372,7 @@ static void begin_reading(void)
 
 static void end_turn(void)
 {
-    router_walk(&router);
+    router_mark_ready(&router);
     (void)router_trim(&router);
 }
 
