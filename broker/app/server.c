@@ -169,7 +169,7 @@ static void wind_up(struct server *server)
 
             mailbox_open(&station->worker.mailbox);
             station_abort(station);
-            engine_notify(station->gateway.engine);
+            carrier_notify(station->gateway.carrier);
             is_quiet &=
                 station->gateway.router.registry.topics.count == 0; /* none sleeps any more */
         }

@@ -153,14 +153,14 @@ void answers_came(struct session *session, uint32_t octets)
 
 bool answers_have_room(struct session *session, struct ff_slice name)
 {
-    return session->awaited == 0 || engine_has_room(gateway_of(session)->engine, name,
-                                                    ff_topic_kind(name) == FF_TOPIC_FILTER);
+    return session->awaited == 0 || carrier_has_room(gateway_of(session)->carrier, name,
+                                                     ff_topic_kind(name) == FF_TOPIC_FILTER);
 }
 
 void answers_end_in_turn(struct session *session, struct ff_writer *w, struct ticket ticket,
                          struct ff_slice name, struct subscription *s)
 {
-    struct engine_turn turn = {.name = name, .subscription = s};
+    struct carrier_turn turn = {.name = name, .subscription = s};
 
     if (end_frame(session, w, &turn.frame))
         return;
@@ -170,7 +170,7 @@ void answers_end_in_turn(struct session *session, struct ff_writer *w, struct ti
     }
     turn.is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER;
     answers_await(session, answer_in_turn(turn.frame));
-    engine_await_turn(gateway_of(session)->engine, &turn, ticket);
+    carrier_await_turn(gateway_of(session)->carrier, &turn, ticket);
     pause_if_full(session);
 }
 

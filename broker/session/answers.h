@@ -11,7 +11,7 @@
  *
  * Answers about one name keep the order of the requests. What the session can
  * answer by itself while others are awaited has its turn at the name's owner
- * (engine_await_turn), for which there must be room in his ring.
+ * (carrier_await_turn), for which there must be room in his ring.
  */
 #ifndef SESSION_ANSWERS_H
 #define SESSION_ANSWERS_H

@@ -24,7 +24,7 @@ enum progress {
     PROGRESS_ALL,     /* nothing is left, or the session ended */
     PROGRESS_SOME,    /* as many messages as were wanted */
     PROGRESS_PAUSED,  /* what is left waits until answers have gone out */
-    PROGRESS_NO_ROOM, /* the engine has no room for the next message: engine->full */
+    PROGRESS_NO_ROOM, /* the carrier has no room for the next message: carrier->full */
 };
 
 static struct session *session_of_request(struct deferred_request *request)
@@ -57,7 +57,7 @@ static void enqueue(struct session *session, struct deferred_request *request)
 {
     struct gateway *gateway = gateway_of(session);
 
-    ff_list_append(&gateway->deferred[gateway->engine->full], &request->node);
+    ff_list_append(&gateway->deferred[gateway->carrier->full], &request->node);
     conn_pause(&session->conn, PAUSE_DEFERRED);
 }
 

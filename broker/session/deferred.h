@@ -11,7 +11,7 @@
  *   1. deferred_handle() copies the unread end of the frame. A session that
  *      lacks room in a ring is not read from (PAUSE_DEFERRED) and waits in the
  *      queue of that owner, or of those who need all of them (filters);
- *   2. the engine calls events->room(), which is deferred_retry(): the queue's
+ *   2. the carrier calls events->room(), which is deferred_retry(): the queue's
  *      first requests are made again, in order, until one has no room. A full
  *      owner holds up nobody who waits for another one;
  *   3. each session has one request of its made, which goes for sure, or the
@@ -42,7 +42,7 @@ void deferred_handle_plain(struct session *session, enum ff_opcode opcode, struc
  */
 FF_MUST_CHECK bool deferred_go_on(struct session *session);
 
-/* There is room for those in a queue of the engine. */
+/* There is room for those in a queue of the carrier. */
 void deferred_retry(struct gateway *gateway, uint32_t queue);
 
 /* The session is over: what it keeps is freed. */

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-#include "broker/engine/crossing.h"
+#include "broker/carrier/sharded.h"
 #include "broker/net/logger.h"
 #include "broker/session/session.h"
 #include "broker/session/sys.h"
@@ -58,7 +58,7 @@ static void route(void *arg)
 {
     struct gateway *gateway = arg;
 
-    engine_notify(gateway->engine);
+    carrier_notify(gateway->carrier);
     router_mark_ready(&gateway->router);
 }
 
@@ -87,7 +87,7 @@ static bool end_turn(void *arg)
     atomic_store_explicit(&gateway->census->figures[gateway->worker->index].is_crowded,
                           is_crowded(gateway, false) || is_crowded(gateway, true),
                           memory_order_relaxed);
-    engine_notify(gateway->engine); /* who was held back may have asked in the flush */
+    carrier_notify(gateway->carrier); /* who was held back may have asked in the flush */
     return router_trim(&gateway->router);
 }
 
@@ -151,7 +151,7 @@ static void on_second(struct wheel_timer *timer)
     sys_report(gateway);
     log_tell_suppressed();
     compact_topics(gateway);
-    engine_release_idle(gateway->engine);
+    carrier_release_idle(gateway->carrier);
     give_back(gateway);
     wheel_set(&gateway->worker->net.wheel, &gateway->second, 1000);
 }
@@ -168,14 +168,14 @@ static enum ff_err draw_entropy(struct gateway *gateway)
     return FF_OK;
 }
 
-static struct engine *make_engine(struct gateway *gateway)
+static struct carrier *make_engine(struct gateway *gateway)
 {
     struct worker *worker = gateway->worker;
 
     return gateway->census->exchange
-               ? crossing_new(gateway->census->exchange, worker->index, &worker->mailbox,
-                              &gateway->router, &session_engine_events, gateway)
-               : engine_memory_new(&gateway->router, &session_engine_events, gateway);
+               ? sharded_new(gateway->census->exchange, worker->index, &worker->mailbox,
+                             &gateway->router, &session_carrier_events, gateway)
+               : direct_new(&gateway->router, &session_carrier_events, gateway);
 }
 
 enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct census *census,
@@ -200,17 +200,17 @@ enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct 
     if (err)
         return err;
     ff_list_init(&gateway->half_open);
-    for (int i = 0; i < ENGINE_QUEUES; i++)
+    for (int i = 0; i < CARRIER_QUEUES; i++)
         ff_list_init(&gateway->deferred[i]);
     ff_buf_init(&gateway->scratch, SCRATCH_MAX);
     ff_buf_init(&gateway->spare, 0);
     err = router_init(&gateway->router, &env, &limits);
     if (err)
         return err;
-    gateway->engine = make_engine(gateway);
+    gateway->carrier = make_engine(gateway);
     gateway->message = ff_mem_alloc(sizeof(*gateway->message));
     gateway->ranges = flush_ranges_new(settings->flush != FLUSH_SEND);
-    if (!gateway->engine || !gateway->message || !gateway->ranges) {
+    if (!gateway->carrier || !gateway->message || !gateway->ranges) {
         gateway_deinit(gateway);
         return FF_ENOMEM;
     }
@@ -229,7 +229,7 @@ void gateway_deinit(struct gateway *gateway)
     FF_CHECK(gateway->session_count == 0);
     wheel_stop(&gateway->worker->net.wheel, &gateway->second);
     wheel_stop(&gateway->worker->net.wheel, &gateway->compaction);
-    engine_free(gateway->engine);
+    carrier_free(gateway->carrier);
     router_deinit(&gateway->router);
     ff_buf_deinit(&gateway->scratch);
     ff_buf_deinit(&gateway->spare);

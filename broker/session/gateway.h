@@ -6,13 +6,13 @@
  * open), knows every session by its place and its tag, and holds the memory
  * that a command works in. A place is taken again when its session is gone; a
  * tag never is, in any worker, because messages in a topic's log name their
- * publisher by it and may outlive him by days. An answer of the engine finds
+ * publisher by it and may outlive him by days. An answer of the carrier finds
  * its session by both, or nobody.
  */
 #ifndef SESSION_GATEWAY_H
 #define SESSION_GATEWAY_H
 
-#include "broker/engine/engine.h"
+#include "broker/carrier/carrier.h"
 #include "broker/net/listener.h"
 #include "broker/net/tls.h"
 #include "broker/session/census.h"
@@ -43,7 +43,7 @@ struct gateway {
     struct worker *worker;
     struct census *census;
     struct router router;
-    struct engine *engine;
+    struct carrier *carrier;
     const struct settings *settings;
     struct tls_context *tls; /* NULL: no TLS listener can be served */
     const struct console *console;
@@ -54,11 +54,11 @@ struct gateway {
     uint32_t first_free;
     uint32_t session_count;
     uint32_t half_open_count;
-    struct ff_list half_open;               /* sessions in their handshake, the oldest first */
-    struct ff_list deferred[ENGINE_QUEUES]; /* requests that wait for room: deferred.h */
-    struct ff_buf scratch;                  /* a message being written */
-    struct ff_buf spare;                    /* a payload being unescaped or quoted */
-    struct ff_message *message;             /* a message being read */
+    struct ff_list half_open;                /* sessions in their handshake, the oldest first */
+    struct ff_list deferred[CARRIER_QUEUES]; /* requests that wait for room: deferred.h */
+    struct ff_buf scratch;                   /* a message being written */
+    struct ff_buf spare;                     /* a payload being unescaped or quoted */
+    struct ff_message *message;              /* a message being read */
     struct flush_ranges *ranges;
     struct known_backlog backlog;
     struct wheel_timer second;     /* $SYS */

@@ -40,7 +40,7 @@ enum request_outcome session_ask_publish(struct session *session, struct ticket 
                               "names beginning with $ belong to the broker");
     answers_await(session, ANSWER_TO_PUBLISH);
     return answers_asked(session, ANSWER_TO_PUBLISH,
-                         engine_publish(gateway_of(session)->engine, &p, ticket));
+                         carrier_publish(gateway_of(session)->carrier, &p, ticket));
 }
 
 enum request_outcome session_publish(struct session *session, const struct ff_message *m)
@@ -78,7 +78,7 @@ static void acknowledge(struct session *session, struct ticket ticket,
     session_end_message(session, &w);
 }
 
-void session_on_published(void *arg, struct ticket ticket, const struct engine_receipt *receipt)
+void session_on_published(void *arg, struct ticket ticket, const struct carrier_receipt *receipt)
 {
     struct session *session = gateway_find(arg, ticket);
 

@@ -164,12 +164,12 @@ FF_MUST_CHECK enum request_outcome session_unsubscribe(struct session *session,
 FF_MUST_CHECK enum request_outcome session_publish(struct session *session,
                                                    const struct ff_message *m);
 
-/* What a client may publish is asked of the engine, else an error is sent. */
+/* What a client may publish is asked of the carrier, else an error is sent. */
 FF_MUST_CHECK enum request_outcome session_ask_publish(struct session *session,
                                                        struct ticket ticket, struct ff_slice topic,
                                                        struct ff_payload payload);
 
-/* The ERROR for what an engine answers to a subscription. */
+/* The ERROR for what an carrier answers to a subscription. */
 void session_refuse_subscription(struct session *session, struct ticket ticket, enum ff_err err);
 void session_hello(struct session *session, const struct ff_message *m);
 void session_heartbeat(struct session *session, const struct ff_message *m);
@@ -186,9 +186,9 @@ void session_free_all(struct session *session);
 /* The subscription to a topic or filter, or NULL. */
 struct subscription *session_find(const struct session *session, struct ff_slice name);
 
-/* Answers of the engine, by a ticket; `arg` is the gateway. */
-void session_on_published(void *arg, struct ticket ticket, const struct engine_receipt *receipt);
-extern const struct engine_events session_engine_events;
+/* Answers of the carrier, by a ticket; `arg` is the gateway. */
+void session_on_published(void *arg, struct ticket ticket, const struct carrier_receipt *receipt);
+extern const struct carrier_events session_carrier_events;
 
 /* upgrade.c */
 size_t upgrade_input(struct session *session, uint8_t *bytes, size_t len);

@@ -36,7 +36,7 @@ static void tell_skipped(struct session *session, struct subscription *s, bool k
 
 static uint32_t cursors_of(const struct session *session, const struct subscription *s)
 {
-    return engine_cursor_count(gateway_of(session)->engine, subscription_is_filter(s));
+    return carrier_cursor_count(gateway_of(session)->carrier, subscription_is_filter(s));
 }
 
 static void set_rules(struct subscription *s, const struct ff_message *m)
@@ -173,7 +173,7 @@ static struct subscription *make(struct session *session, struct ticket ticket,
                                  struct ff_slice name, const struct ff_message *m)
 {
     struct gateway *gateway = gateway_of(session);
-    uint32_t cursors = engine_cursor_count(gateway->engine, ticket.is_filter);
+    uint32_t cursors = carrier_cursor_count(gateway->carrier, ticket.is_filter);
     const struct topic_rule *rule = registry_rule(&gateway->router.registry, name);
     struct subscription *s;
     enum ff_err err = FF_OK;
@@ -204,7 +204,7 @@ static void discard(struct session *session, struct subscription *s)
     if (!s->link) /* the session has just ended: it is freed with it */
         return;
     subscriptions_remove(&session->subscriptions, subscription_is_filter(s), s);
-    engine_unsubscribe(gateway_of(session)->engine, s);
+    carrier_unsubscribe(gateway_of(session)->carrier, s);
     ff_mem_free(s);
 }
 
@@ -263,7 +263,7 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
 {
     struct session *session = gateway_find(arg, ticket);
 
-    if (!session) /* it went while the engine was asked, and unsubscribed */
+    if (!session) /* it went while the carrier was asked, and unsubscribed */
         return;
     if (!err && ticket.has_id) {
         struct ff_writer w = begin_ack(session, ticket, name);
@@ -292,7 +292,7 @@ static enum request_outcome ask(struct session *session, struct ticket ticket, s
     if (!s)
         return REQUEST_DONE;
     answers_await(session, octets);
-    is_taken = engine_subscribe(gateway_of(session)->engine, s, name, session->encoding, ticket);
+    is_taken = carrier_subscribe(gateway_of(session)->carrier, s, name, session->encoding, ticket);
     if (!is_taken)
         undo(session, ticket, s);
     return answers_asked(session, octets, is_taken);
@@ -387,7 +387,7 @@ void session_leave_all(struct session *session)
 
     while ((s = subscriptions_next(&session->subscriptions, s)))
         if (s->link) /* else it was refused, and is just being freed */
-            engine_unsubscribe(gateway_of(session)->engine, s);
+            carrier_unsubscribe(gateway_of(session)->carrier, s);
 }
 
 void session_free_all(struct session *session)
@@ -433,7 +433,7 @@ static void on_room(void *arg, uint32_t queue)
     deferred_retry(arg, queue);
 }
 
-const struct engine_events session_engine_events = {
+const struct carrier_events session_carrier_events = {
     .published = session_on_published,
     .subscribed = on_subscribed,
     .turn_came = answers_on_turn,

@@ -39,7 +39,7 @@ struct subscription {
     void *owner;
     union {
         struct cursor cursor;
-        void *waiter; /* while it is asked for: the engine's */
+        void *waiter; /* while it is asked for: the carrier's */
     };
     union { /* among its owner's subscriptions: as the owner keeps them */
         struct ff_list node;

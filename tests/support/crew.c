@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "broker/engine/crossing.h"
+#include "broker/carrier/sharded.h"
 #include "broker/topic/rate.h"
 
 struct crew_run crew_run = {.workers = 4};
@@ -30,7 +30,7 @@ enum ff_err __wrap_router_publish(struct router *router, const struct publicatio
     uint32_t place = (uint32_t)strtoul(strchr(p->payload.bytes.at, ',') + 1, NULL, 10);
     enum ff_err err;
 
-    assert_int_equal(crossing_owner(owner->engine, p->topic), owner->index);
+    assert_int_equal(sharded_owner(owner->carrier, p->topic), owner->index);
     if (id <= owner->last_from[place])
         fail_msg("message %u came after %u of the same publisher", id, owner->last_from[place]);
     owner->last_from[place] = id;
@@ -63,7 +63,7 @@ uint32_t crew_cursors_of(uint32_t topic)
 /* The worker whose messages a cursor brings. */
 static uint32_t owner_of_cursor(const struct worker_model *at, uint32_t topic, uint32_t cursor)
 {
-    return topic < TRUTH_NAMES ? crossing_owner(at->engine, ff_slice_of(truth_topics[topic]))
+    return topic < TRUTH_NAMES ? sharded_owner(at->carrier, ff_slice_of(truth_topics[topic]))
                                : cursor;
 }
 
@@ -117,7 +117,7 @@ static void on_received(struct subscriber *socket, const struct ff_message *m)
     }
     id = (uint32_t)subscriber_number(&m->payload);
     if (f->topic >= TRUTH_NAMES)
-        cursor = crossing_owner(peer->at->engine, name);
+        cursor = sharded_owner(peer->at->carrier, name);
     assert_true(ff_topic_is_match(ff_slice_of(truth_topics[f->topic]), name));
     account(peer, f, cursor, id);
     peer->at->seen++;
@@ -131,7 +131,7 @@ static void forget(struct follower *f)
 
 void crew_drop(struct peer *peer, struct follower *f)
 {
-    engine_unsubscribe(peer->at->engine, f->cursors);
+    carrier_unsubscribe(peer->at->carrier, f->cursors);
     forget(f);
 }
 
@@ -162,7 +162,7 @@ static void on_skipped(void *arg, struct subscription *s, uint64_t count)
     f->told += (uint32_t)count;
 }
 
-static void on_published(void *arg, struct ticket ticket, const struct engine_receipt *receipt)
+static void on_published(void *arg, struct ticket ticket, const struct carrier_receipt *receipt)
 {
     struct worker_model *at = arg;
     uint32_t silent = receipt->count - ticket.has_id;
@@ -233,13 +233,13 @@ static void await_turn(struct peer *peer, uint32_t topic, enum book_kind kind, u
 {
     struct worker_model *at = peer->at;
     uint64_t id = book_ask(&at->book, (uint32_t)(peer - at->peers), topic, kind, subject);
-    struct engine_turn turn = {.name = ff_slice_of(truth_topics[topic]),
-                               .is_filter = topic >= TRUTH_NAMES,
-                               .subscription = s,
-                               .frame = {(const char *)&id, sizeof(id)}};
+    struct carrier_turn turn = {.name = ff_slice_of(truth_topics[topic]),
+                                .is_filter = topic >= TRUTH_NAMES,
+                                .subscription = s,
+                                .frame = {(const char *)&id, sizeof(id)}};
 
     crew_starve(at);
-    engine_await_turn(at->engine, &turn, ticket_of(peer, id));
+    carrier_await_turn(at->carrier, &turn, ticket_of(peer, id));
     crew_feed();
 }
 
@@ -260,7 +260,7 @@ static void on_turn(void *arg, struct ticket ticket, struct ff_slice frame, enum
 static bool has_room(const struct peer *peer, uint32_t topic)
 {
     bool has_room =
-        engine_has_room(peer->at->engine, ff_slice_of(truth_topics[topic]), topic >= TRUTH_NAMES);
+        carrier_has_room(peer->at->carrier, ff_slice_of(truth_topics[topic]), topic >= TRUTH_NAMES);
 
     peer->at->held += !has_room;
     return has_room;
@@ -301,7 +301,7 @@ static bool try_publish(struct peer *peer, uint32_t id, uint32_t topic, uint32_t
     memcpy(at->payload + len + pad, "\"]", 3);
     p.payload = (struct ff_payload){FF_PAYLOAD_JSON, {at->payload, (size_t)len + pad + 2}};
     crew_starve(at);
-    is_taken = engine_publish(at->engine, &p, ticket_of(peer, asked));
+    is_taken = carrier_publish(at->carrier, &p, ticket_of(peer, asked));
     crew_feed();
     if (is_taken)
         return true;
@@ -408,8 +408,8 @@ static void subscribe(struct peer *peer, uint32_t t)
     ticket = ticket_of(peer, f->born);
     ticket.is_filter = t >= TRUTH_NAMES;
     crew_starve(at);
-    is_taken = engine_subscribe(at->engine, f->cursors, ff_slice_of(truth_topics[t]),
-                                peer->socket.encoding, ticket);
+    is_taken = carrier_subscribe(at->carrier, f->cursors, ff_slice_of(truth_topics[t]),
+                                 peer->socket.encoding, ticket);
     crew_feed();
     if (is_taken)
         return;
@@ -469,5 +469,5 @@ void crew_act(struct worker_model *at)
 const struct router_ops crew_router_ops = {
     .ready = subscriber_ready, .overrun = on_overrun, .skipped = on_skipped};
 
-const struct engine_events crew_events = {
+const struct carrier_events crew_events = {
     .published = on_published, .subscribed = on_subscribed, .turn_came = on_turn, .room = on_room};

@@ -2,7 +2,7 @@
 /*
  * crew.h - the clients of several workers, who do whatever comes into their heads.
  *
- * A crew is workers without sockets: a router, an engine and a mailbox each, and
+ * A crew is workers without sockets: a router, an carrier and a mailbox each, and
  * clients that subscribe, publish, stall, change their minds and go. What each of
  * them sees is held against the truth (truth.h), and what it is answered against
  * the book (book.h).
@@ -12,7 +12,7 @@
 
 #include <pthread.h>
 
-#include "broker/engine/engine.h"
+#include "broker/carrier/carrier.h"
 #include "tests/support/book.h"
 #include "tests/support/subscriber.h"
 #include "tests/support/truth.h"
@@ -63,7 +63,7 @@ struct worker_model {
     struct pool pool;
     struct wheel wheel;
     struct mailbox box;
-    struct engine *engine;
+    struct carrier *carrier;
     uint64_t now_ms;
     struct dice dice;
     struct peer peers[PEERS];
@@ -101,8 +101,8 @@ void crew_drop(struct peer *peer, struct follower *f);
 /* One of a worker's clients does something. */
 void crew_act(struct worker_model *at);
 
-/* What the workers' routers and engines are given. */
+/* What the workers' routers and carriers are given. */
 extern const struct router_ops crew_router_ops;
-extern const struct engine_events crew_events;
+extern const struct carrier_events crew_events;
 
 #endif

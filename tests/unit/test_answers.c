@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What clients are owed by the owners of many topics, who answer all at once, or late, or never. */
-#include "broker/engine/channel.h"
-#include "broker/engine/crossing.h"
+#include "broker/carrier/channel.h"
+#include "broker/carrier/sharded.h"
 #include "broker/session/answers.h"
 #include "broker/topic/rate.h"
 #include "tests/support/hand.h"
@@ -280,7 +280,7 @@ static void what_shares_a_refusal_has_room_for_it(void **state)
 /* An answer to a publish is never larger than what is set aside for it. */
 static void an_answer_fits_into_what_is_set_aside(void **state)
 {
-    static const struct engine_receipt receipts[] = {
+    static const struct carrier_receipt receipts[] = {
         {.receipt = {.receivers = UINT32_MAX, .buffered = UINT64_MAX}},
         {.err = FF_ELIMIT},
         {.err = FF_EINVAL},

@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "broker/engine/crossing.h"
+#include "broker/carrier/sharded.h"
 #include "tests/support/crew.h"
 #include "tests/support/test.h"
 
@@ -49,7 +49,7 @@ static void run_phase(struct worker_model *at)
         mailbox_open(&at->box);
         break;
     case 2:
-        engine_notify(at->engine);
+        carrier_notify(at->carrier);
         router_mark_ready(&at->router);
         break;
     case 3:
@@ -59,7 +59,7 @@ static void run_phase(struct worker_model *at)
     case 4:
         (void)router_trim(&at->router);
         router_release_idle(&at->router);
-        engine_release_idle(at->engine);
+        carrier_release_idle(at->carrier);
         break;
     default:
         qsbr_offline(&qsbr, at->index);
@@ -121,8 +121,8 @@ static void set_up_worker(uint32_t i)
     wheel_init(&at->wheel, &at->now_ms);
     mailbox_init(&at->box, NULL, NULL);
     assert_int_equal(router_init(&at->router, &env, &limits), FF_OK);
-    at->engine = crossing_new(exchange, i, &at->box, &at->router, &crew_events, at);
-    assert_non_null(at->engine);
+    at->carrier = sharded_new(exchange, i, &at->box, &at->router, &crew_events, at);
+    assert_non_null(at->carrier);
     for (uint32_t p = 0; p < PEERS; p++) {
         at->peers[p].at = at;
         crew_begin(&at->peers[p], (i + p) % 3 == 0 ? FF_MSGPACK : FF_JSON);
@@ -179,7 +179,7 @@ static void free_all(void)
     for (uint32_t i = 0; i < crew_run.workers; i++) {
         for (int p = 0; p < PEERS; p++)
             subscriber_deinit(&crew[i].peers[p].socket);
-        engine_free(crew[i].engine);
+        carrier_free(crew[i].carrier);
         router_deinit(&crew[i].router);
         pool_deinit(&crew[i].pool);
     }

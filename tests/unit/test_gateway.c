@@ -3,8 +3,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "broker/engine/channel.h"
-#include "broker/engine/crossing.h"
+#include "broker/carrier/channel.h"
+#include "broker/carrier/sharded.h"
 #include "tests/support/client.h"
 #include "tests/support/hand.h"
 #include "tests/support/test.h"
@@ -81,7 +81,7 @@ static void mail_is_opened_before_the_events_that_came_with_it(void **state)
 /* A topic's name that the other worker owns. */
 static void name_foreign(char name[8])
 {
-    for (unsigned i = 0; i == 0 || crossing_owner(hand_gateways[0].engine, ff_slice_of(name)) == 0;
+    for (unsigned i = 0; i == 0 || sharded_owner(hand_gateways[0].carrier, ff_slice_of(name)) == 0;
          i++)
         (void)snprintf(name, 8, "t%u", i % 1000);
 }

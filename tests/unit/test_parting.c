@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "broker/app/drain.h"
-#include "broker/engine/crossing.h"
+#include "broker/carrier/sharded.h"
 #include "tests/support/hand.h"
 #include "tests/support/test.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * crossing.h - the engine of a worker among others: what it does not own it
+ * sharded.h - the carrier of a worker among others: what it does not own it
  * asks the owner for, by channels (channel.h).
  *
  * An owner takes a request only when there is room for its answer, and answers
@@ -11,20 +11,20 @@
  * The owner of a name is found by its hash. A filter is linked at all workers;
  * its subscription stands when all have answered.
  */
-#ifndef ENGINE_CROSSING_H
-#define ENGINE_CROSSING_H
+#ifndef CARRIER_SHARDED_H
+#define CARRIER_SHARDED_H
 
-#include "broker/engine/channel.h"
+#include "broker/carrier/channel.h"
 
 /*
- * The engine of worker `index`, who is told of what came by `box`. All of them
+ * The carrier of worker `index`, who is told of what came by `box`. All of them
  * are made before the first is used. NULL: out of memory.
  */
-FF_MUST_CHECK struct engine *crossing_new(struct exchange *exchange, uint32_t index,
+FF_MUST_CHECK struct carrier *sharded_new(struct exchange *exchange, uint32_t index,
                                           struct mailbox *box, struct router *router,
-                                          const struct engine_events *events, void *arg);
+                                          const struct carrier_events *events, void *arg);
 
 /* Which worker owns a name. */
-uint32_t crossing_owner(const struct engine *engine, struct ff_slice name);
+uint32_t sharded_owner(const struct carrier *carrier, struct ff_slice name);
 
 #endif

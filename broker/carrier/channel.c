@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "broker/engine/channel.h"
+#include "broker/carrier/channel.h"
 
 #include "protocol/base/mem.h"
 

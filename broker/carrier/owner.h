@@ -6,10 +6,10 @@
  * an id that succeed have no answer of their own, but their sessions count what
  * is unanswered: one answer stands for as many of them as come in a row.
  */
-#ifndef ENGINE_OWNER_H
-#define ENGINE_OWNER_H
+#ifndef CARRIER_OWNER_H
+#define CARRIER_OWNER_H
 
-#include "broker/engine/channel.h"
+#include "broker/carrier/channel.h"
 
 /* The mail `requested` of a channel, in the owner's turn: there are requests. */
 void owner_open_requests(struct mail *mail);

@@ -8,10 +8,10 @@
  * told when there is room. The flag is set before the mail is posted and looked
  * at after it was opened, so nobody waits for what has happened already.
  */
-#ifndef ENGINE_CHANNEL_H
-#define ENGINE_CHANNEL_H
+#ifndef CARRIER_CHANNEL_H
+#define CARRIER_CHANNEL_H
 
-#include "broker/engine/engine.h"
+#include "broker/carrier/carrier.h"
 #include "broker/worker/ring.h"
 
 enum {
@@ -50,7 +50,7 @@ struct answer {
         struct {
             struct ticket ticket;
             struct receipt receipt;
-            uint32_t count; /* of publishes: engine.h */
+            uint32_t count; /* of publishes: carrier.h */
         } publish;
         struct {
             struct remote_link *remote;
@@ -61,7 +61,7 @@ struct answer {
     };
 };
 
-struct crossing;
+struct sharded;
 struct exchange;
 struct turn;
 struct waiter;
@@ -69,7 +69,7 @@ struct waiter;
 /* From one worker, the requester, to another, the owner. */
 struct channel {
     struct exchange *exchange;
-    struct crossing *requester;
+    struct sharded *requester;
     struct router *owner_router;
     struct mailbox *requester_box;
     struct mailbox *owner_box;

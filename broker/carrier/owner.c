@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "broker/engine/owner.h"
+#include "broker/carrier/owner.h"
 
 #include "protocol/base/mem.h"
 

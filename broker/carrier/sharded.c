@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "broker/engine/crossing.h"
+#include "broker/carrier/sharded.h"
 
-#include "broker/engine/owner.h"
+#include "broker/carrier/owner.h"
 #include "broker/topic/rate.h"
 #include "protocol/base/mem.h"
 
 enum { INLINE_AT_MOST = 16 /* a payload over a 16th of the ring crosses as a block */ };
 
-struct crossing {
-    struct engine engine;
+struct sharded {
+    struct carrier carrier;
     struct exchange *exchange;
     struct mailbox *box;
     uint32_t index;
@@ -44,22 +44,22 @@ struct turn {
     char frame[];
 };
 
-static struct crossing *crossing_of(struct engine *engine)
+static struct sharded *sharded_of(struct carrier *carrier)
 {
-    return FF_CONTAINER(engine, struct crossing, engine);
+    return FF_CONTAINER(carrier, struct sharded, carrier);
 }
 
-static struct channel *channel_to(const struct crossing *crossing, uint32_t owner)
+static struct channel *channel_to(const struct sharded *sharded, uint32_t owner)
 {
-    return exchange_channel(crossing->exchange, crossing->index, owner);
+    return exchange_channel(sharded->exchange, sharded->index, owner);
 }
 
-uint32_t crossing_owner(const struct engine *engine, struct ff_slice name)
+uint32_t sharded_owner(const struct carrier *carrier, struct ff_slice name)
 {
-    uint64_t hash = ff_hash(&engine->router->registry.key, name.at, name.len);
+    uint64_t hash = ff_hash(&carrier->router->registry.key, name.at, name.len);
 
     /* By the upper bits: the map takes the lower ones. */
-    return (uint32_t)(hash * engine->owners >> 32);
+    return (uint32_t)(hash * carrier->owners >> 32);
 }
 
 /*
@@ -97,17 +97,17 @@ static struct request *reserve_request(struct channel *channel, uint32_t owner, 
 
     if (!request) {
         channel->is_refusing = true;
-        channel->requester->engine.full = owner;
+        channel->requester->carrier.full = owner;
     }
     return request;
 }
 
-static void leave_if_idle(struct crossing *crossing, struct remote_link *remote)
+static void leave_if_idle(struct sharded *sharded, struct remote_link *remote)
 {
     if (!remote_is_idle(remote))
         return;
     remote_leave(remote);
-    ff_list_append(&channel_to(crossing, remote->owner)->leaving, &remote->leaving);
+    ff_list_append(&channel_to(sharded, remote->owner)->leaving, &remote->leaving);
 }
 
 /* Publishing. */
@@ -136,20 +136,20 @@ static bool write_publish(struct request *request, const struct publication *p,
     return to;
 }
 
-static bool crossing_publish(struct engine *engine, const struct publication *p,
-                             struct ticket ticket)
+static bool sharded_publish(struct carrier *carrier, const struct publication *p,
+                            struct ticket ticket)
 {
-    struct crossing *crossing = crossing_of(engine);
-    uint32_t owner = crossing_owner(engine, p->topic);
-    struct channel *channel = channel_to(crossing, owner);
+    struct sharded *sharded = sharded_of(carrier);
+    uint32_t owner = sharded_owner(carrier, p->topic);
+    struct channel *channel = channel_to(sharded, owner);
     size_t len = p->payload.bytes.len;
-    size_t block = len > crossing->exchange->requests_size / INLINE_AT_MOST ? len : 0;
+    size_t block = len > sharded->exchange->requests_size / INLINE_AT_MOST ? len : 0;
     size_t extra = p->topic.len + (block ? 0 : len);
-    struct engine_receipt receipt = {.err = FF_ENOMEM, .count = 1};
+    struct carrier_receipt receipt = {.err = FF_ENOMEM, .count = 1};
     struct request *request;
 
-    if (owner == crossing->index) {
-        engine_publish_own(engine, p, ticket);
+    if (owner == sharded->index) {
+        carrier_publish_own(carrier, p, ticket);
         return true;
     }
     if (channel_open(channel)) {
@@ -161,14 +161,14 @@ static bool crossing_publish(struct engine *engine, const struct publication *p,
             return true;
         }
     }
-    engine->events->published(engine->arg, ticket, &receipt);
+    carrier->events->published(carrier->arg, ticket, &receipt);
     return true;
 }
 
 /* Subscribing. */
 
 /* All cursors are tied to nothing from here on. */
-static void detach(struct crossing *crossing, struct subscription *s, uint32_t cursors)
+static void detach(struct sharded *sharded, struct subscription *s, uint32_t cursors)
 {
     for (uint32_t i = 0; i < cursors; i++) {
         struct link *link = s[i].link;
@@ -183,16 +183,16 @@ static void detach(struct crossing *crossing, struct subscription *s, uint32_t c
             bool is_remote = !subscription_is_idle(&s[i]) && link->is_remote;
             struct remote_link *remote = is_remote ? link_remote(link) : NULL;
 
-            router_unsubscribe(crossing->engine.router, &s[i]); /* the end of a link of our own */
+            router_unsubscribe(sharded->carrier.router, &s[i]); /* the end of a link of our own */
             if (remote)
-                leave_if_idle(crossing, remote);
+                leave_if_idle(sharded, remote);
         }
     }
 }
 
-static void crossing_unsubscribe(struct engine *engine, struct subscription *s)
+static void sharded_unsubscribe(struct carrier *carrier, struct subscription *s)
 {
-    detach(crossing_of(engine), s, engine_cursor_count(engine, subscription_is_filter(s)));
+    detach(sharded_of(carrier), s, carrier_cursor_count(carrier, subscription_is_filter(s)));
 }
 
 /* Those that share its fate wait for nothing but their turn from here on. */
@@ -204,53 +204,53 @@ static void release_turns(struct pending_subscribe *pending, enum ff_err err)
         FF_CONTAINER(node, struct turn, node)->err = err;
 }
 
-static void answer_pending(struct crossing *crossing, struct pending_subscribe *pending,
+static void answer_pending(struct sharded *sharded, struct pending_subscribe *pending,
                            struct subscription *s, enum ff_err err)
 {
-    struct engine *engine = &crossing->engine;
+    struct carrier *carrier = &sharded->carrier;
 
     pending->is_answered = true;
     release_turns(pending, err);
-    engine->events->subscribed(engine->arg, pending->ticket, s,
-                               (struct ff_slice){pending->name, pending->name_len}, err);
+    carrier->events->subscribed(carrier->arg, pending->ticket, s,
+                                (struct ff_slice){pending->name, pending->name_len}, err);
 }
 
 /* An owner has answered, or did not need to be asked. */
-static void finish_cursor(struct crossing *crossing, struct pending_subscribe *pending,
+static void finish_cursor(struct sharded *sharded, struct pending_subscribe *pending,
                           enum ff_err err)
 {
-    struct engine *engine = &crossing->engine;
-    uint32_t cursors = engine_cursor_count(engine, pending->ticket.is_filter);
+    struct carrier *carrier = &sharded->carrier;
+    uint32_t cursors = carrier_cursor_count(carrier, pending->ticket.is_filter);
     struct subscription *s = pending->s;
 
     pending->left--;
     if (err && !pending->is_answered) { /* the first error is the answer: all or nothing */
         if (s)
-            detach(crossing, s, cursors);
+            detach(sharded, s, cursors);
         pending->s = NULL;
-        answer_pending(crossing, pending, s, err);
+        answer_pending(sharded, pending, s, err);
     }
     if (pending->left)
         return;
     if (!pending->is_answered)
-        answer_pending(crossing, pending, s, FF_OK);
+        answer_pending(sharded, pending, s, FF_OK);
     /* The session may have ended by that, and the subscription with it: its memory stays. */
     for (uint32_t i = 0; pending->s && i < cursors; i++)
         if (s[i].link)
-            router_release(engine->router, &s[i]);
+            router_release(carrier->router, &s[i]);
     ff_mem_free(pending);
 }
 
 /* One cursor. FF_OK: tied, or, if it is asked, its waiter waits. There is room for the request. */
-static enum ff_err subscribe_cursor(struct crossing *crossing, struct waiter *waiter,
+static enum ff_err subscribe_cursor(struct sharded *sharded, struct waiter *waiter,
                                     const struct remote_key *remote_key)
 {
-    struct channel *channel = channel_to(crossing, remote_key->owner);
-    struct router *router = crossing->engine.router;
+    struct channel *channel = channel_to(sharded, remote_key->owner);
+    struct router *router = sharded->carrier.router;
     struct request *request;
     enum ff_err err;
 
-    if (remote_key->owner == crossing->index)
+    if (remote_key->owner == sharded->index)
         return router_subscribe(router, waiter->s, remote_key->name, remote_key->encoding);
     err = remote_get(router, remote_key, &waiter->remote);
     if (err)
@@ -264,43 +264,44 @@ static enum ff_err subscribe_cursor(struct crossing *crossing, struct waiter *wa
     return FF_OK;
 }
 
-/* The owners of a name or filter: from `first`, engine_cursor_count() of them. */
-static uint32_t first_owner(const struct engine *engine, struct ff_slice name, bool is_filter)
+/* The owners of a name or filter: from `first`, carrier_cursor_count() of them. */
+static uint32_t first_owner(const struct carrier *carrier, struct ff_slice name, bool is_filter)
 {
-    return is_filter ? 0 : crossing_owner(engine, name);
+    return is_filter ? 0 : sharded_owner(carrier, name);
 }
 
 /*
  * Is there room for one more request to each owner of a name or filter? Not of
  * this worker's own, and not where the rings are still to be made.
  */
-static bool crossing_has_room(struct engine *engine, struct ff_slice name, bool is_filter)
+static bool sharded_has_room(struct carrier *carrier, struct ff_slice name, bool is_filter)
 {
-    struct crossing *crossing = crossing_of(engine);
-    uint32_t first = first_owner(engine, name, is_filter);
+    struct sharded *sharded = sharded_of(carrier);
+    uint32_t first = first_owner(carrier, name, is_filter);
 
-    for (uint32_t owner = first; owner < first + engine_cursor_count(engine, is_filter); owner++) {
-        struct channel *channel = channel_to(crossing, owner);
+    for (uint32_t owner = first; owner < first + carrier_cursor_count(carrier, is_filter);
+         owner++) {
+        struct channel *channel = channel_to(sharded, owner);
 
-        if (owner == crossing->index || !channel->requests || reserve_request(channel, owner, 0, 0))
+        if (owner == sharded->index || !channel->requests || reserve_request(channel, owner, 0, 0))
             continue;
         if (is_filter) /* who needs all owners waits with those who do */
-            engine->full = engine->owners;
+            carrier->full = carrier->owners;
         return false;
     }
     return true;
 }
 
 /* Makes the rings that are still to be made. */
-static bool open_channels(const struct crossing *crossing, uint32_t first, uint32_t cursors)
+static bool open_channels(const struct sharded *sharded, uint32_t first, uint32_t cursors)
 {
     for (uint32_t owner = first; owner < first + cursors; owner++)
-        if (owner != crossing->index && !channel_open(channel_to(crossing, owner)))
+        if (owner != sharded->index && !channel_open(channel_to(sharded, owner)))
             return false;
     return true;
 }
 
-static void subscribe_all(struct crossing *crossing, struct pending_subscribe *pending,
+static void subscribe_all(struct sharded *sharded, struct pending_subscribe *pending,
                           uint32_t first, const struct remote_key *what)
 {
     uint32_t cursors = pending->left;
@@ -311,25 +312,24 @@ static void subscribe_all(struct crossing *crossing, struct pending_subscribe *p
         struct subscription *s = &pending->s[i];
 
         remote_key.owner = first + i;
-        remote_key.owner_box = channel_to(crossing, first + i)->owner_box;
+        remote_key.owner_box = channel_to(sharded, first + i)->owner_box;
         pending->waiters[i] = (struct waiter){.pending = pending, .s = s};
-        err = subscribe_cursor(crossing, &pending->waiters[i], &remote_key);
+        err = subscribe_cursor(sharded, &pending->waiters[i], &remote_key);
         if (!err && subscription_is_asked(s))
             continue;
         if (err)
             pending->left -= cursors - 1 - i; /* those behind it are not asked */
         else
             router_hold(s); /* its first message comes after the ACK */
-        finish_cursor(crossing, pending, err);
+        finish_cursor(sharded, pending, err);
     }
 }
 
 /* NULL: out of memory. */
-static struct pending_subscribe *make_pending(const struct crossing *crossing,
-                                              struct subscription *s, struct ff_slice name,
-                                              struct ticket ticket)
+static struct pending_subscribe *make_pending(const struct sharded *sharded, struct subscription *s,
+                                              struct ff_slice name, struct ticket ticket)
 {
-    uint32_t cursors = engine_cursor_count(&crossing->engine, ticket.is_filter);
+    uint32_t cursors = carrier_cursor_count(&sharded->carrier, ticket.is_filter);
     size_t size = sizeof(struct pending_subscribe) + cursors * sizeof(struct waiter);
     struct pending_subscribe *pending = ff_mem_zalloc(size + name.len);
 
@@ -345,27 +345,27 @@ static struct pending_subscribe *make_pending(const struct crossing *crossing,
     return pending;
 }
 
-static bool crossing_subscribe(struct engine *engine, struct subscription *s, struct ff_slice name,
-                               enum ff_encoding encoding, struct ticket ticket)
+static bool sharded_subscribe(struct carrier *carrier, struct subscription *s, struct ff_slice name,
+                              enum ff_encoding encoding, struct ticket ticket)
 {
-    struct crossing *crossing = crossing_of(engine);
-    struct remote_key what = {.name = name, .encoding = encoding, .worker_box = crossing->box};
-    uint32_t first = first_owner(engine, name, ticket.is_filter);
+    struct sharded *sharded = sharded_of(carrier);
+    struct remote_key what = {.name = name, .encoding = encoding, .worker_box = sharded->box};
+    uint32_t first = first_owner(carrier, name, ticket.is_filter);
     struct pending_subscribe *pending = NULL;
 
-    if (!crossing_has_room(engine, name, ticket.is_filter))
+    if (!sharded_has_room(carrier, name, ticket.is_filter))
         return false;
-    if (open_channels(crossing, first, engine_cursor_count(engine, ticket.is_filter)))
-        pending = make_pending(crossing, s, name, ticket);
+    if (open_channels(sharded, first, carrier_cursor_count(carrier, ticket.is_filter)))
+        pending = make_pending(sharded, s, name, ticket);
     if (pending)
-        subscribe_all(crossing, pending, first, &what);
+        subscribe_all(sharded, pending, first, &what);
     else
-        engine->events->subscribed(engine->arg, ticket, s, name, FF_ENOMEM);
+        carrier->events->subscribed(carrier->arg, ticket, s, name, FF_ENOMEM);
     return true;
 }
 
 /* The owner has given a place, or refused it. */
-static void take_place(struct crossing *crossing, const struct answer *answer)
+static void take_place(struct sharded *sharded, const struct answer *answer)
 {
     struct remote_link *remote = answer->link.remote;
     struct waiter *waiter = answer->link.waiter;
@@ -383,11 +383,11 @@ static void take_place(struct crossing *crossing, const struct answer *answer)
         rate_free(s);
         s->link = NULL;
     }
-    finish_cursor(crossing, waiter->pending, err);
+    finish_cursor(sharded, waiter->pending, err);
     if (remote->state == REMOTE_NEW && ff_list_is_empty(&remote->waiters))
         remote_drop(remote);
     else
-        leave_if_idle(crossing, remote);
+        leave_if_idle(sharded, remote);
 }
 
 /* Answers that wait for their turn. */
@@ -406,7 +406,7 @@ static struct pending_subscribe *find_pending(struct subscription *s, uint32_t c
 }
 
 /* NULL: out of memory. */
-static struct turn *make_turn(const struct engine_turn *what, struct ticket ticket,
+static struct turn *make_turn(const struct carrier_turn *what, struct ticket ticket,
                               uint32_t cursors)
 {
     struct subscription *s = what->subscription;
@@ -423,35 +423,35 @@ static struct turn *make_turn(const struct engine_turn *what, struct ticket tick
 }
 
 /* Is there another worker to wait for? */
-static bool is_remote(const struct crossing *crossing, uint32_t first, uint32_t cursors)
+static bool is_remote(const struct sharded *sharded, uint32_t first, uint32_t cursors)
 {
     for (uint32_t owner = first; owner < first + cursors; owner++)
-        if (owner != crossing->index && channel_to(crossing, owner)->requests)
+        if (owner != sharded->index && channel_to(sharded, owner)->requests)
             return true;
     return false;
 }
 
-static void crossing_await_turn(struct engine *engine, const struct engine_turn *what,
-                                struct ticket ticket)
+static void sharded_await_turn(struct carrier *carrier, const struct carrier_turn *what,
+                               struct ticket ticket)
 {
-    struct crossing *crossing = crossing_of(engine);
-    uint32_t first = first_owner(engine, what->name, what->is_filter);
-    uint32_t cursors = engine_cursor_count(engine, what->is_filter);
+    struct sharded *sharded = sharded_of(carrier);
+    uint32_t first = first_owner(carrier, what->name, what->is_filter);
+    uint32_t cursors = carrier_cursor_count(carrier, what->is_filter);
     struct turn *turn =
-        is_remote(crossing, first, cursors) ? make_turn(what, ticket, cursors) : NULL;
+        is_remote(sharded, first, cursors) ? make_turn(what, ticket, cursors) : NULL;
 
     if (!turn) { /* where memory is short, out of order is better than not at all */
-        engine->events->turn_came(engine->arg, ticket, what->frame, FF_OK);
+        carrier->events->turn_came(carrier->arg, ticket, what->frame, FF_OK);
         return;
     }
     for (uint32_t owner = first; owner < first + cursors; owner++) {
-        struct channel *channel = channel_to(crossing, owner);
+        struct channel *channel = channel_to(sharded, owner);
         struct request *request;
 
-        if (owner == crossing->index || !channel->requests)
+        if (owner == sharded->index || !channel->requests)
             continue;
         request = channel_reserve(channel, 0, 0);
-        FF_CHECK(request); /* engine_has_room() */
+        FF_CHECK(request); /* carrier_has_room() */
         *request = (struct request){.kind = REQUEST_TURN, .turn = turn};
         channel_commit(channel, 0, 0);
         turn->left++;
@@ -459,37 +459,37 @@ static void crossing_await_turn(struct engine *engine, const struct engine_turn 
 }
 
 /* An owner has answered all that was asked before. */
-static void pass_owner(struct crossing *crossing, struct turn *turn)
+static void pass_owner(struct sharded *sharded, struct turn *turn)
 {
-    struct engine *engine = &crossing->engine;
+    struct carrier *carrier = &sharded->carrier;
 
     if (--turn->left > 0)
         return;
     FF_CHECK(!ff_list_is_in(&turn->node));
-    engine->events->turn_came(engine->arg, turn->ticket, (struct ff_slice){turn->frame, turn->len},
-                              turn->err);
+    carrier->events->turn_came(carrier->arg, turn->ticket,
+                               (struct ff_slice){turn->frame, turn->len}, turn->err);
     ff_mem_free(turn);
 }
 
-static void take_answer(struct crossing *crossing, const struct answer *answer)
+static void take_answer(struct sharded *sharded, const struct answer *answer)
 {
-    struct engine *engine = &crossing->engine;
-    struct engine_receipt receipt;
+    struct carrier *carrier = &sharded->carrier;
+    struct carrier_receipt receipt;
 
     switch (answer->kind) {
     case REQUEST_PUBLISH:
         receipt =
-            (struct engine_receipt){answer->err, answer->publish.receipt, answer->publish.count};
-        engine->events->published(engine->arg, answer->publish.ticket, &receipt);
+            (struct carrier_receipt){answer->err, answer->publish.receipt, answer->publish.count};
+        carrier->events->published(carrier->arg, answer->publish.ticket, &receipt);
         break;
     case REQUEST_LINK:
-        take_place(crossing, answer);
+        take_place(sharded, answer);
         break;
     case REQUEST_UNLINK:
         remote_drop(answer->link.remote);
         break;
     case REQUEST_TURN:
-        pass_owner(crossing, answer->turn);
+        pass_owner(sharded, answer->turn);
         break;
     }
 }
@@ -498,7 +498,7 @@ static void take_answer(struct crossing *crossing, const struct answer *answer)
 static void open_answered(struct mail *mail)
 {
     struct channel *channel = FF_CONTAINER(mail, struct channel, answered);
-    struct crossing *crossing = channel->requester;
+    struct sharded *sharded = channel->requester;
     const struct answer *answer;
     uint32_t size;
 
@@ -506,87 +506,87 @@ static void open_answered(struct mail *mail)
         struct answer copy = *answer;
 
         ring_release(channel->answers);
-        take_answer(crossing, &copy);
+        take_answer(sharded, &copy);
     }
     if (atomic_exchange(&channel->owner_waits, false))
         channel_notify(channel);
     if (channel->is_refusing) {
-        const struct engine *engine = &crossing->engine;
+        const struct carrier *carrier = &sharded->carrier;
 
         channel->is_refusing = false;
-        engine->events->room(engine->arg, (uint32_t)(channel - channel_to(crossing, 0)));
-        engine->events->room(engine->arg, engine->owners);
+        carrier->events->room(carrier->arg, (uint32_t)(channel - channel_to(sharded, 0)));
+        carrier->events->room(carrier->arg, carrier->owners);
     }
 }
 
 /* Life. */
 
-static void crossing_notify(struct engine *engine)
+static void sharded_notify(struct carrier *carrier)
 {
-    struct crossing *crossing = crossing_of(engine);
+    struct sharded *sharded = sharded_of(carrier);
 
-    for (uint32_t i = 0; i < engine->owners; i++) {
-        (void)request_unlinks(channel_to(crossing, i));
-        if (channel_to(crossing, i)->unnotified_bytes)
-            channel_notify(channel_to(crossing, i));
+    for (uint32_t i = 0; i < carrier->owners; i++) {
+        (void)request_unlinks(channel_to(sharded, i));
+        if (channel_to(sharded, i)->unnotified_bytes)
+            channel_notify(channel_to(sharded, i));
     }
 }
 
 /* Each ring by the worker that writes into it. */
-static void crossing_release_idle(struct engine *engine)
+static void sharded_release_idle(struct carrier *carrier)
 {
-    struct crossing *crossing = crossing_of(engine);
+    struct sharded *sharded = sharded_of(carrier);
 
-    for (uint32_t i = 0; i < engine->owners; i++) {
-        struct channel *from = exchange_channel(crossing->exchange, i, crossing->index);
+    for (uint32_t i = 0; i < carrier->owners; i++) {
+        struct channel *from = exchange_channel(sharded->exchange, i, sharded->index);
 
-        if (channel_to(crossing, i)->requests)
-            ring_release_idle(channel_to(crossing, i)->requests);
+        if (channel_to(sharded, i)->requests)
+            ring_release_idle(channel_to(sharded, i)->requests);
         if (from->was_used)
             ring_release_idle(from->answers);
     }
 }
 
-static void crossing_free(struct engine *engine)
+static void sharded_free(struct carrier *carrier)
 {
-    struct crossing *crossing = crossing_of(engine);
+    struct sharded *sharded = sharded_of(carrier);
 
-    for (uint32_t i = 0; i < engine->owners; i++)
-        FF_CHECK(ff_list_is_empty(&channel_to(crossing, i)->leaving));
-    ff_mem_free(crossing);
+    for (uint32_t i = 0; i < carrier->owners; i++)
+        FF_CHECK(ff_list_is_empty(&channel_to(sharded, i)->leaving));
+    ff_mem_free(sharded);
 }
 
-struct engine *crossing_new(struct exchange *exchange, uint32_t index, struct mailbox *box,
-                            struct router *router, const struct engine_events *events, void *arg)
+struct carrier *sharded_new(struct exchange *exchange, uint32_t index, struct mailbox *box,
+                            struct router *router, const struct carrier_events *events, void *arg)
 {
-    static const struct engine_ops ops = {
-        .publish = crossing_publish,
-        .subscribe = crossing_subscribe,
-        .unsubscribe = crossing_unsubscribe,
-        .has_room = crossing_has_room,
-        .await_turn = crossing_await_turn,
-        .notify = crossing_notify,
-        .release_idle = crossing_release_idle,
-        .free = crossing_free,
+    static const struct carrier_ops ops = {
+        .publish = sharded_publish,
+        .subscribe = sharded_subscribe,
+        .unsubscribe = sharded_unsubscribe,
+        .has_room = sharded_has_room,
+        .await_turn = sharded_await_turn,
+        .notify = sharded_notify,
+        .release_idle = sharded_release_idle,
+        .free = sharded_free,
     };
-    struct crossing *crossing = ff_mem_zalloc(sizeof(*crossing));
+    struct sharded *sharded = ff_mem_zalloc(sizeof(*sharded));
 
-    if (!crossing)
+    if (!sharded)
         return NULL;
-    crossing->engine = (struct engine){
+    sharded->carrier = (struct carrier){
         .ops = &ops, .events = events, .arg = arg, .router = router, .owners = exchange->count};
-    crossing->exchange = exchange;
-    crossing->box = box;
-    crossing->index = index;
+    sharded->exchange = exchange;
+    sharded->box = box;
+    sharded->index = index;
     for (uint32_t i = 0; i < exchange->count; i++) {
         struct channel *to = exchange_channel(exchange, index, i);
         struct channel *from = exchange_channel(exchange, i, index);
 
-        to->requester = crossing;
+        to->requester = sharded;
         from->owner_router = router;
         to->requester_box = from->owner_box = box;
         mail_init(&to->answered, open_answered);
         mail_init(&from->requested, owner_open_requests);
     }
-    return &crossing->engine;
+    return &sharded->carrier;
 }
