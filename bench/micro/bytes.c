@@ -169,7 +169,8 @@ static void decode(const char *bytes, enum ff_encoding encoding, uint64_t times)
 
     ff_buf_init(&spare, KIB);
     for (uint64_t i = 0; i < times; i++) {
-        struct ff_decoder decoder = {.encoding = encoding, .sender = FF_CLIENT, .spare = &spare};
+        struct ff_decoder decoder = {
+            .encoding = encoding, .sender = FF_CLIENT, .unescape_buf = &spare};
         const char *reason;
 
         must(ff_decode_begin(&decoder, (struct ff_slice){bytes, PAYLOAD}, &reason) == FF_OK &&

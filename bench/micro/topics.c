@@ -123,7 +123,7 @@ static void publish(struct ff_slice topic)
 {
     static const struct publication p = {
         .payload = {FF_PAYLOAD_JSON, {"\"hello, this is a message of some length\"", 41}},
-        .tag = 1};
+        .publisher = 1};
     struct publication here = p;
     struct receipt receipt;
 

@@ -119,7 +119,7 @@ void drain_begin(struct drain *drain, uint32_t seconds)
     drain->begin_ms = net->loop.now_ms;
     drain->end_ms = drain->begin_ms + seconds * 1000ULL;
     drain->total = drain->gateway->session_count;
-    drain->all = atomic_load_explicit(&drain->gateway->census->sessions, memory_order_relaxed);
+    drain->all = atomic_load_explicit(&drain->gateway->shared->sessions, memory_order_relaxed);
     LOG_EVENT(LOG_INFO, "draining", LOG_NUM("connections", drain->total),
               LOG_NUM("seconds", seconds));
     gateway_each(drain->gateway, say_goodbye, drain);

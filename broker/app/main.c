@@ -25,7 +25,7 @@ static void reload(struct program *program)
     if (config && server_reload(&program->server, config, error)) {
         LOG_EVENT(LOG_INFO, "reloaded", LOG_TEXT("file", config->file ? config->file : "none"));
     } else {
-        atomic_fetch_add(&program->server.census.reload_failures, 1);
+        atomic_fetch_add(&program->server.shared.reload_failures, 1);
         LOG_EVENT(LOG_ERROR, "reload_failed", LOG_TEXT("why", error),
                   LOG_TEXT("holds", "the configuration from before"));
     }

@@ -57,11 +57,11 @@ ASSERT_COUNTER(outbox, struct outbox, len);
 ASSERT_COUNTER(outbox, struct net, outbox_max);
 ASSERT_COUNTER(memory, struct net, budget.max);
 ASSERT_COUNTER(max_connections, struct gateway, session_count);
-ASSERT_COUNTER(max_connections, struct census, sessions);
+ASSERT_COUNTER(max_connections, struct shared, sessions);
 ASSERT_COUNTER(max_connections, struct worker, load);
 ASSERT_COUNTER(max_half_open, struct gateway, half_open_count);
 ASSERT_COUNTER(max_topics, struct registry, topic_count);
-ASSERT_COUNTER(max_topics, struct census, topics);
+ASSERT_COUNTER(max_topics, struct shared, topics);
 ASSERT_COUNTER(max_filters, struct filter_tree, count);
 
 const struct option option_table[] = {

@@ -49,15 +49,15 @@ static void explain_listen(const char *spec, enum ff_err err, char *error)
 static bool open_listeners(struct server *server, char *error)
 {
     const struct config *config = server->config;
-    struct station *first = &server->stations[0];
+    struct worker_thread *first = &server->threads[0];
 
     for (uint32_t i = 0; i < config->listen.count; i++) {
         const char *spec = config->listen.at[i];
         enum ff_err err;
 
-        if (first->listener_count == STATION_LISTENERS) {
+        if (first->listener_count == WORKER_LISTENERS) {
             (void)snprintf(error, CONFIG_ERROR_MAX, "listen: at most %d addresses",
-                           STATION_LISTENERS);
+                           WORKER_LISTENERS);
             return false;
         }
         err = listener_open(&first->listeners[first->listener_count], &first->worker.net, spec,
@@ -79,21 +79,21 @@ static bool open_listeners(struct server *server, char *error)
 /* The other workers' at the same addresses, and their threads. */
 static bool start_others(struct server *server, char *error)
 {
-    const struct station *first = &server->stations[0];
+    const struct worker_thread *first = &server->threads[0];
 
-    for (uint32_t i = 1; i < server->station_count; i++) {
-        struct station *station = &server->stations[i];
+    for (uint32_t i = 1; i < server->thread_count; i++) {
+        struct worker_thread *thread = &server->threads[i];
 
         for (uint32_t k = 0; k < first->listener_count; k++) {
-            if (listener_open_too(&station->listeners[k], &station->worker.net,
-                                  &first->listeners[k], &station->gateway)) {
+            if (listener_open_too(&thread->listeners[k], &thread->worker.net, &first->listeners[k],
+                                  &thread->gateway)) {
                 (void)snprintf(error, CONFIG_ERROR_MAX, "cannot listen for worker %u: %s", i,
                                strerror(errno));
                 return false;
             }
-            station->listener_count++;
+            thread->listener_count++;
         }
-        if (!station_start(station)) {
+        if (!worker_thread_start(thread)) {
             (void)snprintf(error, CONFIG_ERROR_MAX,
                            "cannot start the thread of worker %u: %s. workers takes fewer", i,
                            strerror(errno));
@@ -105,52 +105,53 @@ static bool start_others(struct server *server, char *error)
 
 static void stop_all(struct server *server)
 {
-    for (uint32_t i = 0; i < server->station_count; i++)
-        station_stop(&server->stations[i]);
+    for (uint32_t i = 0; i < server->thread_count; i++)
+        worker_thread_stop(&server->threads[i]);
 }
 
-/* A station has no connections any more, but others' topics may be its own: it ends with the last.
+/* A worker thread has no connections any more, but others' topics may be its own: it ends with the
+ * last.
  */
 static void on_drained(void *arg)
 {
-    struct station *station = arg;
-    struct server *server = station->server;
+    struct worker_thread *thread = arg;
+    struct server *server = thread->server;
 
     if (atomic_fetch_sub(&server->undrained, 1) == 1)
         stop_all(server);
 }
 
-static void configure(struct station *station)
+static void configure(struct worker_thread *thread)
 {
-    station_configure(station, station->server->config, station->server->tls);
+    worker_thread_configure(thread, thread->server->config, thread->server->tls);
 }
 
-static bool make_stations(struct server *server)
+static bool make_threads(struct server *server)
 {
     const struct config *config = server->config;
 
-    server->stations = ff_mem_zalloc(config->workers * sizeof(struct station));
-    while (server->stations && server->station_count < config->workers) {
-        struct station *station = &server->stations[server->station_count];
+    server->threads = ff_mem_zalloc(config->workers * sizeof(struct worker_thread));
+    while (server->threads && server->thread_count < config->workers) {
+        struct worker_thread *thread = &server->threads[server->thread_count];
 
-        if (station_init(station, server, server->station_count, &server->census, config,
-                         on_drained))
+        if (worker_thread_init(thread, server, server->thread_count, &server->shared, config,
+                               on_drained))
             return false;
-        station->gateway.console = &server->console;
-        configure(station);
-        server->station_count++;
+        thread->gateway.console = &server->console;
+        configure(thread);
+        server->thread_count++;
     }
-    return server->stations != NULL;
+    return server->threads != NULL;
 }
 
 static void join(struct server *server)
 {
-    for (uint32_t i = 1; i < server->station_count; i++) {
-        if (!server->stations[i].has_thread)
+    for (uint32_t i = 1; i < server->thread_count; i++) {
+        if (!server->threads[i].has_thread)
             continue;
-        station_stop(&server->stations[i]);
-        (void)pthread_join(server->stations[i].thread, NULL);
-        server->stations[i].has_thread = false;
+        worker_thread_stop(&server->threads[i]);
+        (void)pthread_join(server->threads[i].posix, NULL);
+        server->threads[i].has_thread = false;
     }
 }
 
@@ -164,30 +165,30 @@ static void wind_up(struct server *server)
 
     while (!is_quiet) {
         is_quiet = true;
-        for (uint32_t i = 0; i < server->station_count; i++) {
-            struct station *station = &server->stations[i];
+        for (uint32_t i = 0; i < server->thread_count; i++) {
+            struct worker_thread *thread = &server->threads[i];
 
-            mailbox_open(&station->worker.mailbox);
-            station_abort(station);
-            carrier_notify(station->gateway.carrier);
+            mailbox_open(&thread->worker.mailbox);
+            worker_thread_abort(thread);
+            carrier_notify(thread->gateway.carrier);
             is_quiet &=
-                station->gateway.router.registry.topics.count == 0; /* none sleeps any more */
+                thread->gateway.router.registry.topics.count == 0; /* none sleeps any more */
         }
-        for (uint32_t i = 0; i < server->station_count; i++)
-            is_quiet &= mailbox_is_empty(&server->stations[i].worker.mailbox);
+        for (uint32_t i = 0; i < server->thread_count; i++)
+            is_quiet &= mailbox_is_empty(&server->threads[i].worker.mailbox);
     }
 }
 
 static void free_all(struct server *server)
 {
     join(server);
-    for (uint32_t i = 0; i < server->station_count; i++)
-        station_close(&server->stations[i]);
+    for (uint32_t i = 0; i < server->thread_count; i++)
+        worker_thread_close(&server->threads[i]);
     wind_up(server);
-    while (server->station_count > 0)
-        station_deinit(&server->stations[--server->station_count]);
-    ff_mem_free(server->stations);
-    census_deinit(&server->census);
+    while (server->thread_count > 0)
+        worker_thread_deinit(&server->threads[--server->thread_count]);
+    ff_mem_free(server->threads);
+    shared_deinit(&server->shared);
     tls_context_free(server->tls);
     if (server->begun != server->config)
         config_free(server->begun);
@@ -202,14 +203,14 @@ bool server_init(struct server *server, struct config *config, char error[CONFIG
         return false;
     }
     (void)snprintf(error, CONFIG_ERROR_MAX, "out of memory, or of descriptors (ulimit -n)");
-    if (census_init(&server->census, config->workers)) {
+    if (shared_init(&server->shared, config->workers)) {
         tls_context_free(server->tls);
         config_free(config);
         return false;
     }
     console_init(&server->console);
     log_set((enum log_level)config->log_level, config->log_format == 1);
-    if (make_stations(server) && open_listeners(server, error) && start_others(server, error))
+    if (make_threads(server) && open_listeners(server, error) && start_others(server, error))
         return true;
     free_all(server);
     return false;
@@ -222,7 +223,7 @@ static size_t tell_lost(char *out, size_t size, uint64_t lost)
 
 void server_announce(const struct server *server)
 {
-    const struct station *first = &server->stations[0];
+    const struct worker_thread *first = &server->threads[0];
     struct sink *out = sink_new(STDOUT_FILENO, tell_lost);
     char line[ADDRESS_TEXT_MAX + 32];
     char url[ADDRESS_TEXT_MAX];
@@ -245,26 +246,26 @@ void server_announce(const struct server *server)
 void server_on_signals(struct server *server, const int *numbers, int count, loop_signal_fn *fn,
                        void *arg)
 {
-    loop_on_signals(&server->stations[0].worker.net.loop, numbers, count, fn, arg);
+    loop_on_signals(&server->threads[0].worker.net.loop, numbers, count, fn, arg);
 }
 
 void server_run(struct server *server)
 {
-    station_run(&server->stations[0]);
+    worker_thread_run(&server->threads[0]);
 }
 
 /* Returns when all workers have done it, each in its own turn. */
-static void order_all(struct server *server, void (*follow)(struct station *station))
+static void call_all(struct server *server, void (*function)(struct worker_thread *thread))
 {
-    for (uint32_t i = 0; i < server->station_count; i++)
-        station_order(&server->stations[i], follow);
+    for (uint32_t i = 0; i < server->thread_count; i++)
+        worker_thread_call(&server->threads[i], function);
 }
 
 /* What is listened on stays as it is until a restart, and so must what that needs. */
 static bool can_serve_listeners(const struct server *server, const struct tls_context *tls,
                                 char *error)
 {
-    const struct station *first = &server->stations[0];
+    const struct worker_thread *first = &server->threads[0];
     char url[ADDRESS_TEXT_MAX];
 
     for (uint32_t i = 0; i < first->listener_count && !tls; i++) {
@@ -287,7 +288,7 @@ bool server_reload(struct server *server, struct config *config, char error[CONF
     struct tls_context *tls;
     char restarts[RESTARTS_MAX];
 
-    if (server->is_draining) { /* a worker that has ended would follow no order */
+    if (server->is_draining) { /* a worker that has ended would hear no call */
         (void)snprintf(error, CONFIG_ERROR_MAX, "the broker is ending");
         config_free(config);
         return false;
@@ -303,17 +304,17 @@ bool server_reload(struct server *server, struct config *config, char error[CONF
     log_set((enum log_level)config->log_level, config->log_format == 1);
     server->config = config;
     server->tls = tls;
-    order_all(server, configure);
+    call_all(server, configure);
     tls_context_free(old_tls); /* connections hold what they began with */
     if (old != server->begun)
         config_free(old);
     return true;
 }
 
-static void begin_drain(struct station *station)
+static void begin_drain(struct worker_thread *thread)
 {
-    station_close(station);
-    drain_begin(&station->drain, station->server->config->drain_s);
+    worker_thread_close(thread);
+    drain_begin(&thread->drain, thread->server->config->drain_s);
 }
 
 void server_stop(struct server *server)
@@ -323,8 +324,8 @@ void server_stop(struct server *server)
         return;
     }
     server->is_draining = true;
-    atomic_store(&server->undrained, server->station_count);
-    order_all(server, begin_drain);
+    atomic_store(&server->undrained, server->thread_count);
+    call_all(server, begin_drain);
 }
 
 void server_deinit(struct server *server)

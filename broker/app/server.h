@@ -7,19 +7,19 @@
 #define APP_SERVER_H
 
 #include "broker/app/config.h"
-#include "broker/app/station.h"
+#include "broker/app/worker_thread.h"
 #include "broker/session/console.h"
 
 struct server {
-    struct census census;
-    struct station *stations; /* one for each worker */
-    uint32_t station_count;
+    struct shared shared;
+    struct worker_thread *threads; /* one for each worker */
+    uint32_t thread_count;
     struct console console;
     struct tls_context *tls;
     struct config *config; /* what holds; taken from the caller */
     struct config *begun;  /* what it began with: what needs a restart is still as it says */
     bool is_draining;
-    _Atomic uint32_t undrained; /* stations that still have connections */
+    _Atomic uint32_t undrained; /* threads that still have connections */
 };
 
 /*

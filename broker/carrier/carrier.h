@@ -4,7 +4,7 @@
  *
  * An carrier is asked and answers later, by a callback given at its creation: a
  * session may be gone by then, so every request carries a ticket, and the
- * session is looked up again by its tag. `memory` answers at once, before the
+ * session is looked up again by its tag. `direct` answers at once, before the
  * request returns; `sharded` does so for the names that its own worker owns,
  * and asks the owners of all others.
  *

@@ -16,7 +16,7 @@ static bool take_publish(struct channel *channel, const struct request *request,
         .payload = {(enum ff_payload_kind)request->payload_kind,
                     {request->is_block ? request->block : request->bytes + request->topic_len,
                      request->payload_len}},
-        .tag = request->tag};
+        .publisher = request->tag};
 
     answer->err = router_publish(channel->owner_router, &p, &answer->publish.receipt);
     answer->publish.count++;

@@ -125,7 +125,7 @@ static bool write_publish(struct request *request, const struct publication *p,
                                 .has_id = ticket.has_id,
                                 .payload_len = (uint32_t)len,
                                 .place = ticket.session_place,
-                                .tag = p->tag,
+                                .tag = p->publisher,
                                 .id = ticket.id};
     memcpy(request->bytes, p->topic.at, p->topic.len);
     to = request->bytes + p->topic.len;

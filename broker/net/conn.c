@@ -43,7 +43,7 @@ static void watch(struct conn *conn)
         ev_io_start(ev, &conn->io);
 }
 
-static void end(struct conn *conn)
+static void notify_end(struct conn *conn)
 {
     if (conn->has_ended)
         return;
@@ -71,12 +71,12 @@ void conn_end_handshake(struct conn *conn)
 }
 
 /* Takes the connection out of everything; the object is freed when the turn ends. */
-static void die(struct conn *conn)
+static void release(struct conn *conn)
 {
     if (conn->state == CONN_DEAD)
         return;
     FF_CHECK(!conn->is_offered);
-    end(conn);
+    notify_end(conn);
     conn->state = CONN_DEAD;
     ev_io_stop(conn->net->loop.ev, &conn->io);
     wheel_stop(&conn->net->wheel, &conn->timer);
@@ -92,11 +92,11 @@ static void die(struct conn *conn)
 }
 
 /* The socket is of no further use. */
-static void lose(struct conn *conn)
+static void close_broken(struct conn *conn)
 {
     if (conn->state == CONN_DEAD)
         return;
-    die(conn);
+    release(conn);
     (void)close(conn_fd(conn));
 }
 
@@ -104,7 +104,7 @@ void conn_abort(struct conn *conn)
 {
     if (conn->state == CONN_DEAD)
         return;
-    die(conn);
+    release(conn);
     socket_reset(conn_fd(conn));
 }
 
@@ -121,7 +121,7 @@ static void on_timer(struct wheel_timer *timer)
 static void peer_ended(struct conn *conn)
 {
     if (conn->state == CONN_LINGERING) {
-        lose(conn);
+        close_broken(conn);
         return;
     }
     conn->is_peer_done = true; /* what is owed may still reach it */
@@ -139,7 +139,7 @@ long conn_recv(struct conn *conn, uint8_t *out, size_t size)
         watch(conn);
     }
     if (got == TRANSPORT_GONE)
-        lose(conn);
+        close_broken(conn);
     else if (got == 0)
         peer_ended(conn);
     return got;
@@ -189,21 +189,21 @@ void conn_mark(struct conn *conn)
 }
 
 /* Is it owed so much that it must take some before it is read from again? */
-static bool is_owed_much(const struct conn *conn)
+static bool has_much_to_send(const struct conn *conn)
 {
     static const size_t most[] = {[FF_MEMORY_FREE] = OUTBOX_PAUSE,
                                   [FF_MEMORY_TIGHT] = OUTBOX_PAUSE,
                                   [FF_MEMORY_FULL] = FF_BUDGET_SMALL,
                                   [FF_MEMORY_OVER] = 0};
-    size_t owed = conn_owed(conn);
+    size_t owed = conn_outbox_bytes(conn);
 
     return owed > OUTBOX_PAUSE || (owed && owed > most[ff_budget_level(&conn->net->budget)]);
 }
 
 /* Something was appended to the outbox. */
-static void owe(struct conn *conn)
+static void after_append(struct conn *conn)
 {
-    if (is_owed_much(conn))
+    if (has_much_to_send(conn))
         conn_pause(conn, PAUSE_OUTBOX);
     conn_mark(conn);
 }
@@ -218,13 +218,13 @@ enum ff_err conn_send_over(struct conn *conn, const void *head, size_t head_len,
         return FF_ENOMEM;
     outbox_append(conn->outbox, head, head_len);
     outbox_append(conn->outbox, bytes, len);
-    owe(conn);
+    after_append(conn);
     return FF_OK;
 }
 
 enum ff_err conn_send(struct conn *conn, const void *bytes, size_t len)
 {
-    if (conn_owed(conn) + len > conn->net->outbox_max)
+    if (conn_outbox_bytes(conn) + len > conn->net->outbox_max)
         return FF_ELIMIT;
     return conn_send_over(conn, bytes, len, NULL, 0);
 }
@@ -235,17 +235,17 @@ enum ff_err conn_send_pong(struct conn *conn, const void *bytes, size_t len)
         conn_flush(conn);
     if (conn->state != CONN_OPEN)
         return FF_OK;
-    if (conn_owed(conn) + len > conn->net->outbox_max)
+    if (conn_outbox_bytes(conn) + len > conn->net->outbox_max)
         return FF_ELIMIT;
     FF_CHECK(!conn->is_offered);
     if (outbox_reserve(&conn->outbox, &conn->net->pool, len))
         return FF_ENOMEM;
     outbox_append_pong(conn->outbox, bytes, len);
-    owe(conn);
+    after_append(conn);
     return FF_OK;
 }
 
-size_t conn_owed(const struct conn *conn)
+size_t conn_outbox_bytes(const struct conn *conn)
 {
     return conn->outbox ? conn->outbox->len : 0;
 }
@@ -296,7 +296,7 @@ void conn_finish(struct conn *conn, const void *bytes, size_t len)
         return;
     }
     conn->state = CONN_CLOSING;
-    end(conn);
+    notify_end(conn);
     ff_list_append(&conn->net->closing, &conn->group);
     if (!conn->is_feeding)
         input_drop_stash(conn);
@@ -377,7 +377,7 @@ static size_t take_own(struct conn *conn, size_t sent)
 
         outbox_take(&conn->outbox, &conn->net->pool, part);
         sent -= part;
-        if (!is_owed_much(conn))
+        if (!has_much_to_send(conn))
             conn_resume(conn, PAUSE_OUTBOX);
     }
     return sent;
@@ -396,15 +396,15 @@ static void set_blocked(struct conn *conn, bool is_blocked)
         conn->net->ops->blocked(conn);
 }
 
-bool conn_is_dry(struct conn *conn)
+bool conn_send_queue_is_empty(struct conn *conn)
 {
-    bool is_dry = !conn_is_holding(conn) && socket_unsent(conn_fd(conn)) == 0;
+    bool is_empty = !conn_is_holding(conn) && socket_unsent(conn_fd(conn)) == 0;
 
-    if (conn->is_drying == !is_dry)
-        return is_dry;
-    conn->is_drying = !is_dry;
-    socket_set_low_water(conn_fd(conn), is_dry ? SOCKET_LOW_WATER : 1);
-    return is_dry;
+    if (conn->awaits_empty_send_queue == !is_empty)
+        return is_empty;
+    conn->awaits_empty_send_queue = !is_empty;
+    socket_set_low_water(conn_fd(conn), is_empty ? SOCKET_LOW_WATER : 1);
+    return is_empty;
 }
 
 /* All that was owed is out. */
@@ -414,7 +414,7 @@ static void finish_flush(struct conn *conn)
     if (conn->state != CONN_CLOSING)
         return;
     if (conn->is_peer_done) {
-        lose(conn);
+        close_broken(conn);
         return;
     }
     conn_transport(conn)->shutdown(conn);
@@ -424,8 +424,8 @@ static void finish_flush(struct conn *conn)
 bool conn_offer(struct conn *conn, struct plan *plan)
 {
     plan_own(conn, plan);
-    if (conn->is_drying)
-        (void)conn_is_dry(conn);
+    if (conn->awaits_empty_send_queue)
+        (void)conn_send_queue_is_empty(conn);
     if (conn->state == CONN_OPEN && !plan_is_full(plan)) {
         conn->net->ops->collect(conn, plan);
         if (conn->state == CONN_CLOSING) /* the outbox may have moved */
@@ -436,7 +436,7 @@ bool conn_offer(struct conn *conn, struct plan *plan)
     conn->is_offered = plan->bytes > 0;
     if (conn->is_offered)
         return true;
-    if (conn->is_drying && conn->state == CONN_OPEN)
+    if (conn->awaits_empty_send_queue && conn->state == CONN_OPEN)
         set_blocked(conn, true);
     else
         finish_flush(conn);
@@ -449,7 +449,7 @@ bool conn_account_sent(struct conn *conn, const struct plan *plan, long sent)
 
     conn->is_offered = false;
     if (sent == TRANSPORT_GONE) {
-        lose(conn);
+        close_broken(conn);
         return false;
     }
     if (sent > 0) {
@@ -459,7 +459,7 @@ bool conn_account_sent(struct conn *conn, const struct plan *plan, long sent)
     sent = sent < 0 ? 0 : sent;
     /* Before `taken`, which marks the connection again if more is owed. */
     set_blocked(conn, ((size_t)sent < plan->bytes && (size_t)sent < plan->max_bytes) ||
-                          conn_is_holding(conn) || conn->is_drying);
+                          conn_is_holding(conn) || conn->awaits_empty_send_queue);
     left = plan->own ? take_own(conn, (size_t)sent) : (size_t)sent;
     if (plan->bytes > plan->own)
         conn->net->ops->taken(conn, plan, left);
@@ -493,7 +493,7 @@ static void flush(struct conn *conn)
         return;
     pushed = conn->tls ? transport_tls.push(conn) : 0;
     if (pushed == TRANSPORT_GONE) {
-        lose(conn);
+        close_broken(conn);
         return;
     }
     if (pushed == TRANSPORT_AGAIN) {

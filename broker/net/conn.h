@@ -85,9 +85,9 @@ struct conn {
     bool is_fed_again : 1;    /* a pause or a turn is over: the stash is offered as it is */
     bool is_kept : 1;         /* the owner keeps some input: it goes on with it behind a pause */
     bool is_feeding : 1;      /* the stash is being offered: it stays where it is */
-    bool is_drying : 1;       /* waits until the socket has sent all it took */
-    bool is_peer_done : 1;    /* the peer ended its side */
-    bool is_offered : 1;      /* a plan of its bytes waits to be accounted for: they do not move */
+    bool awaits_empty_send_queue : 1; /* waits until the socket has sent all it took */
+    bool is_peer_done : 1;            /* the peer ended its side */
+    bool is_offered : 1; /* a plan of its bytes waits to be accounted for: they do not move */
 };
 
 static inline int conn_fd(const struct conn *conn)
@@ -112,7 +112,7 @@ FF_MUST_CHECK enum ff_err conn_send_over(struct conn *conn, const void *head, si
 FF_MUST_CHECK enum ff_err conn_send_pong(struct conn *conn, const void *bytes, size_t len);
 
 /* Octets in the outbox. */
-size_t conn_owed(const struct conn *conn);
+size_t conn_outbox_bytes(const struct conn *conn);
 
 /* Something can be collected: the connection is flushed when the turn ends. */
 void conn_mark(struct conn *conn);
@@ -159,7 +159,7 @@ void conn_resume(struct conn *conn, unsigned reason);
  * (a window probe of a reader that stands still) would soon lose it again.
  * While false the connection counts as blocked and is asked again when it is dry.
  */
-bool conn_is_dry(struct conn *conn);
+bool conn_send_queue_is_empty(struct conn *conn);
 
 /* While open: `ops->timer` is called once after that time. */
 void conn_set_timer(struct conn *conn, uint64_t after_ms);

@@ -93,7 +93,7 @@ static bool collect_range(struct session *session, struct subscription *s, struc
             on_overrun(gateway_of(session), s);
             return false;
         }
-        if (!conn_is_dry(&session->conn))
+        if (!conn_send_queue_is_empty(&session->conn))
             return true;
     }
     range->gap = all->gaps[all->gap_count];
@@ -231,11 +231,11 @@ static void on_skipped(void *arg, struct subscription *s, uint64_t count)
     struct session *session = s->owner;
 
     (void)arg;
-    if (conn_owed(&session->conn) > OUTBOX_PAUSE)
+    if (conn_outbox_bytes(&session->conn) > OUTBOX_PAUSE)
         conn_flush(&session->conn);
     if (!session_is_open(session))
         return;
-    if (conn_owed(&session->conn) > OUTBOX_PAUSE)
+    if (conn_outbox_bytes(&session->conn) > OUTBOX_PAUSE)
         rate_note_gone(s->rate, count);
     else
         delivery_tell_skipped(session, s, count);

@@ -65,7 +65,7 @@ static void route(void *arg)
 /* Is there no room for one more handshake? */
 static bool is_crowded(const struct gateway *gateway, bool in_tls)
 {
-    uint32_t workers = gateway->census->workers; /* each has its share */
+    uint32_t workers = gateway->shared->workers; /* each has its share */
     uint32_t limit = in_tls ? (uint32_t)NET_MAX_HANDSHAKES : gateway->settings->max_half_open;
     uint32_t count = in_tls ? gateway->worker->net.handshakes : gateway->half_open_count;
 
@@ -82,9 +82,9 @@ static bool end_turn(void *arg)
     struct gateway *gateway = arg;
     uint32_t closing = gateway->worker->net.connections - gateway->session_count;
 
-    atomic_store_explicit(&gateway->census->figures[gateway->worker->index].closing, closing,
+    atomic_store_explicit(&gateway->shared->figures[gateway->worker->index].closing, closing,
                           memory_order_relaxed);
-    atomic_store_explicit(&gateway->census->figures[gateway->worker->index].is_crowded,
+    atomic_store_explicit(&gateway->shared->figures[gateway->worker->index].is_crowded,
                           is_crowded(gateway, false) || is_crowded(gateway, true),
                           memory_order_relaxed);
     carrier_notify(gateway->carrier); /* who was held back may have asked in the flush */
@@ -121,15 +121,16 @@ static void shrink_slots(struct gateway *gateway)
 /* Memory that a busy second needed and a quiet one does not. */
 static void give_back(struct gateway *gateway)
 {
-    struct ff_buf *bufs[] = {&gateway->scratch, &gateway->spare, &gateway->router.spare[0],
-                             &gateway->router.spare[1]};
+    struct ff_buf *bufs[] = {&gateway->scratch, &gateway->unescape_buf,
+                             &gateway->router.transcode_bufs[0],
+                             &gateway->router.transcode_bufs[1]};
 
     for (size_t i = 0; i < FF_COUNT(bufs); i++)
         if (bufs[i]->cap > SCRATCH_KEPT)
             ff_buf_deinit(bufs[i]);
     shrink_slots(gateway);
     pool_trim(&gateway->worker->net.pool);
-    trimmer_look(&gateway->census->trimmer);
+    trimmer_look(&gateway->shared->trimmer);
 }
 
 /* A million topics are compacted in many turns: nothing else waits for them. */
@@ -172,13 +173,13 @@ static struct carrier *make_engine(struct gateway *gateway)
 {
     struct worker *worker = gateway->worker;
 
-    return gateway->census->exchange
-               ? sharded_new(gateway->census->exchange, worker->index, &worker->mailbox,
+    return gateway->shared->exchange
+               ? sharded_new(gateway->shared->exchange, worker->index, &worker->mailbox,
                              &gateway->router, &session_carrier_events, gateway)
                : direct_new(&gateway->router, &session_carrier_events, gateway);
 }
 
-enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct census *census,
+enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct shared *shared,
                          const struct settings *settings)
 {
     static const struct worker_ops ops = {.route = route, .end_turn = end_turn};
@@ -186,16 +187,16 @@ enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct 
                              .wheel = &worker->net.wheel,
                              .budget = &worker->net.budget,
                              .now_ms = &worker->net.loop.now_ms,
-                             .key = census->key,
+                             .key = shared->key,
                              .ops = &delivery_router_ops,
                              .arg = gateway,
-                             .qsbr = census->exchange ? &census->qsbr : NULL,
-                             .all_topics = &census->topics};
+                             .qsbr = shared->exchange ? &shared->qsbr : NULL,
+                             .all_topics = &shared->topics};
     struct router_limits limits = router_limits(settings);
     enum ff_err err;
 
     *gateway = (struct gateway){
-        .worker = worker, .census = census, .settings = settings, .first_free = NO_SLOT};
+        .worker = worker, .shared = shared, .settings = settings, .first_free = NO_SLOT};
     err = draw_entropy(gateway);
     if (err)
         return err;
@@ -203,7 +204,7 @@ enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct 
     for (int i = 0; i < CARRIER_QUEUES; i++)
         ff_list_init(&gateway->deferred[i]);
     ff_buf_init(&gateway->scratch, SCRATCH_MAX);
-    ff_buf_init(&gateway->spare, 0);
+    ff_buf_init(&gateway->unescape_buf, 0);
     err = router_init(&gateway->router, &env, &limits);
     if (err)
         return err;
@@ -215,7 +216,7 @@ enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct 
         return FF_ENOMEM;
     }
     gateway_configure(gateway, settings, NULL, 0);
-    census->gateways[worker->index] = gateway;
+    shared->gateways[worker->index] = gateway;
     net_serve(&worker->net, &session_conn_ops, gateway);
     worker_set_ops(worker, &ops, gateway);
     wheel_timer_init(&gateway->compaction, on_compaction);
@@ -232,7 +233,7 @@ void gateway_deinit(struct gateway *gateway)
     carrier_free(gateway->carrier);
     router_deinit(&gateway->router);
     ff_buf_deinit(&gateway->scratch);
-    ff_buf_deinit(&gateway->spare);
+    ff_buf_deinit(&gateway->unescape_buf);
     ff_mem_free(gateway->message);
     ff_mem_free(gateway->ranges);
     ff_mem_free(gateway->slots);
@@ -246,8 +247,9 @@ void gateway_configure(struct gateway *gateway, const struct settings *settings,
     gateway->settings = settings;
     gateway->worker->net.budget.max = settings->max_memory;
     ff_budget_look(&gateway->worker->net.budget);
-    if (gateway->spare.max < (size_t)settings->max_message * 6 + 64) /* never less: see router */
-        gateway->spare.max = (size_t)settings->max_message * 6 + 64;
+    if (gateway->unescape_buf.max <
+        (size_t)settings->max_message * 6 + 64) /* never less: see router */
+        gateway->unescape_buf.max = (size_t)settings->max_message * 6 + 64;
     router_configure(&gateway->router, &limits, rules, rule_count);
 }
 
@@ -281,7 +283,7 @@ bool gateway_admit(struct gateway *gateway, struct session *session)
     session->place = i;
     session->tag = ++gateway->newcomers << TAG_WORKER_BITS | gateway->worker->index; /* never 0 */
     gateway->session_count++;
-    atomic_fetch_add_explicit(&gateway->census->sessions, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&gateway->shared->sessions, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&gateway->worker->load, 1, memory_order_relaxed);
     return true;
 }
@@ -320,11 +322,11 @@ void gateway_leave_half_open(struct gateway *gateway, struct session *session)
 void gateway_forget(struct gateway *gateway, struct session *session)
 {
     gateway_leave_half_open(gateway, session);
-    census_release_address(gateway->census, session->address);
+    shared_release_address(gateway->shared, session->address);
     session->address = NULL;
     push_slot(gateway, session->place);
     gateway->session_count--;
-    atomic_fetch_sub_explicit(&gateway->census->sessions, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&gateway->shared->sessions, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&gateway->worker->load, 1, memory_order_relaxed);
 }
 
@@ -353,13 +355,13 @@ static bool has_place(const struct gateway *gateway, bool is_tls)
 }
 
 /* Of all workers, with those on their way to another one and those that only close. */
-static uint32_t count_connections(const struct census *census)
+static uint32_t count_connections(const struct shared *shared)
 {
     uint32_t count = 0;
 
-    for (uint32_t i = 0; i < census->workers; i++)
-        count += load_of(census->gateways[i]) +
-                 atomic_load_explicit(&census->figures[i].closing, memory_order_relaxed);
+    for (uint32_t i = 0; i < shared->workers; i++)
+        count += load_of(shared->gateways[i]) +
+                 atomic_load_explicit(&shared->figures[i].closing, memory_order_relaxed);
     return count;
 }
 
@@ -368,7 +370,7 @@ static bool can_accept(void *arg, const struct listener *listener)
 {
     const struct gateway *gateway = arg;
 
-    return count_connections(gateway->census) <
+    return count_connections(gateway->shared) <
                gateway->settings->max_connections + SPARE_CONNECTIONS &&
            !ff_reserve_is_low() && has_place(gateway, listener->is_tls);
 }
@@ -412,11 +414,11 @@ static struct gateway *find_least(struct gateway *gateway)
 {
     struct gateway *least = gateway;
 
-    for (uint32_t i = 0; i < gateway->census->workers; i++) {
-        struct gateway *other = gateway->census->gateways[i];
+    for (uint32_t i = 0; i < gateway->shared->workers; i++) {
+        struct gateway *other = gateway->shared->gateways[i];
 
         if (load_of(other) < load_of(least) &&
-            !atomic_load_explicit(&gateway->census->figures[i].is_crowded, memory_order_relaxed))
+            !atomic_load_explicit(&gateway->shared->figures[i].is_crowded, memory_order_relaxed))
             least = other;
     }
     return load_of(gateway) > load_of(least) + load_of(least) / 16 ? least : gateway;

@@ -15,8 +15,8 @@
 #include "broker/carrier/carrier.h"
 #include "broker/net/listener.h"
 #include "broker/net/tls.h"
-#include "broker/session/census.h"
 #include "broker/session/settings.h"
+#include "broker/session/shared.h"
 #include "broker/worker/worker.h"
 
 struct session;
@@ -41,7 +41,7 @@ struct known_backlog {
 
 struct gateway {
     struct worker *worker;
-    struct census *census;
+    struct shared *shared;
     struct router router;
     struct carrier *carrier;
     const struct settings *settings;
@@ -57,7 +57,7 @@ struct gateway {
     struct ff_list half_open;                /* sessions in their handshake, the oldest first */
     struct ff_list deferred[CARRIER_QUEUES]; /* requests that wait for room: deferred.h */
     struct ff_buf scratch;                   /* a message being written */
-    struct ff_buf spare;                     /* a payload being unescaped or quoted */
+    struct ff_buf unescape_buf;              /* a payload being unescaped or quoted */
     struct ff_message *message;              /* a message being read */
     struct flush_ranges *ranges;
     struct known_backlog backlog;
@@ -69,12 +69,12 @@ struct gateway {
 };
 
 /*
- * Takes up work in `worker` (its ops are set), one of those that the census
+ * Takes up work in `worker` (its ops are set), one of those that the shared
  * counts. `settings` is borrowed until the next gateway_configure(). All
  * gateways are made before any worker runs. FF_OK, FF_ENOMEM, FF_ESYS (no entropy).
  */
 FF_MUST_CHECK enum ff_err gateway_init(struct gateway *gateway, struct worker *worker,
-                                       struct census *census, const struct settings *settings);
+                                       struct shared *shared, const struct settings *settings);
 
 /* All sessions must be gone. */
 void gateway_deinit(struct gateway *gateway);

@@ -21,7 +21,7 @@ void session_welcome(struct session *session, struct ticket ticket)
     if (ticket.has_id)
         ff_writer_integer(&w, FF_FIELD_ID, ticket.id);
     ff_writer_string(&w, FF_FIELD_SESSION, ff_slice_of(id));
-    ff_writer_string(&w, FF_FIELD_NODE, ff_slice_of(gateway_of(session)->census->node));
+    ff_writer_string(&w, FF_FIELD_NODE, ff_slice_of(gateway_of(session)->shared->node));
     ff_writer_integer(&w, FF_FIELD_HEARTBEAT, session->heartbeat_s);
     ff_writer_map(&w, FF_FIELD_LIMITS, limits, FF_COUNT(limits));
     ff_writer_string(&w, FF_FIELD_SERVER, FF_SLICE("fanfared/" FF_VERSION));

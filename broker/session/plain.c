@@ -15,7 +15,7 @@ enum {
 };
 
 /* What tells the cases apart. Slices are raw JSON values, .at NULL: missing, or null. */
-struct shape {
+struct envelope {
     struct ff_slice type;
     struct ff_slice id;
     struct ff_slice topic;
@@ -25,15 +25,15 @@ struct shape {
 };
 
 /* Where a member of this name belongs; NULL: it is none of those that matter. */
-static struct ff_slice *find_place(struct shape *shape, struct ff_slice name)
+static struct ff_slice *find_field(struct envelope *envelope, struct ff_slice name)
 {
     const struct {
         struct ff_slice name;
         struct ff_slice *value;
     } wanted[] = {
-        {FF_SLICE("type"), &shape->type},   {FF_SLICE("id"), &shape->id},
-        {FF_SLICE("topic"), &shape->topic}, {FF_SLICE("message"), &shape->message},
-        {FF_SLICE("data"), &shape->data},   {FF_SLICE("token"), &shape->token},
+        {FF_SLICE("type"), &envelope->type},   {FF_SLICE("id"), &envelope->id},
+        {FF_SLICE("topic"), &envelope->topic}, {FF_SLICE("message"), &envelope->message},
+        {FF_SLICE("data"), &envelope->data},   {FF_SLICE("token"), &envelope->token},
     };
     char plain[LONGEST_NAME * 6];
 
@@ -47,23 +47,23 @@ static struct ff_slice *find_place(struct shape *shape, struct ff_slice name)
     return NULL;
 }
 
-static struct shape read_shape(struct ff_slice object)
+static struct envelope read_envelope(struct ff_slice object)
 {
-    struct shape shape = {.type = {NULL, 0}};
+    struct envelope envelope = {.type = {NULL, 0}};
     struct ff_json j = ff_json_enter(object);
     struct ff_slice key;
     struct ff_slice value;
 
     while (ff_json_next(&j, &key, &value)) {
-        struct ff_slice *place = find_place(&shape, key);
+        struct ff_slice *field = find_field(&envelope, key);
 
-        if (!place)
+        if (!field)
             continue;
-        *place = value;
-        if (value.at[0] == 'n' && place != &shape.message)
-            place->at = NULL;
+        *field = value;
+        if (value.at[0] == 'n' && field != &envelope.message)
+            field->at = NULL;
     }
-    return shape;
+    return envelope;
 }
 
 static bool is_string(struct ff_slice raw)
@@ -72,20 +72,20 @@ static bool is_string(struct ff_slice raw)
 }
 
 /* Is it one of the typed requests that plain clients may make? */
-static bool is_request(const struct shape *shape, uint64_t type)
+static bool is_request(const struct envelope *envelope, uint64_t type)
 {
-    bool has_payload = shape->message.at || shape->data.at;
+    bool has_payload = envelope->message.at || envelope->data.at;
 
     switch (type) {
     case FF_TYPE_HELLO:
-        return is_string(shape->token);
+        return is_string(envelope->token);
     case FF_TYPE_SUBSCRIBE:
     case FF_TYPE_UNSUBSCRIBE:
     case FF_TYPE_PRESENCE:
     case FF_TYPE_HISTORY:
-        return is_string(shape->topic);
+        return is_string(envelope->topic);
     case FF_TYPE_PUBLISH:
-        return shape->topic.at && has_payload;
+        return envelope->topic.at && has_payload;
     default:
         return false;
     }
@@ -127,8 +127,9 @@ static enum request_outcome refuse(struct session *session, enum ff_error code, 
 static enum request_outcome publish_data(struct session *session, struct ff_slice object)
 {
     struct ff_message *m = gateway_of(session)->message;
-    struct ff_decoder decoder = {
-        .encoding = FF_JSON, .sender = FF_CLIENT, .spare = &gateway_of(session)->spare};
+    struct ff_decoder decoder = {.encoding = FF_JSON,
+                                 .sender = FF_CLIENT,
+                                 .unescape_buf = &gateway_of(session)->unescape_buf};
     struct ff_slice topic = session_plain_topic(session);
     const char *reason;
 
@@ -144,8 +145,9 @@ static enum request_outcome publish_data(struct session *session, struct ff_slic
 static enum request_outcome handle_request(struct session *session, struct ff_slice object)
 {
     struct ff_message *m = gateway_of(session)->message;
-    struct ff_decoder decoder = {
-        .encoding = FF_JSON, .sender = FF_CLIENT, .spare = &gateway_of(session)->spare};
+    struct ff_decoder decoder = {.encoding = FF_JSON,
+                                 .sender = FF_CLIENT,
+                                 .unescape_buf = &gateway_of(session)->unescape_buf};
     const char *reason;
 
     if (ff_decode_begin(&decoder, object, &reason) || !ff_decode_next(&decoder, m))
@@ -156,17 +158,17 @@ static enum request_outcome handle_request(struct session *session, struct ff_sl
 static enum request_outcome handle_object(struct session *session, struct ff_slice object,
                                           unsigned faults)
 {
-    struct shape shape = read_shape(object);
-    struct ff_number number = ff_number_read(shape.type);
+    struct envelope envelope = read_envelope(object);
+    struct ff_number number = ff_number_read(envelope.type);
     uint64_t type = number.kind == FF_NUMBER_UINT ? number.u : 0;
 
     if (type == FF_TYPE_HEARTBEAT) {
-        answer_heartbeat(session, shape.id);
+        answer_heartbeat(session, envelope.id);
         return REQUEST_DONE;
     }
-    if (type == FF_TYPE_MESSAGE && (shape.message.at || shape.data.at))
+    if (type == FF_TYPE_MESSAGE && (envelope.message.at || envelope.data.at))
         return publish_data(session, object);
-    if (is_request(&shape, type))
+    if (is_request(&envelope, type))
         return handle_request(session, object);
     if (faults)
         return refuse(session, FF_ERROR_BAD_CONTENT, ff_fault_text(faults));
@@ -177,16 +179,16 @@ static enum request_outcome handle_object(struct session *session, struct ff_sli
 /* Text that is no JSON is published as a JSON string. */
 static enum request_outcome publish_text(struct session *session, struct ff_slice text)
 {
-    struct ff_buf *spare = &gateway_of(session)->spare;
+    struct ff_buf *buf = &gateway_of(session)->unescape_buf;
     size_t size = ff_json_quoted_size(text);
 
-    spare->len = 0;
-    if (ff_buf_reserve(spare, size))
+    buf->len = 0;
+    if (ff_buf_reserve(buf, size))
         return refuse(session, FF_ERROR_INTERNAL, "out of memory");
-    (void)ff_json_write_quoted(spare->data, text);
-    spare->len = size;
+    (void)ff_json_write_quoted(buf->data, text);
+    buf->len = size;
     return publish(session, session_plain_topic(session),
-                   (struct ff_payload){FF_PAYLOAD_JSON, ff_buf_slice(spare)});
+                   (struct ff_payload){FF_PAYLOAD_JSON, ff_buf_slice(buf)});
 }
 
 enum request_outcome plain_message(struct session *session, enum ff_opcode opcode,

@@ -23,7 +23,7 @@ static enum request_outcome refuse_in_turn(struct session *session, struct ticke
 enum request_outcome session_ask_publish(struct session *session, struct ticket ticket,
                                          struct ff_slice topic, struct ff_payload payload)
 {
-    struct publication p = {.topic = topic, .payload = payload, .tag = session->tag};
+    struct publication p = {.topic = topic, .payload = payload, .publisher = session->tag};
 
     switch (ff_topic_kind(topic)) {
     case FF_TOPIC_BAD:
@@ -88,7 +88,7 @@ void session_on_published(void *arg, struct ticket ticket, const struct carrier_
         refuse(session, ticket, receipt->err);
     else if (ticket.has_id)
         acknowledge(session, ticket, &receipt->receipt);
-    if (conn_owed(&session->conn) > OUTBOX_PAUSE) /* answers of a whole ring may follow */
+    if (conn_outbox_bytes(&session->conn) > OUTBOX_PAUSE) /* answers of a whole ring may follow */
         conn_flush(&session->conn);
     answers_came(session, receipt->count * ANSWER_TO_PUBLISH);
 }

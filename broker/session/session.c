@@ -71,11 +71,11 @@ const struct conn_ops session_conn_ops = {
 };
 
 /* Whoever it is. */
-static enum refusal judge_newcomer(const struct session *session)
+static enum refusal check_admission(const struct session *session)
 {
     const struct gateway *gateway = gateway_of(session);
 
-    if (atomic_load_explicit(&gateway->census->sessions, memory_order_relaxed) >
+    if (atomic_load_explicit(&gateway->shared->sessions, memory_order_relaxed) >
         gateway->settings->max_connections)
         return REFUSED_CONNECTIONS;
     return session_is_memory_short(session) ? REFUSED_MEMORY : REFUSED_NOT;
@@ -84,17 +84,17 @@ static enum refusal judge_newcomer(const struct session *session)
 void session_count_address(struct session *session, const struct address *address)
 {
     const struct settings *settings = gateway_of(session)->settings;
-    struct census *census = gateway_of(session)->census;
+    struct shared *shared = gateway_of(session)->shared;
 
-    census_release_address(census, session->address);
+    shared_release_address(shared, session->address);
     session->address = NULL;
     /* A proxy's connections are those of its clients, who are not known before their heads came. */
     if (!address_is_listed(address, settings->proxies.at, settings->proxies.count) &&
-        !census_count_address(census, address, settings->max_connections_per_address,
+        !shared_count_address(shared, address, settings->max_connections_per_address,
                               &session->address))
         session->refusal = REFUSED_ADDRESS;
     else if (session->refusal == REFUSED_ADDRESS)
-        session->refusal = judge_newcomer(session);
+        session->refusal = check_admission(session);
 }
 
 bool session_is_memory_short(const struct session *session)
@@ -115,7 +115,7 @@ void session_close_for_memory(struct session *session)
 }
 
 /* Too many: told after the handshake, because browsers cannot read a status. */
-static void turn_away(struct session *session)
+static void close_refused(struct session *session)
 {
     const struct settings *settings = gateway_of(session)->settings;
 
@@ -161,7 +161,7 @@ void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct a
     gateway_enter_half_open(gateway, session);
     session->accepted_at = net_tick(session->conn.net);
     conn_set_timer(&session->conn, settings->handshake_ms);
-    session->refusal = judge_newcomer(session);
+    session->refusal = check_admission(session);
     session_count_address(session, peer);
 }
 
@@ -175,7 +175,7 @@ void session_open(struct session *session, enum session_mode mode, enum ff_encod
     session->encoding = encoding;
     ff_reader_init(&session->reader, FF_ROLE_SERVER, settings->max_message);
     heartbeat_start(session);
-    turn_away(session);
+    close_refused(session);
     if (!session_is_open(session))
         return;
     if (settings->messages_per_second || settings->bytes_per_second) {
@@ -249,7 +249,7 @@ uint64_t session_buffered(const struct session *session)
 
     if (backlog->tag != session->tag || backlog->turn != turn)
         *backlog = (struct known_backlog){session->tag, turn, add_up_pending(session)};
-    return conn_owed(&session->conn) + conn_cut_size(&session->conn) + backlog->octets;
+    return conn_outbox_bytes(&session->conn) + conn_cut_size(&session->conn) + backlog->octets;
 }
 
 /* PRESENCE and HISTORY. */
@@ -310,7 +310,7 @@ static void typed_message(struct session *session, enum ff_opcode opcode, struct
 {
     struct gateway *gateway = gateway_of(session);
     struct ff_decoder decoder = {
-        .encoding = session->encoding, .sender = FF_CLIENT, .spare = &gateway->spare};
+        .encoding = session->encoding, .sender = FF_CLIENT, .unescape_buf = &gateway->unescape_buf};
     bool is_text = opcode == FF_OP_TEXT;
     const char *reason;
 

@@ -119,8 +119,8 @@ static enum ff_err apply(struct session *session, struct subscription *s,
 }
 
 /* Is this valid name or filter something one can subscribe to? If not, the error is sent. */
-static bool judge(struct session *session, struct ticket ticket, struct ff_slice name,
-                  const struct ff_message *m)
+static bool validate_subscribe(struct session *session, struct ticket ticket, struct ff_slice name,
+                               const struct ff_message *m)
 {
     const struct settings *settings = gateway_of(session)->settings;
     enum ff_topic_kind kind = ff_topic_kind(name);
@@ -307,7 +307,7 @@ static void change(struct session *session, struct ticket ticket, struct subscri
     if (ff_message_has(m, FF_FIELD_SINCE))
         answers_error(session, ticket, name, FF_ERROR_MALFORMED,
                       "since is for a new subscription: unsubscribe first");
-    else if (!judge(session, ticket, name, m))
+    else if (!validate_subscribe(session, ticket, name, m))
         return;
     else if (apply(session, s, m))
         answers_error(session, ticket, name, FF_ERROR_INTERNAL, "out of memory");
@@ -332,7 +332,7 @@ enum request_outcome session_subscribe(struct session *session, const struct ff_
     s = session_find(session, name);
     if (s)
         change(session, ticket, s, m);
-    else if (judge(session, ticket, name, m))
+    else if (validate_subscribe(session, ticket, name, m))
         return ask(session, ticket, name, m);
     return REQUEST_DONE;
 }

@@ -72,14 +72,14 @@ static enum ff_err put_name(struct ff_buf *out, struct ff_slice name)
 /* All workers' figures, each a second old at most. */
 static enum ff_err write_broker(struct gateway *gateway, struct ff_buf *out)
 {
-    struct census *census = gateway->census;
+    struct shared *shared = gateway->shared;
     uint64_t published = 0;
     uint64_t sent_bytes = 0;
     uint64_t rate;
 
-    for (uint32_t i = 0; i < census->workers; i++) {
-        published += atomic_load_explicit(&census->figures[i].published, memory_order_relaxed);
-        sent_bytes += atomic_load_explicit(&census->figures[i].sent_bytes, memory_order_relaxed);
+    for (uint32_t i = 0; i < shared->workers; i++) {
+        published += atomic_load_explicit(&shared->figures[i].published, memory_order_relaxed);
+        sent_bytes += atomic_load_explicit(&shared->figures[i].sent_bytes, memory_order_relaxed);
     }
     rate = published - gateway->last_published;
     gateway->last_published = published;
@@ -88,11 +88,11 @@ static enum ff_err write_broker(struct gateway *gateway, struct ff_buf *out)
         "{\"connections\":%" PRIu32 ",\"topics\":%" PRIu32 ",\"filters\":%" PRIu32
         ",\"published\":%" PRIu64 ",\"rate\":%" PRIu64 ",\"sent\":%" PRIu64
         ",\"memory\":%zu,\"blocks\":%zu,\"reload_failures\":%" PRIu64 ",\"uptime\":%" PRIu64 "}",
-        atomic_load_explicit(&census->sessions, memory_order_relaxed),
-        atomic_load_explicit(&census->topics, memory_order_relaxed),
+        atomic_load_explicit(&shared->sessions, memory_order_relaxed),
+        atomic_load_explicit(&shared->topics, memory_order_relaxed),
         gateway->router.registry.filters.count, published, rate, sent_bytes, ff_mem_live_bytes(),
-        ff_mem_live_blocks(), atomic_load_explicit(&census->reload_failures, memory_order_relaxed),
-        (gateway->worker->net.loop.now_ms - census->started_ms) / 1000);
+        ff_mem_live_blocks(), atomic_load_explicit(&shared->reload_failures, memory_order_relaxed),
+        (gateway->worker->net.loop.now_ms - shared->started_ms) / 1000);
 }
 
 static void rank_topics(struct gateway *gateway, struct top *top)
@@ -196,12 +196,12 @@ static void share_idle_topics(const struct gateway *gateway, struct sys_share *s
 /* This worker's largest, where whoever reports finds them. */
 static void share(struct gateway *gateway, enum sys_list list)
 {
-    struct census *census = gateway->census;
-    struct sys_share *share = &census->shares[gateway->worker->index][list];
+    struct shared *shared = gateway->shared;
+    struct sys_share *share = &shared->shares[gateway->worker->index][list];
     struct top top = {.count = 0};
 
     lists[list].rank(gateway, &top);
-    (void)pthread_mutex_lock(&census->lock);
+    (void)pthread_mutex_lock(&shared->lock);
     share->count = 0;
     share->text.len = 0;
     for (size_t i = 0; i < top.count; i++) {
@@ -213,11 +213,11 @@ static void share(struct gateway *gateway, enum sys_list list)
     }
     if (list == SYS_TOPICS)
         share_idle_topics(gateway, share);
-    (void)pthread_mutex_unlock(&census->lock);
+    (void)pthread_mutex_unlock(&shared->lock);
 }
 
 /* The largest of all workers, merged. Under the lock. */
-static enum ff_err merge(const struct census *census, enum sys_list list, struct ff_buf *out)
+static enum ff_err merge(const struct shared *shared, enum sys_list list, struct ff_buf *out)
 {
     uint32_t next[WORKERS_MAX] = {0};
     enum ff_err err = ff_buf_append(out, lists[list].begin, strlen(lists[list].begin));
@@ -226,8 +226,8 @@ static enum ff_err merge(const struct census *census, enum sys_list list, struct
         const struct sys_share *best = NULL;
         uint32_t from = 0;
 
-        for (uint32_t i = 0; i < census->workers; i++) {
-            const struct sys_share *share = &census->shares[i][list];
+        for (uint32_t i = 0; i < shared->workers; i++) {
+            const struct sys_share *share = &shared->shares[i][list];
 
             if (next[i] < share->count &&
                 (!best || share->rows[next[i]].score > best->rows[next[from]].score)) {
@@ -250,7 +250,7 @@ static enum ff_err merge(const struct census *census, enum sys_list list, struct
 /* Is this worker the one that speaks in a topic's name? */
 static bool is_speaker(struct gateway *gateway, const char *name)
 {
-    return !gateway->census->exchange ||
+    return !gateway->shared->exchange ||
            sharded_owner(gateway->carrier, ff_slice_of(name)) == gateway->worker->index;
 }
 
@@ -270,15 +270,15 @@ static void report_broker(struct gateway *gateway)
 
 static void report_list(struct gateway *gateway, enum sys_list list)
 {
-    struct census *census = gateway->census;
+    struct shared *shared = gateway->shared;
     const char *name = lists[list].name;
     struct ff_buf out;
     enum ff_err err;
 
     if (is_speaker(gateway, name))
-        atomic_store_explicit(&census->is_wanted[list], is_wanted(gateway, name),
+        atomic_store_explicit(&shared->is_wanted[list], is_wanted(gateway, name),
                               memory_order_relaxed);
-    if (!atomic_load_explicit(&census->is_wanted[list], memory_order_relaxed)) {
+    if (!atomic_load_explicit(&shared->is_wanted[list], memory_order_relaxed)) {
         gateway->is_counting[list] = false;
         return;
     }
@@ -289,16 +289,16 @@ static void report_list(struct gateway *gateway, enum sys_list list)
     if (!is_speaker(gateway, name))
         return;
     ff_buf_init(&out, REPORT_MAX);
-    (void)pthread_mutex_lock(&census->lock);
-    err = merge(census, list, &out);
-    (void)pthread_mutex_unlock(&census->lock);
+    (void)pthread_mutex_lock(&shared->lock);
+    err = merge(shared, list, &out);
+    (void)pthread_mutex_unlock(&shared->lock);
     publish(gateway, name, &out, err);
     ff_buf_deinit(&out);
 }
 
 void sys_report(struct gateway *gateway)
 {
-    struct worker_figures *figures = &gateway->census->figures[gateway->worker->index];
+    struct worker_figures *figures = &gateway->shared->figures[gateway->worker->index];
 
     if (!gateway->settings->sys)
         return;

@@ -35,7 +35,7 @@ static bool enter_segment(struct cursor *cursor, const struct log_view *view)
 
 /* The frames from the cursor to the end of its segment that are all own, or all not. */
 static struct run find_run(const struct cursor *cursor, const struct log_view *view,
-                           uint64_t skip_tag, bool *is_skipped)
+                           uint64_t skip_publisher, bool *is_skipped)
 {
     struct segment *segment = cursor->segment;
     uint32_t end = view_end(view, segment);
@@ -43,13 +43,14 @@ static struct run find_run(const struct cursor *cursor, const struct log_view *v
     uint32_t i;
 
     *is_skipped = false;
-    if (!skip_tag)
+    if (!skip_publisher)
         return run;
     i = segment_find(segment, run.from);
-    *is_skipped = entry_tag(segment_entry(segment, i)) == skip_tag;
+    *is_skipped = entry_publisher(segment_entry(segment, i)) == skip_publisher;
     do
         run.to = segment_entry(segment, i++)->end;
-    while (run.to < end && (entry_tag(segment_entry(segment, i)) == skip_tag) == *is_skipped);
+    while (run.to < end &&
+           (entry_publisher(segment_entry(segment, i)) == skip_publisher) == *is_skipped);
     return run;
 }
 
@@ -63,12 +64,13 @@ static void move_to(struct cursor *cursor, const struct log_view *view, uint32_t
 }
 
 /* Over frames that are not for this subscriber. False at the head. */
-static bool pass_skipped(struct cursor *cursor, const struct log_view *view, uint64_t skip_tag)
+static bool pass_skipped(struct cursor *cursor, const struct log_view *view,
+                         uint64_t skip_publisher)
 {
     bool is_skipped;
 
     while (enter_segment(cursor, view)) {
-        struct run run = find_run(cursor, view, skip_tag, &is_skipped);
+        struct run run = find_run(cursor, view, skip_publisher, &is_skipped);
 
         if (!is_skipped)
             return true;
@@ -98,25 +100,25 @@ static bool is_in_last(const struct cursor *cursor, const struct log_view *view)
     return view->last && cursor->byte >= view->last->first_byte && cursor->byte < view->head_byte;
 }
 
-size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint64_t skip_tag,
+size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint64_t skip_publisher,
                       struct plan *plan, size_t max)
 {
     struct cursor at;
     size_t added = 0;
 
-    if (!skip_tag && is_in_last(cursor, view) && view->head_byte - cursor->byte <= max) {
+    if (!skip_publisher && is_in_last(cursor, view) && view->head_byte - cursor->byte <= max) {
         const struct segment *last = view->last; /* nearly always: one range, up to the head */
 
         added = view->head_byte - cursor->byte;
         plan_add(plan, last->bytes + (cursor->byte - last->first_byte), added);
         return added;
     }
-    if (!pass_skipped(cursor, view, skip_tag))
+    if (!pass_skipped(cursor, view, skip_publisher))
         return 0;
     at = *cursor;
     while (plan->count < PLAN_IOVECS && added < max && enter_segment(&at, view)) {
         bool is_skipped;
-        struct run run = find_run(&at, view, skip_tag, &is_skipped);
+        struct run run = find_run(&at, view, skip_publisher, &is_skipped);
         uint32_t len = is_skipped ? run.to - run.from : fit(&run, max - added, added == 0);
 
         if (!is_skipped && len)
@@ -131,13 +133,13 @@ size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint64
 }
 
 struct cursor_cut cursor_advance(struct cursor *cursor, const struct log_view *view,
-                                 uint64_t skip_tag, size_t len)
+                                 uint64_t skip_publisher, size_t len)
 {
     struct cursor_cut cut = {.len = 0};
 
     while (len && enter_segment(cursor, view)) {
         bool is_skipped;
-        struct run run = find_run(cursor, view, skip_tag, &is_skipped);
+        struct run run = find_run(cursor, view, skip_publisher, &is_skipped);
         uint32_t i;
 
         if (is_skipped || len >= run.to - run.from) {
@@ -157,12 +159,12 @@ struct cursor_cut cursor_advance(struct cursor *cursor, const struct log_view *v
         }
         len = 0;
     }
-    if (skip_tag && cursor->byte != view->head_byte)
-        (void)pass_skipped(cursor, view, skip_tag);
+    if (skip_publisher && cursor->byte != view->head_byte)
+        (void)pass_skipped(cursor, view, skip_publisher);
     return cut;
 }
 
-bool cursor_to_newest(struct cursor *cursor, const struct log_view *view, uint64_t skip_tag)
+bool cursor_to_newest(struct cursor *cursor, const struct log_view *view, uint64_t skip_publisher)
 {
     struct cursor newest = *cursor;
     struct cursor at = *cursor;
@@ -170,14 +172,14 @@ bool cursor_to_newest(struct cursor *cursor, const struct log_view *view, uint64
 
     if (cursor->byte == view->head_byte)
         return false;
-    if (!skip_tag) {
+    if (!skip_publisher) {
         cursor->byte = view_newest(view, &cursor->offset);
         cursor->segment = view->last;
         return true;
     }
-    while (pass_skipped(&at, view, skip_tag)) {
+    while (pass_skipped(&at, view, skip_publisher)) {
         bool is_skipped;
-        struct run run = find_run(&at, view, skip_tag, &is_skipped);
+        struct run run = find_run(&at, view, skip_publisher, &is_skipped);
         uint32_t i = segment_find(run.segment, run.to - 1);
 
         newest = at;

@@ -40,11 +40,11 @@ void cursor_to_head(struct cursor *cursor, const struct log_view *view);
 void cursor_to_tail(struct cursor *cursor, const struct log_view *view);
 
 /*
- * Before the newest message that `skip_tag` did not publish (0: any); false
+ * Before the newest message that `skip_publisher` did not publish (0: any); false
  * when there is none behind the cursor, which is then at the head. The cursor
  * must not be behind the tail.
  */
-bool cursor_to_newest(struct cursor *cursor, const struct log_view *view, uint64_t skip_tag);
+bool cursor_to_newest(struct cursor *cursor, const struct log_view *view, uint64_t skip_publisher);
 
 static inline bool cursor_is_behind_tail(const struct cursor *cursor, const struct log_view *view)
 {
@@ -53,11 +53,11 @@ static inline bool cursor_is_behind_tail(const struct cursor *cursor, const stru
 
 /*
  * Adds ranges from the cursor on to the plan: whole frames up to `max` octets,
- * but one frame at least, without those that `skip_tag` published. Returns the
+ * but one frame at least, without those that `skip_publisher` published. Returns the
  * octets added. The cursor must not be behind the tail; it does not move but
  * over frames that are skipped before anything was added.
  */
-size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint64_t skip_tag,
+size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint64_t skip_publisher,
                       struct plan *plan, size_t max);
 
 /*
@@ -65,6 +65,6 @@ size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint64
  * that was cut. Moves over the skipped frames behind it, too.
  */
 struct cursor_cut cursor_advance(struct cursor *cursor, const struct log_view *view,
-                                 uint64_t skip_tag, size_t len);
+                                 uint64_t skip_publisher, size_t len);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/topic/log.h"
 
-enum { WARMEST = 8 /* 64 KiB */ };
+enum { LARGEST_SHIFT = 8 /* 64 KiB */ };
 
 void log_init(struct log *log, uint64_t offset)
 {
@@ -69,12 +69,12 @@ static void remember_burst(struct log *log)
     size_t need = sizeof(struct segment) + log->burst;
     uint8_t shift = 0;
 
-    while (shift < WARMEST && (size_t)SEGMENT_SMALLEST << shift < need)
+    while (shift < LARGEST_SHIFT && (size_t)SEGMENT_SMALLEST << shift < need)
         shift++;
-    if (shift < log->warm)
-        log->warm--;
+    if (shift < log->first_segment_shift)
+        log->first_segment_shift--;
     else
-        log->warm = shift;
+        log->first_segment_shift = shift;
     log->burst = 0;
 }
 
@@ -137,7 +137,7 @@ static bool has_room(const struct segment *segment, size_t size)
 static size_t choose_block(const struct log *log, size_t size)
 {
     size_t least = sizeof(struct segment) + size + sizeof(struct entry) + 3;
-    size_t block = (size_t)SEGMENT_SMALLEST << log->warm;
+    size_t block = (size_t)SEGMENT_SMALLEST << log->first_segment_shift;
     const struct segment *last = last_of(log);
 
     if (size > FRAME_OWN_SEGMENT)
@@ -156,7 +156,7 @@ enum ff_err log_reserve(struct log *log, struct limbo *limbo, size_t size)
     struct segment *segment = last_of(log);
     size_t block;
 
-    FF_CHECK(!log->spare);
+    FF_CHECK(!log->reserved);
     if (segment && size <= FRAME_OWN_SEGMENT && has_room(segment, size))
         return FF_OK;
     block = choose_block(log, size);
@@ -168,26 +168,26 @@ enum ff_err log_reserve(struct log *log, struct limbo *limbo, size_t size)
     *segment = (struct segment){.first_byte = log_head_byte(log),
                                 .offset = atomic_load_explicit(&log->offset, memory_order_relaxed),
                                 .size = (uint32_t)((block - sizeof(*segment)) & ~(size_t)3)};
-    log->spare = segment;
+    log->reserved = segment;
     return FF_OK;
 }
 
 void log_cancel(struct log *log, struct limbo *limbo)
 {
-    if (log->spare)
-        pool_free(limbo->pool, log->spare, segment_size(log->spare));
-    log->spare = NULL;
+    if (log->reserved)
+        pool_free(limbo->pool, log->reserved, segment_size(log->reserved));
+    log->reserved = NULL;
 }
 
 uint8_t *log_reserved(const struct log *log)
 {
-    struct segment *segment = log->spare ? log->spare : last_of(log);
+    struct segment *segment = log->reserved ? log->reserved : last_of(log);
 
     return segment->bytes + segment->used;
 }
 
 /* Frame and entry are there before anybody is told. */
-static void write_entry(struct segment *segment, size_t size, uint64_t tag)
+static void write_entry(struct segment *segment, size_t size, uint64_t publisher)
 {
     uint32_t count = count_of(segment);
     struct entry *entry;
@@ -196,35 +196,37 @@ static void write_entry(struct segment *segment, size_t size, uint64_t tag)
     FF_CHECK(has_room(segment, size));
     entry = at;
     segment->used += (uint32_t)size;
-    *entry = (struct entry){.end = segment->used, .tag = {(uint32_t)tag, (uint32_t)(tag >> 32)}};
+    *entry = (struct entry){.end = segment->used,
+                            .publisher = {(uint32_t)publisher, (uint32_t)(publisher >> 32)}};
     atomic_store_explicit(&segment->count, count + 1, memory_order_release);
 }
 
 /* What was reserved becomes the newest segment of all that its worker has. */
-static void admit_spare(struct log *log, struct limbo *limbo, uint32_t tick)
+static void admit_reserved(struct log *log, struct limbo *limbo, uint32_t tick)
 {
-    log->spare->log = log;
-    log->spare->begun_at = tick;
-    ff_list_append(&limbo->live, &log->spare->live);
+    log->reserved->log = log;
+    log->reserved->begun_at = tick;
+    ff_list_append(&limbo->live, &log->reserved->live);
 }
 
-void log_commit(struct log *log, struct limbo *limbo, size_t size, uint64_t tag, uint32_t tick)
+void log_commit(struct log *log, struct limbo *limbo, size_t size, uint64_t publisher,
+                uint32_t tick)
 {
     struct segment *last = last_of(log);
     uint64_t offset = atomic_load_explicit(&log->offset, memory_order_relaxed);
 
     count_burst(log, size);
-    write_entry(log->spare ? log->spare : last, size, tag);
-    if (log->spare)
-        admit_spare(log, limbo, tick);
+    write_entry(log->reserved ? log->reserved : last, size, publisher);
+    if (log->reserved)
+        admit_reserved(log, limbo, tick);
     change_begin(log);
-    if (log->spare) {
+    if (log->reserved) {
         if (last)
-            atomic_store_explicit(&last->next, log->spare, memory_order_release);
+            atomic_store_explicit(&last->next, log->reserved, memory_order_release);
         else
-            atomic_store_explicit(&log->first, log->spare, memory_order_release);
-        atomic_store_explicit(&log->last, log->spare, memory_order_release);
-        log->spare = NULL;
+            atomic_store_explicit(&log->first, log->reserved, memory_order_release);
+        atomic_store_explicit(&log->last, log->reserved, memory_order_release);
+        log->reserved = NULL;
     }
     atomic_store_explicit(&log->head_byte, log_head_byte(log) + size, memory_order_release);
     atomic_store_explicit(&log->offset, offset + 1, memory_order_release);

@@ -40,8 +40,8 @@ enum {
 
 /* One frame in its segment. */
 struct entry {
-    uint32_t end;    /* where it ends, from the segment's first byte */
-    uint32_t tag[2]; /* the session that published it: entry_tag() */
+    uint32_t end;          /* where it ends, from the segment's first byte */
+    uint32_t publisher[2]; /* the session that published it: entry_publisher() */
 };
 
 struct segment {
@@ -68,12 +68,12 @@ struct log {
     _Atomic(struct segment *) first;
     _Atomic(struct segment *) last;
     _Atomic uint64_t head_byte;
-    _Atomic uint64_t offset;  /* messages ever appended */
-    struct segment *spare;    /* reserved and not yet in the log */
-    _Atomic uint32_t version; /* odd: it is being changed */
-    uint32_t burst;           /* octets of frames and entries since it was empty, up to 64 KiB */
-    uint8_t warm;             /* size of the first segment after that, as a shift of 256 */
-    bool is_shared;           /* other workers read it */
+    _Atomic uint64_t offset;     /* messages ever appended */
+    struct segment *reserved;    /* reserved and not yet in the log */
+    _Atomic uint32_t version;    /* odd: it is being changed */
+    uint32_t burst;              /* octets of frames and entries since it was empty, up to 64 KiB */
+    uint8_t first_segment_shift; /* size of the first segment after that, as a shift of 256 */
+    bool is_shared;              /* other workers read it */
 };
 
 /*
@@ -130,9 +130,9 @@ static inline const struct entry *segment_entry(const struct segment *segment, u
 }
 
 /* In halves, because entries lie at any multiple of 4 octets. */
-static inline uint64_t entry_tag(const struct entry *entry)
+static inline uint64_t entry_publisher(const struct entry *entry)
 {
-    return (uint64_t)entry->tag[1] << 32 | entry->tag[0];
+    return (uint64_t)entry->publisher[1] << 32 | entry->publisher[0];
 }
 
 /* Octets of its memory. */
@@ -163,7 +163,8 @@ void log_cancel(struct log *log, struct limbo *limbo);
 uint8_t *log_reserved(const struct log *log);
 
 /* The reserved frame is written: it becomes the newest message, published at `tick`. */
-void log_commit(struct log *log, struct limbo *limbo, size_t size, uint64_t tag, uint32_t tick);
+void log_commit(struct log *log, struct limbo *limbo, size_t size, uint64_t publisher,
+                uint32_t tick);
 
 /*
  * Frees what lies below `needed`, and what lies below `limit` whether it is

@@ -5,7 +5,7 @@
 #include "protocol/base/mem.h"
 
 struct pins {
-    struct ff_list node;   /* in the court's list, while something has left the log */
+    struct ff_list node;   /* in the evictor's list, while something has left the log */
     struct ff_list in_log; /* pins whose segments were in the log when it was last looked */
     struct ff_list left;   /* and those that had left it, the idle longest first but for touches */
     uint64_t left_bytes;
@@ -157,50 +157,50 @@ static void sort_out(struct pins *pins, uint64_t tail)
 }
 
 /* All that hold this segment: the last of them frees the pin. */
-static void evict_all(struct pin *pin, const struct pin_court *court)
+static void evict_all(struct pin *pin, const struct pin_evictor *evictor)
 {
     uint32_t count = 0;
 
     for (struct ff_list *node = pin->holds.next; node != &pin->holds; node = node->next)
         count++;
     while (count-- > 0)
-        court->evict(court->arg, FF_CONTAINER(pin->holds.next, struct pin_hold, node)->owner);
+        evictor->evict(evictor->arg, FF_CONTAINER(pin->holds.next, struct pin_hold, node)->owner);
 }
 
 /* The segment whose connections have been idle longest goes; its octets. */
-static uint64_t evict_one(struct pins *pins, const struct pin_court *court)
+static uint64_t evict_one(struct pins *pins, const struct pin_evictor *evictor)
 {
     for (;;) {
         struct pin *pin = FF_CONTAINER(pins->left.next, struct pin, node);
         uint64_t bytes = segment_size(pin->segment);
 
         if (pin->touched_at == pin->queued_at) {
-            evict_all(pin, court);
+            evict_all(pin, evictor);
             return bytes;
         }
         queue(pin); /* it was not idle: behind the others */
     }
 }
 
-void pins_judge(struct pins *pins, struct pin_court *court, uint64_t tail, uint64_t max_bytes)
+void pins_enforce(struct pins *pins, struct pin_evictor *evictor, uint64_t tail, uint64_t max_bytes)
 {
     uint64_t excess;
 
     sort_out(pins, tail);
     if (pins->left_bytes && !ff_list_is_in(&pins->node))
-        ff_list_append(&court->all, &pins->node);
+        ff_list_append(&evictor->all, &pins->node);
     excess = pins->left_bytes > max_bytes ? pins->left_bytes - max_bytes : 0;
     for (uint64_t gone = 0; gone < excess;) /* the last one may free `pins`, if its link is gone */
-        gone += evict_one(pins, court);
+        gone += evict_one(pins, evictor);
 }
 
-void pins_relieve(struct pin_court *court, uint64_t bytes)
+void pins_relieve(struct pin_evictor *evictor, uint64_t bytes)
 {
-    for (uint64_t gone = 0; gone < bytes && !ff_list_is_empty(&court->all);) {
-        struct pins *pins = FF_CONTAINER(court->all.next, struct pins, node);
+    for (uint64_t gone = 0; gone < bytes && !ff_list_is_empty(&evictor->all);) {
+        struct pins *pins = FF_CONTAINER(evictor->all.next, struct pins, node);
 
         ff_list_remove(&pins->node); /* the next time it is another log's turn */
-        ff_list_append(&court->all, &pins->node);
-        gone += evict_one(pins, court);
+        ff_list_append(&evictor->all, &pins->node);
+        gone += evict_one(pins, evictor);
     }
 }

@@ -11,7 +11,7 @@
  * own but the count in the segment.
  *
  * Order of calls: pin_take, pin_touch each time a part was sent, pin_release;
- * pins_judge when the log's tail has moved; pins_leave when the link goes.
+ * pins_enforce when the log's tail has moved; pins_leave when the link goes.
  */
 #ifndef TOPIC_PIN_H
 #define TOPIC_PIN_H
@@ -33,7 +33,7 @@ void pin_touch(void *hold, uint32_t tick);
 void pin_release(void *hold);
 
 /* Who is told, and what all logs' pins of a worker are listed in while they hold something back. */
-struct pin_court {
+struct pin_evictor {
     struct ff_list all;
     pin_evict_fn *evict;
     void *arg;
@@ -43,12 +43,13 @@ struct pin_court {
  * What lies below `tail` has left the log: evicts until it is at most `max_bytes`.
  * Amortized O(1) for each hold taken or touched, and O(segments pinned in the log).
  */
-void pins_judge(struct pins *pins, struct pin_court *court, uint64_t tail, uint64_t max_bytes);
+void pins_enforce(struct pins *pins, struct pin_evictor *evictor, uint64_t tail,
+                  uint64_t max_bytes);
 
 /* Memory is short: evicts the idle longest of one log after the other, until so much is let go. */
-void pins_relieve(struct pin_court *court, uint64_t bytes);
+void pins_relieve(struct pin_evictor *evictor, uint64_t bytes);
 
-/* Octets of segments that have left the log, as of the last pins_judge(). NULL: 0. */
+/* Octets of segments that have left the log, as of the last pins_enforce(). NULL: 0. */
 uint64_t pins_bytes(const struct pins *pins);
 
 /* The link goes; its pins may stay. NULL is allowed. */

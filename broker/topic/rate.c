@@ -132,14 +132,14 @@ void rate_told(struct rate *rate)
     rate->told_ms = router_now_ms(rate->router);
 }
 
-uint64_t rate_take_skipped(struct subscription *s, uint64_t own_tag, bool keep_newest)
+uint64_t rate_take_skipped(struct subscription *s, uint64_t session_tag, bool keep_newest)
 {
     struct log_view view = log_look(s->link->log);
     uint64_t skipped = s->rate->skipped + rate_catch_up(&s->cursor, &view);
     struct cursor newest = s->cursor;
 
     /* Own messages that it does not want are no gap by themselves. */
-    if (cursor_to_newest(&newest, &view, s->no_echo ? own_tag : 0))
+    if (cursor_to_newest(&newest, &view, s->no_echo ? session_tag : 0))
         skipped += newest.offset + !keep_newest - s->cursor.offset;
     if (keep_newest)
         s->cursor = newest;

@@ -66,6 +66,6 @@ uint64_t rate_catch_up(struct cursor *cursor, const struct log_view *view);
  * All that was passed over so far, up to the newest message (`keep_newest`: not
  * counting that one, the cursor is then before it). The cursor moves.
  */
-uint64_t rate_take_skipped(struct subscription *s, uint64_t own_tag, bool keep_newest);
+uint64_t rate_take_skipped(struct subscription *s, uint64_t session_tag, bool keep_newest);
 
 #endif

@@ -19,7 +19,7 @@ enum ff_err router_init(struct router *router, const struct router_env *env,
     *router = (struct router){
         .wheel = env->wheel, .now_ms = env->now_ms, .ops = env->ops, .arg = env->arg};
     ff_list_init(&router->turn);
-    router->pins = (struct pin_court){.evict = env->ops->evict, .arg = env->arg};
+    router->pins = (struct pin_evictor){.evict = env->ops->evict, .arg = env->arg};
     ff_list_init(&router->pins.all);
     ff_list_init(&router->idle_candidates);
     err = registry_init(&router->registry, &env->key, env->pool, env->budget, env->qsbr,
@@ -33,7 +33,7 @@ void router_deinit(struct router *router)
 {
     registry_deinit(&router->registry);
     for (int i = 0; i < FF_ENCODINGS; i++)
-        ff_buf_deinit(&router->spare[i]);
+        ff_buf_deinit(&router->transcode_bufs[i]);
 }
 
 void router_configure(struct router *router, const struct router_limits *limits,
@@ -41,7 +41,7 @@ void router_configure(struct router *router, const struct router_limits *limits,
 {
     registry_configure(&router->registry, limits, rules, rule_count);
     for (int i = 0; i < FF_ENCODINGS; i++)
-        router->spare[i].max = ff_transcode_most(router->registry.max_message_ever);
+        router->transcode_bufs[i].max = ff_transcode_most(router->registry.max_message_ever);
 }
 
 struct topic *router_find(const struct router *router, struct ff_slice name)
@@ -148,7 +148,7 @@ static enum ff_err render(struct router *router, struct rendering *r, enum ff_en
         return FF_OK;
     r->payloads[encoding] = r->p->payload;
     r->is_made[encoding] = true;
-    return ff_transcode(&r->payloads[encoding], encoding, &router->spare[encoding]);
+    return ff_transcode(&r->payloads[encoding], encoding, &router->transcode_bufs[encoding]);
 }
 
 static struct ff_delivery delivery_for(const struct rendering *r, const struct topic *to,
@@ -205,7 +205,7 @@ static void commit(struct router *router, const struct rendering *r, struct topi
         delivery = delivery_for(r, to, encoding);
         ff_delivery_write(log_reserved(&log->log), encoding, &delivery);
         log_commit(&log->log, &router->registry.limbo, ff_delivery_size(encoding, &delivery),
-                   r->p->tag, wheel_now(router->wheel));
+                   r->p->publisher, wheel_now(router->wheel));
         log->link.is_dirty = true;
         router_touch_link(router, &log->link);
         receipt->receivers += topic_log_receivers(log);
@@ -460,11 +460,12 @@ bool router_release_idle(struct router *router)
 }
 
 /* What connections hold back of a log must not be more than may be. */
-static void judge_pins(struct router *router, struct link *link, const struct log_view *view)
+static void enforce_pin_budget(struct router *router, struct link *link,
+                               const struct log_view *view)
 {
     if (link->pins)
-        pins_judge(link->pins, &router->pins, view_tail_byte(view),
-                   registry_max_pinned(&router->registry));
+        pins_enforce(link->pins, &router->pins, view_tail_byte(view),
+                     registry_max_pinned(&router->registry));
 }
 
 static uint64_t below(uint64_t head, uint64_t by)
@@ -505,7 +506,7 @@ static void trim_log(struct router *router, struct link *link)
     if (link->is_trimmed)
         notify_remotes(log);
     view = log_look(&log->log);
-    judge_pins(router, link, &view);
+    enforce_pin_budget(router, link, &view);
     note_idle(router, link->topic);
 }
 
@@ -517,7 +518,7 @@ static void publish_needed(struct router *router, struct remote_link *remote)
     if (remote->state != REMOTE_LINKED)
         return;
     view = log_look(remote->link.log);
-    judge_pins(router, &remote->link, &view);
+    enforce_pin_budget(router, &remote->link, &view);
     remote_publish_needed(remote, &view);
 }
 

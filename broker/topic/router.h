@@ -38,8 +38,8 @@ struct router {
     struct ff_list
         idle_candidates; /* topics that were idle then, and are compacted if they still are */
     struct link *closing;
-    struct pin_court pins;             /* who is told that it holds back too much */
-    struct ff_buf spare[FF_ENCODINGS]; /* payloads rewritten for the other encoding */
+    struct pin_evictor pins;                    /* who is told that it holds back too much */
+    struct ff_buf transcode_bufs[FF_ENCODINGS]; /* payloads rewritten for the other encoding */
     uint64_t published;
 };
 
@@ -107,7 +107,7 @@ bool router_release_idle(struct router *router);
 struct publication {
     struct ff_slice topic; /* a name */
     struct ff_payload payload;
-    uint64_t tag; /* the publishing session's, 0: the broker's own */
+    uint64_t publisher; /* the publishing session's, 0: the broker's own */
 };
 
 struct receipt {

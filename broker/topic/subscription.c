@@ -72,13 +72,14 @@ size_t subscription_write_gap(const struct subscription *s, const char *cause, u
 }
 
 /* A rated subscription: the newest message, and what was passed over for it. */
-static bool target_newest(struct subscription *s, uint64_t skip_tag, struct flush_range *range)
+static bool target_newest(struct subscription *s, uint64_t skip_publisher,
+                          struct flush_range *range)
 {
     uint64_t before = range->target.offset;
     uint64_t gone = rate_catch_up(&range->target, &range->view);
     uint64_t skipped;
 
-    if (!cursor_to_newest(&range->target, &range->view, skip_tag)) {
+    if (!cursor_to_newest(&range->target, &range->view, skip_publisher)) {
         s->cursor = range->target; /* only own ones are left, or none: nothing to send */
         rate_note_gone(s->rate, gone);
         return false;
@@ -104,10 +105,10 @@ static void target_overrun(struct subscription *s, struct flush_range *range)
     range->gap_len = subscription_write_gap(s, "slow", range->target.offset - before, range->gap);
 }
 
-bool subscription_collect(struct subscription *s, uint64_t own_tag, struct plan *plan, size_t max,
-                          struct flush_range *range)
+bool subscription_collect(struct subscription *s, uint64_t session_tag, struct plan *plan,
+                          size_t max, struct flush_range *range)
 {
-    uint64_t skip_tag = s->no_echo ? own_tag : 0;
+    uint64_t skip_publisher = s->no_echo ? session_tag : 0;
     size_t gap_at = (size_t)plan->count;
 
     range->subscription = s;
@@ -119,7 +120,7 @@ bool subscription_collect(struct subscription *s, uint64_t own_tag, struct plan 
     if (s->cursor.byte == range->view.head_byte)
         return false;
     if (s->rate) {
-        if (!target_newest(s, skip_tag, range))
+        if (!target_newest(s, skip_publisher, range))
             return false;
         max = 1; /* one frame */
     } else if (cursor_is_behind_tail(&s->cursor, &range->view)) {
@@ -128,7 +129,7 @@ bool subscription_collect(struct subscription *s, uint64_t own_tag, struct plan 
     if (range->gap_len)
         plan_add(plan, range->gap, range->gap_len);
     if (plan->count < PLAN_IOVECS)
-        range->range_len = cursor_collect(&range->target, &range->view, skip_tag, plan, max);
+        range->range_len = cursor_collect(&range->target, &range->view, skip_publisher, plan, max);
     /* What is passed over counts for nothing here: a range that is shorter ends before the head. */
     range->is_to_head =
         range->range_len && range->target.byte + range->range_len == range->view.head_byte;
@@ -164,11 +165,11 @@ static void note_rate(struct flush_range *range, uint64_t before)
     rate_sent(s);
 }
 
-bool subscription_taken(struct flush_range *range, uint64_t own_tag, size_t *len,
+bool subscription_taken(struct flush_range *range, uint64_t session_tag, size_t *len,
                         struct cut_unit *unit)
 {
     struct subscription *s = range->subscription;
-    uint64_t skip_tag = s->no_echo ? own_tag : 0;
+    uint64_t skip_publisher = s->no_echo ? session_tag : 0;
     uint64_t byte = s->cursor.byte;
     uint64_t offset = s->cursor.offset;
     size_t whole = range->gap_len + range->range_len;
@@ -196,7 +197,8 @@ bool subscription_taken(struct flush_range *range, uint64_t own_tag, size_t *len
             const struct segment *segment = s->cursor.segment;
             uint32_t from = (uint32_t)(s->cursor.byte - segment->first_byte);
 
-            (void)cursor_advance(&s->cursor, &range->view, skip_tag, unit_len - range->gap_len);
+            (void)cursor_advance(&s->cursor, &range->view, skip_publisher,
+                                 unit_len - range->gap_len);
             unit->cut = (struct cursor_cut){.segment = range->target.segment,
                                             .bytes = segment->bytes + from,
                                             .len = unit_len - range->gap_len,
@@ -204,7 +206,7 @@ bool subscription_taken(struct flush_range *range, uint64_t own_tag, size_t *len
         }
     }
     if (frames)
-        unit->cut = cursor_advance(&s->cursor, &range->view, skip_tag, frames);
+        unit->cut = cursor_advance(&s->cursor, &range->view, skip_publisher, frames);
     if (s->rate)
         note_rate(range, offset);
     link_note_progress(s, byte);

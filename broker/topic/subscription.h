@@ -82,12 +82,12 @@ enum { GAP_MAX = 640 };
 
 /*
  * Adds what is owed to the plan: a GAP if something was missed, then up to
- * `max` octets of frames. `own_tag`: the session's tag. Returns false when
+ * `max` octets of frames. `session_tag`: the session's tag. Returns false when
  * nothing is owed (the subscription is at the head). `range->gap` and
  * `range->view` must be set.
  */
-bool subscription_collect(struct subscription *s, uint64_t own_tag, struct plan *plan, size_t max,
-                          struct flush_range *range);
+bool subscription_collect(struct subscription *s, uint64_t session_tag, struct plan *plan,
+                          size_t max, struct flush_range *range);
 
 /* What is left of a unit that was cut: up to two pieces to be copied, or one that is pinned. */
 struct cut_unit {
@@ -99,7 +99,7 @@ struct cut_unit {
  * `*len` octets from this range on were taken; what belongs to the range is
  * subtracted. True if the subscription is now at the head of the range's view.
  */
-bool subscription_taken(struct flush_range *range, uint64_t own_tag, size_t *len,
+bool subscription_taken(struct flush_range *range, uint64_t session_tag, size_t *len,
                         struct cut_unit *unit);
 
 /* Writes a GAP frame for this subscription; returns its size, at most GAP_MAX. */

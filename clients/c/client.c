@@ -242,7 +242,8 @@ void ff_client_free(struct ff_client *client)
 static bool take_message(struct ff_client *client, const struct ff_reader_event *event,
                          struct ff_message *m, struct ff_slice *raw)
 {
-    struct ff_decoder decoder = {.encoding = FF_JSON, .sender = FF_BROKER, .spare = &client->spare};
+    struct ff_decoder decoder = {
+        .encoding = FF_JSON, .sender = FF_BROKER, .unescape_buf = &client->spare};
     struct ff_slice text = {(const char *)event->bytes, event->len};
     const char *reason;
 

@@ -5,7 +5,7 @@
  * A frame holds one message or a batch of 1 to 1,024. A batch is checked whole
  * before its first message is handed out, so that a malformed one does
  * nothing. What concerns one message alone (404, 422) is that message's error.
- * Everything handed out is borrowed from the frame and from `spare`.
+ * Everything handed out is borrowed from the frame and from `unescape_buf`.
  */
 #ifndef MESSAGE_DECODE_H
 #define MESSAGE_DECODE_H
@@ -16,7 +16,7 @@
 struct ff_decoder {
     enum ff_encoding encoding;
     enum ff_sender sender;
-    struct ff_buf *spare; /* for `data` texts with escapes; its maximum bounds them */
+    struct ff_buf *unescape_buf; /* for `data` texts with escapes; its maximum bounds them */
     struct ff_slice rest;
     unsigned left; /* messages of a batch still to come, UINT_MAX: not counted */
     bool is_batch;

@@ -170,13 +170,13 @@ static void read_data(struct ff_decoder *d, struct ff_message *m, struct ff_slic
     }
     raw = (struct ff_slice){raw.at + 1, raw.len - 2};
     if (ff_json_has_escape(raw)) {
-        d->spare->len = 0;
-        if (ff_buf_reserve(d->spare, raw.len)) {
+        d->unescape_buf->len = 0;
+        if (ff_buf_reserve(d->unescape_buf, raw.len)) {
             ff_message_fail(m, FF_ERROR_INTERNAL, "out of memory");
             return;
         }
-        raw.len = ff_json_unescape(d->spare->data, raw);
-        raw.at = d->spare->data;
+        raw.len = ff_json_unescape(d->unescape_buf->data, raw);
+        raw.at = d->unescape_buf->data;
     }
     m->payload = (struct ff_payload){FF_PAYLOAD_BASE64, raw};
     if (ff_base64_decode(NULL, &size, raw.at, raw.len))
@@ -234,7 +234,7 @@ static void read_fields(struct ff_decoder *d, struct ff_message *m, const struct
         else if (layout[i] != FF_FIELD_NONE && has_raw(raws, layout[i]))
             read_field(m, layout[i], &raws->at[layout[i]]);
     }
-    ff_message_judge(m, d->sender);
+    ff_message_validate(m, d->sender);
 }
 
 void ff_decode_json_message(struct ff_decoder *d, struct ff_message *m)

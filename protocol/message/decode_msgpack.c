@@ -193,5 +193,5 @@ void ff_decode_msgpack_message(struct ff_decoder *d, struct ff_message *m)
     }
     if (m->type == FF_TYPE_PUBLISH && !m->payload.bytes.at)
         m->payload = (struct ff_payload){FF_PAYLOAD_MSGPACK, FF_SLICE("\xc0")};
-    ff_message_judge(m, d->sender);
+    ff_message_validate(m, d->sender);
 }

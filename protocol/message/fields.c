@@ -60,7 +60,7 @@ static bool is_good_value(const struct ff_message *m, enum ff_field field)
     return v->text.len <= NAME_MAX_BYTES; /* key and user */
 }
 
-void ff_message_judge(struct ff_message *m, enum ff_sender sender)
+void ff_message_validate(struct ff_message *m, enum ff_sender sender)
 {
     static const uint8_t checked[] = {FF_FIELD_OVERFLOW, FF_FIELD_RATE, FF_FIELD_KEY,
                                       FF_FIELD_USER};

@@ -31,7 +31,7 @@ const char *ff_field_fault(enum ff_field field);
 void ff_message_fail_topic(struct ff_message *m);
 
 /* Are the fields that this type must have there, and have all a value that may be? */
-void ff_message_judge(struct ff_message *m, enum ff_sender sender);
+void ff_message_validate(struct ff_message *m, enum ff_sender sender);
 
 /* The two decoders: one message off the front of `d->rest`. */
 void ff_decode_json_message(struct ff_decoder *d, struct ff_message *m);

@@ -148,7 +148,7 @@ enum ff_err ff_msgpack_take_item(struct ff_msgpack *m, struct ff_msgpack_item *i
     return is_good ? FF_OK : FF_EINVAL;
 }
 
-static unsigned judge_item(const struct ff_msgpack_item *item, bool is_top, bool is_key)
+static unsigned validate_item(const struct ff_msgpack_item *item, bool is_top, bool is_key)
 {
     unsigned faults = 0;
 
@@ -205,7 +205,7 @@ enum ff_err ff_msgpack_take(struct ff_msgpack *m, struct ff_slice *value, unsign
             is_key = nest.at[nest.depth - 1].is_map && nest.at[nest.depth - 1].left % 2 == 0;
             nest.at[nest.depth - 1].left--;
         }
-        *faults |= judge_item(&item, nest.depth == 0, is_key);
+        *faults |= validate_item(&item, nest.depth == 0, is_key);
         if ((item.kind == FF_MSGPACK_ARRAY || item.kind == FF_MSGPACK_MAP) &&
             open_container(&nest, &item, faults))
             return FF_ELIMIT;

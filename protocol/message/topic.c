@@ -22,7 +22,7 @@ static bool is_level(struct ff_slice level, char wildcard)
     return level.len == 1 && level.at[0] == wildcard;
 }
 
-static const char *judge(struct ff_slice text, enum ff_topic_kind *kind)
+static const char *classify(struct ff_slice text, enum ff_topic_kind *kind)
 {
     struct ff_slice rest = text;
     int levels = 0;
@@ -59,7 +59,7 @@ enum ff_topic_kind ff_topic_kind(struct ff_slice text)
 {
     enum ff_topic_kind kind;
 
-    (void)judge(text, &kind);
+    (void)classify(text, &kind);
     return kind;
 }
 
@@ -67,7 +67,7 @@ const char *ff_topic_fault(struct ff_slice text)
 {
     enum ff_topic_kind kind;
 
-    return judge(text, &kind);
+    return classify(text, &kind);
 }
 
 bool ff_topic_is_match(struct ff_slice filter, struct ff_slice name)

@@ -50,7 +50,7 @@ static void fail(struct ff_reader *r, struct ff_reader_event *event, int code, c
 }
 
 /* What is wrong with a frame's head by itself and in its place, or NULL. */
-static const char *judge_head(const struct ff_reader *r, const struct ff_frame_head *head)
+static const char *validate_head(const struct ff_reader *r, const struct ff_frame_head *head)
 {
     if (head->rsv)
         return "reserved bits are set but no extension was negotiated";
@@ -74,7 +74,7 @@ static const char *judge_head(const struct ff_reader *r, const struct ff_frame_h
 static bool enter_frame(struct ff_reader *r, const struct ff_frame_head *head,
                         struct ff_reader_event *event)
 {
-    const char *wrong = judge_head(r, head);
+    const char *wrong = validate_head(r, head);
 
     if (wrong) {
         fail(r, event, FF_CLOSE_PROTOCOL, wrong);
@@ -139,7 +139,7 @@ static size_t read_head(struct ff_reader *r, const uint8_t *bytes, size_t len,
             const char *wrong;
 
             (void)ff_frame_parse_head(&head, r->head, r->head_len);
-            wrong = judge_head(r, &head);
+            wrong = validate_head(r, &head);
             if (wrong)
                 fail(r, event, FF_CLOSE_PROTOCOL, wrong);
         }

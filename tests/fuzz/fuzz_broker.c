@@ -28,7 +28,7 @@ struct program {
     const uint8_t *end;
 };
 
-static struct census census;
+static struct shared shared;
 static struct worker worker;
 static struct gateway gateway;
 static struct drain drain;
@@ -388,7 +388,7 @@ static void end_all(void)
     wheel_stop(&worker.net.wheel, &drain.timer);
     gateway_deinit(&gateway);
     worker_deinit(&worker);
-    census_deinit(&census);
+    shared_deinit(&shared);
     for (int i = 0; i < WIRES; i++)
         if (wires[i].is_used)
             abort(); /* a descriptor was left open */
@@ -404,8 +404,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     log_set(LOG_ERROR, false);
     wire_reset();
     settings = tiny_settings(next(&program));
-    if (census_init(&census, 1) || worker_init(&worker, 0, NULL) ||
-        gateway_init(&gateway, &worker, &census, &settings))
+    if (shared_init(&shared, 1) || worker_init(&worker, 0, NULL) ||
+        gateway_init(&gateway, &worker, &shared, &settings))
         abort();
     gateway_configure(&gateway, &settings, rules, FF_COUNT(rules));
     worker.net.close_ms = 300;

@@ -39,7 +39,7 @@ static inline void fuzz_decode(enum ff_encoding encoding, const uint8_t *data, s
 
     for (int sender = FF_CLIENT; sender <= FF_BROKER; sender++) {
         struct ff_decoder d = {
-            .encoding = encoding, .sender = (enum ff_sender)sender, .spare = &spare};
+            .encoding = encoding, .sender = (enum ff_sender)sender, .unescape_buf = &spare};
         const char *reason;
 
         ff_buf_init(&spare, 1 << 16);

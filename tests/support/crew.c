@@ -34,7 +34,7 @@ enum ff_err __wrap_router_publish(struct router *router, const struct publicatio
     if (id <= owner->last_from[place])
         fail_msg("message %u came after %u of the same publisher", id, owner->last_from[place]);
     owner->last_from[place] = id;
-    truth_note(owner->index, id, p->tag, p->topic);
+    truth_note(owner->index, id, p->publisher, p->topic);
     err = __real_router_publish(router, p, receipt);
     if (err) { /* it is in no log, then */
         assert_true(crew_run.is_starving && err == FF_ENOMEM);
@@ -287,7 +287,8 @@ static bool try_publish(struct peer *peer, uint32_t id, uint32_t topic, uint32_t
 {
     struct worker_model *at = peer->at;
     int len = snprintf(at->payload, 48, "[%u,%u,\"", id, place_of(peer));
-    struct publication p = {.topic = ff_slice_of(truth_topics[topic]), .tag = peer->socket.tag};
+    struct publication p = {.topic = ff_slice_of(truth_topics[topic]),
+                            .publisher = peer->socket.tag};
     uint32_t place = (uint32_t)(peer - at->peers);
     uint64_t asked = 0;
     bool is_taken;

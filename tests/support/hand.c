@@ -13,7 +13,7 @@
 enum { HEAD = 512, ROOM = 64 * 1024 * 1024 };
 
 struct config *hand_config;
-struct census hand_census;
+struct shared hand_shared;
 struct worker hand_workers[HAND_WORKERS];
 struct gateway hand_gateways[HAND_WORKERS];
 
@@ -33,12 +33,12 @@ void hand_begin(uint32_t workers)
     hand_config = config_new(FF_COUNT(words), argv, &request, error);
     assert_non_null(hand_config);
     log_set(LOG_ERROR, false);
-    assert_int_equal(census_init(&hand_census, workers), FF_OK);
+    assert_int_equal(shared_init(&hand_shared, workers), FF_OK);
     for (uint32_t i = 0; i < workers; i++) {
-        assert_int_equal(worker_init(&hand_workers[i], i, workers > 1 ? &hand_census.qsbr : NULL),
+        assert_int_equal(worker_init(&hand_workers[i], i, workers > 1 ? &hand_shared.qsbr : NULL),
                          FF_OK);
         assert_int_equal(
-            gateway_init(&hand_gateways[i], &hand_workers[i], &hand_census, &hand_config->settings),
+            gateway_init(&hand_gateways[i], &hand_workers[i], &hand_shared, &hand_config->settings),
             FF_OK);
     }
 }
@@ -72,7 +72,7 @@ int hand_end(void **state)
         gateway_deinit(&hand_gateways[i]);
         worker_deinit(&hand_workers[i]);
     }
-    census_deinit(&hand_census);
+    shared_deinit(&hand_shared);
     config_free(hand_config);
     return nothing_leaked(state);
 }

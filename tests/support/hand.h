@@ -12,7 +12,7 @@
 enum { HAND_WORKERS = 8, HAND_FRAME = 65536 };
 
 extern struct config *hand_config;
-extern struct census hand_census;
+extern struct shared hand_shared;
 extern struct worker hand_workers[HAND_WORKERS];
 extern struct gateway hand_gateways[HAND_WORKERS];
 

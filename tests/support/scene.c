@@ -89,7 +89,7 @@ static void pump(void)
         uint64_t before = call_count;
         bool is_new = false;
 
-        ev_run(server.stations[0].worker.net.loop.ev, EVRUN_NOWAIT);
+        ev_run(server.threads[0].worker.net.loop.ev, EVRUN_NOWAIT);
         act_as_client(true);
         for (size_t k = 0; k < CLIENTS; k++)
             is_new |= client_read(&clients[k]);
@@ -127,7 +127,7 @@ static void client_connect(struct client *c, size_t listener, int receive_buffer
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     const struct sockaddr_in *at =
-        (const struct sockaddr_in *)&server.stations[0].listeners[listener].address.storage;
+        (const struct sockaddr_in *)&server.threads[0].listeners[listener].address.storage;
 
     act_as_client(true);
     steps++;

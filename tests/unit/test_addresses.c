@@ -120,7 +120,7 @@ static void clients_behind_a_proxy_are_counted_for_themselves(void **state)
     assert_int_equal(count_turned_away("198.51.100.1", one, 4), 2);
     assert_int_equal(count_turned_away("198.51.100.1", none, 4), 0);
     assert_int_equal(count_turned_away("203.0.113.7", six, 6), 4); /* nobody believes it */
-    assert_int_equal(hand_census.addresses.count, 0);
+    assert_int_equal(hand_shared.addresses.count, 0);
 }
 
 /* The first two came in time, although all are there when their heads come. */

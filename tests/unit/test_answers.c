@@ -170,7 +170,8 @@ static void check_bounds(const struct hand_client *client)
     const struct session *session = client->session;
 
     assert_true(conn_is_open(&session->conn));
-    assert_true(conn_owed(&session->conn) + session->awaited <= session->conn.net->outbox_max);
+    assert_true(conn_outbox_bytes(&session->conn) + session->awaited <=
+                session->conn.net->outbox_max);
     assert_true(session->awaited <= (session->conn.net->outbox_max - OUTBOX_PAUSE) / 4 * 3 + MOST);
 }
 
@@ -299,10 +300,10 @@ static void an_answer_fits_into_what_is_set_aside(void **state)
         ticket = session_ticket(client.session);
         ticket.id = FF_INTEGER_MAX;
         ticket.has_id = true;
-        before = conn_owed(&client.session->conn);
+        before = conn_outbox_bytes(&client.session->conn);
         session_on_published(&hand_gateways[0], ticket, &receipts[i / 2]);
-        assert_true(conn_owed(&client.session->conn) > before);
-        assert_true(conn_owed(&client.session->conn) - before <= ANSWER_TO_PUBLISH);
+        assert_true(conn_outbox_bytes(&client.session->conn) > before);
+        assert_true(conn_outbox_bytes(&client.session->conn) - before <= ANSWER_TO_PUBLISH);
         hand_disconnect(&client);
     }
 }

@@ -90,7 +90,7 @@ static enum ff_err publish(int topic, size_t size)
     static char payload[PAYLOAD];
     struct receipt receipt;
     struct publication p = {
-        .topic = name_of(topic), .payload = {FF_PAYLOAD_JSON, {payload, size}}, .tag = 1};
+        .topic = name_of(topic), .payload = {FF_PAYLOAD_JSON, {payload, size}}, .publisher = 1};
 
     memset(payload, 'x', size);
     payload[0] = payload[size - 1] = '"';

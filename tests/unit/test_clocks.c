@@ -19,7 +19,7 @@ enum { HEARTBEAT_S = 5, TEXT = 1 << 16, MOST_TURNS = 1000 };
 static const uint64_t wrap_ms = (UINT64_C(1) << 32) * WHEEL_TICK_MS;
 
 static struct config *config;
-static struct census census;
+static struct shared shared;
 static struct worker worker;
 static struct gateway gateway;
 
@@ -70,9 +70,9 @@ static void begin(uint64_t age_ms)
     config = config_new(FF_COUNT(words), argv, &request, error);
     assert_non_null(config);
     log_set(LOG_ERROR, false);
-    assert_int_equal(census_init(&census, 1), FF_OK);
+    assert_int_equal(shared_init(&shared, 1), FF_OK);
     assert_int_equal(worker_init(&worker, 0, NULL), FF_OK);
-    assert_int_equal(gateway_init(&gateway, &worker, &census, &config->settings), FF_OK);
+    assert_int_equal(gateway_init(&gateway, &worker, &shared, &config->settings), FF_OK);
     pass_ms(age_ms);
 }
 
@@ -148,7 +148,7 @@ static int end(void **state)
         turn();
     gateway_deinit(&gateway);
     worker_deinit(&worker);
-    census_deinit(&census);
+    shared_deinit(&shared);
     config_free(config);
     call_clock_ahead_ns = 0;
     return nothing_leaked(state);

@@ -228,7 +228,7 @@ static void publish(void)
                  : shape < 98 ? dice_below(&world.dice, 6000)
                               : dice_below(&world.dice, MAX_PAYLOAD);
     int len = snprintf(world.payload, 32, "[%" PRIu64 ",\"", ++id);
-    struct publication p = {.topic = ff_slice_of(names[t]), .tag = peer->socket.tag};
+    struct publication p = {.topic = ff_slice_of(names[t]), .publisher = peer->socket.tag};
     struct receipt receipt;
     uint32_t receivers = 0;
 

@@ -107,7 +107,7 @@ static void decode_one(enum ff_encoding encoding, struct ff_slice frame, struct 
 {
     struct edge_page edge = edge_page_new(8192);
     struct ff_buf spare;
-    struct ff_decoder d = {.encoding = encoding, .sender = FF_CLIENT, .spare = &spare};
+    struct ff_decoder d = {.encoding = encoding, .sender = FF_CLIENT, .unescape_buf = &spare};
     uint8_t *at = edge_page_put(edge, frame.at, frame.len);
     const char *reason;
 
@@ -124,7 +124,7 @@ static void check_client(struct ff_slice vector, enum ff_encoding encoding, stru
     static struct ff_message m;
     struct ff_slice error = member(vector, "error");
     struct ff_buf spare;
-    struct ff_decoder d = {.encoding = encoding, .sender = FF_CLIENT, .spare = &spare};
+    struct ff_decoder d = {.encoding = encoding, .sender = FF_CLIENT, .unescape_buf = &spare};
     const char *reason;
 
     ff_buf_init(&spare, 4096);

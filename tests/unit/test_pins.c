@@ -9,7 +9,7 @@ static struct pool pool;
 static struct limbo limbo;
 static struct log topic;
 static struct pins *pins;
-static struct pin_court court;
+static struct pin_evictor evictor;
 static struct pin_hold *holds[HOLDERS]; /* NULL: none, or evicted */
 static int evicted[HOLDERS];
 static int evicted_count;
@@ -32,8 +32,8 @@ static int set_up(void **state)
     limbo_init(&limbo, &pool, NULL, NULL);
     log_init(&topic, 0);
     pins = NULL;
-    court = (struct pin_court){.evict = evict};
-    ff_list_init(&court.all);
+    evictor = (struct pin_evictor){.evict = evict};
+    ff_list_init(&evictor.all);
     evicted_count = 0;
     memset(holds, 0, sizeof(holds));
     return 0;
@@ -71,7 +71,7 @@ static void judge(uint64_t max_frames)
 
     (void)log_trim(&topic, &limbo, log_head_byte(&topic), 0);
     view = log_look(&topic);
-    pins_judge(pins, &court, view_tail_byte(&view), max_frames * (FRAME + 5600));
+    pins_enforce(pins, &evictor, view_tail_byte(&view), max_frames * (FRAME + 5600));
     limbo_sweep(&limbo);
 }
 
@@ -83,7 +83,7 @@ static void what_is_in_the_log_costs_nothing(void **state)
     for (int i = 0; i < HOLDERS; i++)
         hold(i, publish(), (uint32_t)i);
     view = log_look(&topic);
-    pins_judge(pins, &court, view_tail_byte(&view), 0);
+    pins_enforce(pins, &evictor, view_tail_byte(&view), 0);
     assert_int_equal(evicted_count, 0);
     assert_int_equal(pins_bytes(pins), 0);
 }
@@ -153,13 +153,13 @@ static void where_memory_is_short_they_go_one_after_the_other(void **state)
     (void)publish();
     judge(HOLDERS);
     pin_touch(holds[0], 100);
-    pins_relieve(&court, 2 * FRAME);
+    pins_relieve(&evictor, 2 * FRAME);
     assert_int_equal(evicted_count, 2);
     assert_int_equal(evicted[0], 1);
     assert_int_equal(evicted[1], 2);
-    pins_relieve(&court, UINT64_MAX);
+    pins_relieve(&evictor, UINT64_MAX);
     assert_int_equal(evicted_count, HOLDERS);
-    assert_true(ff_list_is_empty(&court.all));
+    assert_true(ff_list_is_empty(&evictor.all));
 }
 
 static void pins_outlive_their_link(void **state)

@@ -52,8 +52,9 @@ static int tear_down(void **state)
 
 static enum ff_err publish(const char *topic, struct receipt *receipt)
 {
-    struct publication p = {
-        .topic = ff_slice_of(topic), .payload = {FF_PAYLOAD_JSON, FF_SLICE("\"hello\"")}, .tag = 1};
+    struct publication p = {.topic = ff_slice_of(topic),
+                            .payload = {FF_PAYLOAD_JSON, FF_SLICE("\"hello\"")},
+                            .publisher = 1};
 
     return router_publish(&router, &p, receipt);
 }
@@ -129,7 +130,7 @@ static void a_burst_as_large_as_the_last_one_is_one_range(void **state)
         struct subscription s = {.owner = NULL};
         struct publication p = {.topic = FF_SLICE("a"),
                                 .payload = {FF_PAYLOAD_JSON, {payload, cases[i].payload}},
-                                .tag = 1};
+                                .publisher = 1};
 
         payload[0] = payload[cases[i].payload - 1] = '"';
         assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), FF_JSON), FF_OK);
@@ -151,7 +152,7 @@ static void a_burst_as_large_as_the_last_one_is_one_range(void **state)
     }
 }
 
-/* Publishes, walks, sends and trims: with a warm pool nothing asks the heap. */
+/* Publishes, walks, sends and trims: with a first_segment_shift pool nothing asks the heap. */
 static void a_steady_state_allocates_nothing(void **state)
 {
     enum { COUNT = 100 };

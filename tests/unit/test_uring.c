@@ -282,7 +282,7 @@ static void close_sides(void)
 
         for (int tries = 0;
              tries < 1000 && side->peer >= 0 &&
-             (conn_owed(&side->conn) || (side->heard < side->asked && !side->is_finished));
+             (conn_outbox_bytes(&side->conn) || (side->heard < side->asked && !side->is_finished));
              tries++) {
             conn_resume(&side->conn, PAUSE_DEFERRED);
             receive(side, SIZE_MAX);

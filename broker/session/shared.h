@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * census.h - what the workers of a broker know in common: who they are, how many
+ * shared.h - what the workers of a broker know in common: who they are, how many
  * connections there are in all and of each address, and the figures for $SYS.
  *
  * Nothing here is touched for a message. Counters are atomic, the rest is behind
  * one lock, taken when a connection comes or goes and once a second.
  */
-#ifndef SESSION_CENSUS_H
-#define SESSION_CENSUS_H
+#ifndef SESSION_SHARED_H
+#define SESSION_SHARED_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -45,7 +45,7 @@ struct worker_figures {
     _Atomic uint64_t sent_bytes;
 };
 
-struct census {
+struct shared {
     uint32_t workers;
     struct ff_hash_key key;
     char node[17];
@@ -66,19 +66,19 @@ struct census {
 };
 
 /* Draws a key and a node's name. FF_OK, FF_ENOMEM, FF_ESYS (no entropy). */
-FF_MUST_CHECK enum ff_err census_init(struct census *census, uint32_t workers);
+FF_MUST_CHECK enum ff_err shared_init(struct shared *shared, uint32_t workers);
 
 /* All connections are gone. */
-void census_deinit(struct census *census);
+void shared_deinit(struct shared *shared);
 
 /*
  * Counts one more connection of an address; false when that is over `limit` (it
- * is counted all the same), 0: none. `*entry`: for census_release_address(),
+ * is counted all the same), 0: none. `*entry`: for shared_release_address(),
  * NULL for an address that is not counted: loopback never is.
  */
 struct address_count;
-bool census_count_address(struct census *census, const struct address *address, uint32_t limit,
+bool shared_count_address(struct shared *shared, const struct address *address, uint32_t limit,
                           struct address_count **entry);
-void census_release_address(struct census *census, struct address_count *entry);
+void shared_release_address(struct shared *shared, struct address_count *entry);
 
 #endif
