@@ -167,27 +167,40 @@ static bool sharded_publish(struct carrier *carrier, const struct publication *p
 
 /* Subscribing. */
 
+static void detach_cursor(struct sharded *sharded, struct subscription *s)
+{
+    struct router *router = sharded->carrier.router;
+
+    switch ((enum subscription_state)s->state) {
+    case SUBSCRIPTION_DETACHED:
+        break;
+    case SUBSCRIPTION_REQUESTED: {
+        struct waiter *waiter = s->waiter;
+
+        waiter->s = waiter->pending->s = NULL; /* it is answered all the same */
+        rate_free(s);
+        s->state = SUBSCRIPTION_DETACHED;
+        break;
+    }
+    case SUBSCRIPTION_IDLE:
+        router_unsubscribe(router, s);
+        break;
+    case SUBSCRIPTION_LINKED: {
+        struct remote_link *remote = s->link->is_remote ? link_remote(s->link) : NULL;
+
+        router_unsubscribe(router, s); /* a link of our own may be gone by that */
+        if (remote)
+            leave_if_idle(sharded, remote);
+        break;
+    }
+    }
+}
+
 /* All cursors are tied to nothing from here on. */
 static void detach(struct sharded *sharded, struct subscription *s, uint32_t cursors)
 {
-    for (uint32_t i = 0; i < cursors; i++) {
-        struct link *link = s[i].link;
-
-        if (link && subscription_is_asked(&s[i])) {
-            struct waiter *waiter = s[i].waiter;
-
-            waiter->s = waiter->pending->s = NULL; /* it is answered all the same */
-            rate_free(&s[i]);
-            s[i].link = NULL;
-        } else if (link) {
-            bool is_remote = !subscription_is_idle(&s[i]) && link->is_remote;
-            struct remote_link *remote = is_remote ? link_remote(link) : NULL;
-
-            router_unsubscribe(sharded->carrier.router, &s[i]); /* the end of a link of our own */
-            if (remote)
-                leave_if_idle(sharded, remote);
-        }
-    }
+    for (uint32_t i = 0; i < cursors; i++)
+        detach_cursor(sharded, &s[i]);
 }
 
 static void sharded_unsubscribe(struct carrier *carrier, struct subscription *s)
@@ -236,7 +249,7 @@ static void finish_cursor(struct sharded *sharded, struct pending_subscribe *pen
         answer_pending(sharded, pending, s, FF_OK);
     /* The session may have ended by that, and the subscription with it: its memory stays. */
     for (uint32_t i = 0; pending->s && i < cursors; i++)
-        if (s[i].link)
+        if (s[i].state != SUBSCRIPTION_DETACHED)
             router_release(carrier->router, &s[i]);
     ff_mem_free(pending);
 }
@@ -315,7 +328,7 @@ static void subscribe_all(struct sharded *sharded, struct pending_subscribe *pen
         remote_key.owner_box = channel_to(sharded, first + i)->owner_box;
         pending->waiters[i] = (struct waiter){.pending = pending, .s = s};
         err = subscribe_cursor(sharded, &pending->waiters[i], &remote_key);
-        if (!err && subscription_is_asked(s))
+        if (!err && s->state == SUBSCRIPTION_REQUESTED)
             continue;
         if (err)
             pending->left -= cursors - 1 - i; /* those behind it are not asked */
@@ -381,7 +394,7 @@ static void take_place(struct sharded *sharded, const struct answer *answer)
         router_hold(s);
     } else if (s) { /* not asked any more, and not tied */
         rate_free(s);
-        s->link = NULL;
+        s->state = SUBSCRIPTION_DETACHED;
     }
     finish_cursor(sharded, waiter->pending, err);
     if (remote->state == REMOTE_NEW && ff_list_is_empty(&remote->waiters))
@@ -396,7 +409,7 @@ static void take_place(struct sharded *sharded, const struct answer *answer)
 static struct pending_subscribe *find_pending(struct subscription *s, uint32_t cursors)
 {
     for (uint32_t i = 0; i < cursors; i++) {
-        if (subscription_is_asked(&s[i])) {
+        if (s[i].state == SUBSCRIPTION_REQUESTED) {
             struct waiter *waiter = s[i].waiter;
 
             return waiter->pending;

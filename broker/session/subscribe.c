@@ -27,7 +27,7 @@ static void tell_skipped(struct session *session, struct subscription *s, bool k
 {
     uint64_t skipped;
 
-    if (!s->rate || subscription_is_asked(s))
+    if (!s->rate || s->state == SUBSCRIPTION_REQUESTED)
         return;
     skipped = rate_take_skipped(s, session->tag, keep_newest);
     if (skipped)
@@ -52,7 +52,7 @@ static void change_rules(struct subscription *s, const struct ff_message *m)
 {
     enum link_zone zone = (enum link_zone)s->zone;
 
-    if (subscription_is_asked(s)) {
+    if (s->state == SUBSCRIPTION_REQUESTED) {
         set_rules(s, m);
         return;
     }
@@ -64,7 +64,7 @@ static void change_rules(struct subscription *s, const struct ff_message *m)
 /* One that waits for a full socket waits on as one with a rate does, or as one without. */
 static enum ff_err set_rate(struct router *router, struct subscription *s, double per_second)
 {
-    bool is_waiting = s->zone == ZONE_WAITING && !subscription_is_asked(s);
+    bool is_waiting = s->zone == ZONE_WAITING && s->state != SUBSCRIPTION_REQUESTED;
     enum ff_err err;
 
     if (is_waiting)
@@ -86,7 +86,7 @@ static enum ff_err change_rate(struct session *session, struct subscription *s, 
     if (!session_is_open(session))
         return FF_OK;
     err = set_rate(router, s, per_second);
-    if (err || subscription_is_asked(s))
+    if (err || s->state == SUBSCRIPTION_REQUESTED)
         return err;
     if (per_second == 0) {
         link_set_pending(s, NULL);
@@ -113,7 +113,7 @@ static enum ff_err apply(struct session *session, struct subscription *s,
         change_rules(&s[i], m);
     if (ff_message_has(m, FF_FIELD_RATE) && !subscription_is_filter(s))
         err = change_rate(session, s, m->values[FF_FIELD_RATE].number);
-    for (uint32_t i = 0; i < cursors && s->link; i++)
+    for (uint32_t i = 0; i < cursors && s->state != SUBSCRIPTION_DETACHED; i++)
         router_touch(&gateway_of(session)->router, &s[i]);
     return err;
 }
@@ -201,7 +201,7 @@ static struct subscription *make(struct session *session, struct ticket ticket,
 
 static void discard(struct session *session, struct subscription *s)
 {
-    if (!s->link) /* the session has just ended: it is freed with it */
+    if (s->state == SUBSCRIPTION_DETACHED) /* the session has just ended: it is freed with it */
         return;
     subscriptions_remove(&session->subscriptions, subscription_is_filter(s), s);
     carrier_unsubscribe(gateway_of(session)->carrier, s);
@@ -386,7 +386,7 @@ void session_leave_all(struct session *session)
     struct subscription *s = NULL;
 
     while ((s = subscriptions_next(&session->subscriptions, s)))
-        if (s->link) /* else it was refused, and is just being freed */
+        if (s->state != SUBSCRIPTION_DETACHED) /* else it was refused, and is just being freed */
             carrier_unsubscribe(gateway_of(session)->carrier, s);
 }
 

@@ -95,7 +95,7 @@ void subscriptions_remove(struct subscriptions *all, bool is_filter, struct subs
 
 static bool is_named(const struct subscription *s, struct ff_slice name)
 {
-    return s->link && ff_slice_is_equal(subscription_name(s), name);
+    return s->state != SUBSCRIPTION_DETACHED && ff_slice_is_equal(subscription_name(s), name);
 }
 
 static bool is_match(const void *arg, const struct ff_map_node *node)

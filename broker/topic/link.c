@@ -59,6 +59,7 @@ enum ff_err link_add(struct link *link, struct subscription *s)
         link->capacity = capacity;
     }
     s->link = link;
+    s->state = SUBSCRIPTION_LINKED;
     s->zone = ZONE_TIMED;
     put(link, count, s);
     link->counts[ZONE_TIMED]++;
@@ -114,7 +115,7 @@ void link_remove(struct subscription *s)
     link_move(s, ZONE_TIMED);
     swap(link, s->index, link_count(link) - 1);
     count(link, s, -1);
-    s->link = NULL;
+    s->state = SUBSCRIPTION_DETACHED;
 }
 
 void link_set_pending(struct subscription *s, struct ff_list *list)

@@ -239,7 +239,7 @@ static void add_idle(struct registry *registry, struct idle_topic *idle_topic,
 {
     idle_topic->subscription = s;
     s->idle_topic = idle_topic;
-    s->index = SUBSCRIPTION_IDLE;
+    s->state = SUBSCRIPTION_IDLE;
     s->zone = ZONE_ACTIVE;
     ff_map_add(&registry->idle_topics, &idle_topic->node,
                hash_of(registry, idle_topic_name(idle_topic)));
@@ -308,7 +308,7 @@ void registry_compact(struct registry *registry, struct topic *topic)
 
 void registry_drop_idle(struct registry *registry, struct idle_topic *idle_topic)
 {
-    idle_topic->subscription->idle_topic = NULL;
+    idle_topic->subscription->state = SUBSCRIPTION_DETACHED;
     ff_map_remove(&registry->idle_topics, &idle_topic->node);
     ff_mem_free(idle_topic);
     uncount_topic(registry);

@@ -75,7 +75,7 @@ void remote_request(struct remote_link *remote, struct subscription *s, void *wa
 {
     s->waiter = waiter;
     s->link = &remote->link;
-    s->index = SUBSCRIPTION_ASKED;
+    s->state = SUBSCRIPTION_REQUESTED;
     s->zone = ZONE_TIMED;
 }
 

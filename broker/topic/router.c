@@ -97,8 +97,8 @@ enum ff_err router_expand(struct router *router, struct subscription *s)
 {
     struct topic *topic;
 
-    return subscription_is_idle(s) ? registry_expand(&router->registry, s->idle_topic, &topic)
-                                   : FF_OK;
+    return s->state == SUBSCRIPTION_IDLE ? registry_expand(&router->registry, s->idle_topic, &topic)
+                                         : FF_OK;
 }
 
 void router_drop_unused(struct router *router, struct topic *topic)
@@ -115,7 +115,7 @@ void router_unsubscribe(struct router *router, struct subscription *s)
 {
     struct link *link = s->link;
 
-    if (subscription_is_idle(s)) {
+    if (s->state == SUBSCRIPTION_IDLE) {
         registry_drop_idle(&router->registry, s->idle_topic);
         return;
     }
@@ -346,13 +346,13 @@ void router_offer(struct router *router, struct subscription *s)
 
 void router_hold(struct subscription *s)
 {
-    if (!subscription_is_idle(s) && s->zone == ZONE_ACTIVE)
+    if (s->state != SUBSCRIPTION_IDLE && s->zone == ZONE_ACTIVE)
         link_move(s, ZONE_WAITING);
 }
 
 void router_release(struct router *router, struct subscription *s)
 {
-    if (subscription_is_idle(s))
+    if (s->state == SUBSCRIPTION_IDLE)
         return;
     if (s->zone == ZONE_WAITING && !link_is_pending(s))
         link_move(s, ZONE_ACTIVE);

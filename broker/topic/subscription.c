@@ -28,17 +28,13 @@ bool overflow_find(struct ff_slice name, uint8_t *rule)
 
 struct ff_slice subscription_name(const struct subscription *s)
 {
-    return subscription_is_idle(s) ? idle_topic_name(s->idle_topic) : topic_name(s->link->topic);
+    return s->state == SUBSCRIPTION_IDLE ? idle_topic_name(s->idle_topic)
+                                         : topic_name(s->link->topic);
 }
 
 bool subscription_is_filter(const struct subscription *s)
 {
-    return !subscription_is_idle(s) && s->link->topic->is_filter;
-}
-
-bool subscription_is_asked(const struct subscription *s)
-{
-    return s->link && s->index == SUBSCRIPTION_ASKED;
+    return s->state != SUBSCRIPTION_IDLE && s->link->topic->is_filter;
 }
 
 uint64_t subscription_behind(const struct subscription *s)

@@ -28,18 +28,23 @@ enum link_zone {
     ZONE_COUNT,
 };
 
-#define SUBSCRIPTION_ASKED UINT32_MAX
-#define SUBSCRIPTION_IDLE  (UINT32_MAX - 1)
+/* What a subscription is tied to; it says which members of the two unions hold. */
+enum subscription_state {
+    SUBSCRIPTION_DETACHED,  /* nothing, as at first */
+    SUBSCRIPTION_REQUESTED, /* the owner was asked and has not answered: `link`, `waiter` */
+    SUBSCRIPTION_IDLE,      /* its topic is idle, and it is at the head: `idle_topic`, `cursor` */
+    SUBSCRIPTION_LINKED,    /* it is in a link's array, at `index`: `link`, `cursor` */
+};
 
 struct subscription {
     union {
-        struct link *link; /* NULL: it is tied to nothing */
+        struct link *link;
         struct idle_topic *idle_topic;
     };
     void *owner;
     union {
         struct cursor cursor;
-        void *waiter; /* while it is asked for: the carrier's */
+        void *waiter; /* the carrier's */
     };
     union { /* among its owner's subscriptions: as the owner keeps them */
         struct ff_list node;
@@ -47,22 +52,14 @@ struct subscription {
     };
     struct ff_list pending; /* among those of them that have something to send */
     struct rate *rate;      /* NULL: every message */
-    uint32_t index;         /* in the link's array; SUBSCRIPTION_ASKED, SUBSCRIPTION_IDLE */
+    uint32_t index;         /* in the link's array */
+    uint8_t state;          /* enum subscription_state */
     uint8_t zone;           /* enum link_zone */
     uint8_t overflow;       /* enum overflow_rule */
     bool no_echo;           /* what its own session published is passed over */
 };
 
-/* Not in its link's array yet: the log's owner was asked and has not answered. */
-bool subscription_is_asked(const struct subscription *s);
-
-/* Its topic is idle (idle_topic.h): it is at the head, and there is no link. */
-static inline bool subscription_is_idle(const struct subscription *s)
-{
-    return s->index == SUBSCRIPTION_IDLE && s->idle_topic;
-}
-
-/* Of one that is tied or asked for: the topic's name or the filter. */
+/* Of one that is not detached: the topic's name or the filter. */
 struct ff_slice subscription_name(const struct subscription *s);
 bool subscription_is_filter(const struct subscription *s);
 

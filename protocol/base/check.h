@@ -24,9 +24,6 @@ __attribute__((noreturn, cold)) void ff_check_failed(const char *file, int line,
 #define FF_CHECK(cond)   (FF_LIKELY(cond) ? (void)0 : ff_check_failed(__FILE__, __LINE__, #cond))
 #define FF_UNREACHABLE() ff_check_failed(__FILE__, __LINE__, "unreachable")
 
-/* A pointer that crossed a `void *` proves what it is by its first field. */
-#define FF_CHECK_OBJ(obj, wanted) FF_CHECK((obj) && (obj)->magic == (wanted))
-
 /* The object around an intrusive member. */
 #define FF_CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 

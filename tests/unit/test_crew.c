@@ -86,7 +86,7 @@ static void check_end(struct worker_model *at)
 
                 if (reading.is_rated)
                     continue;
-                if (subscription_is_idle(&f->cursors[cursor]))
+                if (f->cursors[cursor].state == SUBSCRIPTION_IDLE)
                     at->slept++;
                 else
                     assert_int_equal(f->cursors[cursor].cursor.byte,

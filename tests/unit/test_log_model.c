@@ -332,7 +332,7 @@ static void finish(void)
             if (f->rate < 0 && !f->s.no_echo)
                 assert_int_equal(f->passed + f->told, world.truths[f->topic].count);
             if (f->rate != 0)
-                assert_true(subscription_is_idle(&f->s) ||
+                assert_true(f->s.state == SUBSCRIPTION_IDLE ||
                             f->s.cursor.byte == log_head_byte(f->s.link->log));
             drop(f);
         }

@@ -280,8 +280,8 @@ static void for_want_of_memory_a_message_goes_to_all_or_to_none(void **state)
         for (int i = 0; i < 4; i++) {
             struct log_view view;
 
-            if (subscription_is_idle(
-                    &subs[i])) { /* it could not be expanded, so nothing was done */
+            if (subs[i].state ==
+                SUBSCRIPTION_IDLE) { /* it could not be expanded, so nothing was done */
                 assert_int_equal(published, 0);
                 continue;
             }
@@ -501,8 +501,9 @@ static void a_topic_with_one_reader_sleeps_once_nothing_is_owed(void **state)
     for (size_t i = 0; i < FF_COUNT(story); i++) {
         story[i].happens();
         end_turn();
-        if (subscription_is_idle(&anna) != story[i].is_asleep || anna_has_read != story[i].read)
-            fail_msg("%s: asleep %d, read %u", story[i].why, subscription_is_idle(&anna),
+        if ((anna.state == SUBSCRIPTION_IDLE) != story[i].is_asleep ||
+            anna_has_read != story[i].read)
+            fail_msg("%s: asleep %d, read %u", story[i].why, anna.state == SUBSCRIPTION_IDLE,
                      anna_has_read);
         assert_int_equal(router.registry.topic_count, 1);
         assert_int_equal(anna.cursor.offset, anna_has_read);
@@ -545,7 +546,7 @@ static void topics_fall_asleep_a_thousand_at_a_time(void **state)
         is_more = router_release_idle(&router);
         asleep = 0;
         for (int i = 0; i < COUNT; i++)
-            asleep += subscription_is_idle(&subs[i]);
+            asleep += subs[i].state == SUBSCRIPTION_IDLE;
         assert_true(asleep - before <= ROUTER_IDLE_TOPICS);
         assert_true(turns <= 4);
     }
@@ -579,7 +580,7 @@ static void for_want_of_memory_a_sleeper_sleeps_on(void **state)
     ff_mem_fail_at(1);
     router_release_idle(&router);
     ff_mem_fail_at(0);
-    assert_false(subscription_is_idle(&s));
+    assert_false(s.state == SUBSCRIPTION_IDLE);
     router_unsubscribe(&router, &s);
     subscriber_deinit(&reader);
 }

@@ -51,7 +51,7 @@ static int begin(void **state)
     memset(subs, 0, sizeof(subs));
     for (int i = 0; i < MOST; i++) {
         subs[i].idle_topic = idle_topics[i];
-        subs[i].index = SUBSCRIPTION_IDLE;
+        subs[i].state = SUBSCRIPTION_IDLE;
     }
     subscriptions_init(&all);
     return 0;
