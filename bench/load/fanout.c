@@ -288,7 +288,7 @@ int scenario_fanout(const struct options *options)
     open_all(f);
     f->start_ns = clock_ns();
     f->heard_ns = f->start_ns;
-    run_until(f, f->start_ns + (uint64_t)(options->warm_up * 1e9), "first_segment_shift-up");
+    run_until(f, f->start_ns + (uint64_t)(options->warm_up * 1e9), "warm-up");
     meter_read(&from, options);
     f->latency = (struct histogram){.count = 0};
     f->hub.receives = 0;

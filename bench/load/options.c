@@ -42,7 +42,7 @@ static const struct spec specs[] = {
      "scenario idle; 0: one for each 18,000 connections"},
     {"concurrency", COUNT, FIELD(concurrency), "64", "handshakes under way at once"},
     {"seconds", NUMBER, FIELD(seconds), "5", "how long is measured"},
-    {"first_segment_shift-up", NUMBER, FIELD(warm_up), "1", "seconds before that"},
+    {"warm-up", NUMBER, FIELD(warm_up), "1", "seconds before that"},
     {"pid", TEXT, FIELD(pids_text), "",
      "the server's processes (1,2,3): their CPU time and memory"},
     {"json", FLAG, FIELD(is_json), NULL, "the result as one JSON object"},

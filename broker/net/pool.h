@@ -4,7 +4,7 @@
  *
  * Free lists by size class, four classes to each doubling, from 256 octets to
  * 64 KiB; larger blocks go to the heap. A worker has one pool, so that nothing
- * it does for each message calls malloc once the pool is first_segment_shift. What it keeps
+ * it does for each message calls malloc once the pool is warm. What it keeps
  * free is bounded; beyond that memory goes back to the heap, and so does what
  * nobody asked for in a second. Free blocks are poisoned under AddressSanitizer.
  */

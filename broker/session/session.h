@@ -169,7 +169,7 @@ FF_MUST_CHECK enum request_outcome session_ask_publish(struct session *session,
                                                        struct ticket ticket, struct ff_slice topic,
                                                        struct ff_payload payload);
 
-/* The ERROR for what an carrier answers to a subscription. */
+/* The ERROR for what a carrier answers to a subscription. */
 void session_refuse_subscription(struct session *session, struct ticket ticket, enum ff_err err);
 void session_hello(struct session *session, const struct ff_message *m);
 void session_heartbeat(struct session *session, const struct ff_message *m);

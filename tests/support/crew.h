@@ -2,7 +2,7 @@
 /*
  * crew.h - the clients of several workers, who do whatever comes into their heads.
  *
- * A crew is workers without sockets: a router, an carrier and a mailbox each, and
+ * A crew is workers without sockets: a router, a carrier and a mailbox each, and
  * clients that subscribe, publish, stall, change their minds and go. What each of
  * them sees is held against the truth (truth.h), and what it is answered against
  * the book (book.h).

@@ -152,7 +152,7 @@ static void a_pool_gives_back_what_it_need_not_keep(void **state)
         uint64_t asked = ff_mem_count();
         void *again = pool_alloc(&pool, 1000);
 
-        assert_int_equal(ff_mem_count(), asked); /* first_segment_shift: no malloc */
+        assert_int_equal(ff_mem_count(), asked); /* warm: no malloc */
         pool_free(&pool, again, 1000);
     }
     pool_deinit(&pool);

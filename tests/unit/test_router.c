@@ -152,7 +152,7 @@ static void a_burst_as_large_as_the_last_one_is_one_range(void **state)
     }
 }
 
-/* Publishes, walks, sends and trims: with a first_segment_shift pool nothing asks the heap. */
+/* Publishes, walks, sends and trims: with a warm pool nothing asks the heap. */
 static void a_steady_state_allocates_nothing(void **state)
 {
     enum { COUNT = 100 };
