@@ -5,7 +5,7 @@
 set -u
 cd "${1:-$(dirname "$0")/..}" || exit 2
 failed=0
-floors="protocol/base protocol/websocket protocol/message broker/net broker/worker broker/topic broker/carrier broker/session broker/app"
+floors="protocol/base protocol/websocket protocol/message broker/net broker/worker broker/topic broker/engine broker/carrier broker/session broker/app"
 
 wrong() { echo "floors: $*"; failed=1; }
 

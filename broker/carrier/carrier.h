@@ -1,54 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * carrier.h - where a topic's order comes from.
+ * carrier.h - takes a session's request to the worker that owns its topic, and the answer back.
  *
- * An carrier is asked and answers later, by a callback given at its creation: a
- * session may be gone by then, so every request carries a ticket, and the
- * session is looked up again by its tag. `direct` answers at once, before the
- * request returns; `sharded` does so for the names that its own worker owns,
- * and asks the owners of all others.
+ * A name is owned by one worker, found by its hash; a filter by all of them: each
+ * has a log for what matches of the names it owns. For its own names a carrier
+ * asks its worker's engine (engine/engine.h) in the same step, for all others it
+ * asks their owners through channels (channel.h). With one worker nothing crosses.
  *
- * Answers to requests of one session about one name or filter come in the order
- * of the requests. A session that can answer by itself (an UNSUBSCRIBE) has its
- * answer wait for its turn there: carrier_await_turn().
+ * Answers come later, by `events`: a session may be gone by then, so every request
+ * carries a ticket, and the session is looked up again by its tag. Answers to
+ * requests of one session about one name or filter come in the order of the
+ * requests. A session that can answer by itself (an UNSUBSCRIBE) has its answer
+ * wait for its turn there: carrier_await_turn().
+ *
+ * Never more is asked of an owner than there is room for answers, so an owner can
+ * always answer, and no two workers wait for each other. Who asks and finds no
+ * room waits (session/deferred.h).
  *
  * A subscription to a name is one `struct subscription`, one to a filter is an
- * array of them: a cursor for each worker that owns topics (carrier_cursor_count()).
+ * array of them: a cursor for each owner (carrier_cursor_count()). How it is asked
+ * for, held, answered and released stands in subscribing.h.
  */
 #ifndef CARRIER_CARRIER_H
 #define CARRIER_CARRIER_H
 
+#include "broker/engine/engine.h"
 #include "broker/topic/router.h"
 #include "broker/worker/qsbr.h"
 
-/* Who asked, and what the answer is to be labelled with. */
-struct ticket {
-    uint64_t id;
-    uint64_t session_tag;   /* names the session, now and for ever */
-    uint32_t session_place; /* where it is found */
-    bool has_id;
-    bool is_filter; /* of a subscription */
-};
-
-struct carrier_receipt {
-    enum ff_err err; /* FF_OK: it has its place in the topic's order */
-    struct receipt receipt;
+struct carrier_events {
     /*
-     * Publishes of this session that this answers: the ticket's, and before it
+     * `count` publishes of this session are answered: the ticket's, and before it
      * others that were taken and have no id. Each is answered once.
      */
-    uint32_t count;
-};
-
-struct carrier_events {
-    void (*published)(void *arg, struct ticket ticket, const struct carrier_receipt *receipt);
+    void (*published)(void *arg, struct ticket ticket, const struct engine_receipt *receipt,
+                      uint32_t count);
     /*
-     * FF_OK: `s` is tied to its topic; NULL: it was unsubscribed meanwhile. Not
-     * FF_OK: `s` is tied to nothing and its owner's to free, if it is not NULL.
-     * `name`: what was asked for, borrowed.
+     * start->err is FF_OK: `s` is tied to its topic; NULL: it was unsubscribed
+     * meanwhile. Not FF_OK: `s` is tied to nothing and its owner's to free, if it
+     * is not NULL. `name`: what was asked for, borrowed.
      */
     void (*subscribed)(void *arg, struct ticket ticket, struct subscription *s,
-                       struct ff_slice name, enum ff_err err);
+                       struct ff_slice name, const struct engine_start *start);
     /*
      * The answer `frame`, borrowed, has waited for its turn. Not FF_OK: what it
      * is about, a subscription that was asked for, was refused with this.
@@ -70,39 +63,36 @@ struct carrier_turn {
     struct ff_slice frame;
 };
 
-struct carrier;
+struct exchange;
+struct mailbox;
 
-struct carrier_ops {
-    bool (*publish)(struct carrier *carrier, const struct publication *p, struct ticket ticket);
-    bool (*subscribe)(struct carrier *carrier, struct subscription *s, struct ff_slice name,
-                      enum ff_encoding encoding, struct ticket ticket);
-    void (*unsubscribe)(struct carrier *carrier, struct subscription *s);
-    bool (*has_room)(struct carrier *carrier, struct ff_slice name, bool is_filter);
-    void (*await_turn)(struct carrier *carrier, const struct carrier_turn *turn,
-                       struct ticket ticket);
-    void (*notify)(struct carrier *carrier);
-    void (*release_idle)(struct carrier *carrier);
-    void (*free)(struct carrier *carrier);
+struct carrier_env {
+    struct engine *engine; /* of this worker: the carrier's to free, and the receiver of events */
+    struct router *router;
+    struct exchange *exchange; /* of all workers, NULL: there is one */
+    struct mailbox *box;       /* by which this worker is told of what came */
+    uint32_t index;            /* of this worker */
+    const struct carrier_events *events;
+    void *arg;
 };
 
 struct carrier {
-    const struct carrier_ops *ops;
-    const struct carrier_events *events;
-    void *arg;
-    struct router *router;
+    struct carrier_env env;
     uint32_t owners; /* workers that own topics */
     uint32_t full;   /* the queue in which to wait, when a request was not taken just now */
 };
 
 /*
- * False: there is no room for it now. Nothing was done; `events->room` tells
- * when to try again, with the queue that `carrier->full` names.
+ * Those of all workers are made before the first is used. NULL: out of memory,
+ * and the engine is still the caller's.
  */
-FF_MUST_CHECK static inline bool carrier_publish(struct carrier *carrier,
-                                                 const struct publication *p, struct ticket ticket)
-{
-    return carrier->ops->publish(carrier, p, ticket);
-}
+FF_MUST_CHECK struct carrier *carrier_new(const struct carrier_env *env);
+
+/* NULL is allowed. */
+void carrier_free(struct carrier *carrier);
+
+/* Which worker owns a name. */
+uint32_t carrier_owner(const struct carrier *carrier, struct ff_slice name);
 
 /* How many subscriptions in a row one to a filter, or to a name, is made of. */
 static inline uint32_t carrier_cursor_count(const struct carrier *carrier, bool is_filter)
@@ -111,70 +101,42 @@ static inline uint32_t carrier_cursor_count(const struct carrier *carrier, bool 
 }
 
 /*
- * `s`: carrier_cursor_count() of them, with owner, rules and rate set. From here on
- * `s->link` is set, also while the answer is awaited. False: as for a publish.
+ * False: there is no room for it now. Nothing was done; `events->room` tells
+ * when to try again, with the queue that `carrier->full` names.
  */
-FF_MUST_CHECK static inline bool carrier_subscribe(struct carrier *carrier, struct subscription *s,
-                                                   struct ff_slice name, enum ff_encoding encoding,
-                                                   struct ticket ticket)
-{
-    return carrier->ops->subscribe(carrier, s, name, encoding, ticket);
-}
+FF_MUST_CHECK bool carrier_publish(struct carrier *carrier, const struct publication *p,
+                                   struct ticket ticket);
+
+/*
+ * `s`: carrier_cursor_count() of them, detached, with owner, rules and rate set. From
+ * here on they are not detached, also while the answer is awaited. False: as for
+ * a publish. `what->name` is copied.
+ */
+FF_MUST_CHECK bool carrier_subscribe(struct carrier *carrier, struct subscription *s,
+                                     const struct engine_subscription *what,
+                                     enum ff_encoding encoding, struct ticket ticket);
 
 /* At once; of one whose answer is not there yet, too. All of its cursors. */
-static inline void carrier_unsubscribe(struct carrier *carrier, struct subscription *s)
-{
-    carrier->ops->unsubscribe(carrier, s);
-}
+void carrier_unsubscribe(struct carrier *carrier, struct subscription *s);
 
 /*
  * Is there room for one more request about a name or filter? False: as for a
  * publish. True: carrier_await_turn() may follow, if nothing else was asked.
  */
-FF_MUST_CHECK static inline bool carrier_has_room(struct carrier *carrier, struct ff_slice name,
-                                                  bool is_filter)
-{
-    return carrier->ops->has_room(carrier, name, is_filter);
-}
+FF_MUST_CHECK bool carrier_has_room(struct carrier *carrier, struct ff_slice name, bool is_filter);
 
 /*
  * Has the session's own answer wait until all requests about the name that were
  * made before are answered; `turn_came` hands it back, perhaps at once. There
  * must be room: carrier_has_room().
  */
-static inline void carrier_await_turn(struct carrier *carrier, const struct carrier_turn *turn,
-                                      struct ticket ticket)
-{
-    carrier->ops->await_turn(carrier, turn, ticket);
-}
+void carrier_await_turn(struct carrier *carrier, const struct carrier_turn *turn,
+                        struct ticket ticket);
 
-/* The end of a turn's input: other workers are told of what they were asked. */
-static inline void carrier_notify(struct carrier *carrier)
-{
-    carrier->ops->notify(carrier);
-}
+/* The end of a turn's input: other workers are told of what they were asked, and answered. */
+void carrier_notify(struct carrier *carrier);
 
 /* Once a second: memory that is not needed goes back. */
-static inline void carrier_release_idle(struct carrier *carrier)
-{
-    carrier->ops->release_idle(carrier);
-}
-
-/* NULL is allowed. */
-static inline void carrier_free(struct carrier *carrier)
-{
-    if (carrier)
-        carrier->ops->free(carrier);
-}
-
-/* For carriers: a publish that this worker's own router orders, and its answer. */
-void carrier_publish_own(struct carrier *carrier, const struct publication *p,
-                         struct ticket ticket);
-
-/* The embedded carrier: the router's own order, nothing stored. NULL: out of memory. */
-FF_MUST_CHECK struct carrier *direct_new(struct router *router, const struct carrier_events *events,
-                                         void *arg);
-
-/* The same where several workers share the topics: see sharded.h. */
+void carrier_release_idle(struct carrier *carrier);
 
 #endif

@@ -15,6 +15,8 @@ struct exchange *exchange_new(uint32_t count, uint32_t requests, uint32_t answer
     exchange->count = count;
     exchange->requests_size = requests;
     exchange->answers_size = answers;
+    exchange->max_unanswered = ring_fits(answers, sizeof(struct answer));
+    FF_CHECK(exchange->max_unanswered > 0);
     exchange->channels = ff_mem_zalloc((size_t)count * count * sizeof(struct channel));
     if (!exchange->channels) {
         ff_mem_free(exchange);
@@ -55,7 +57,7 @@ bool channel_open(struct channel *channel)
 void channel_notify(struct channel *channel)
 {
     channel->unnotified_bytes = 0;
-    mailbox_post(channel->owner_box, &channel->requested);
+    mailbox_post(channel->owner->env.box, &channel->requested);
 }
 
 /* Blocks have a maximum, too: the ring counts only their pointers. */
@@ -69,11 +71,10 @@ static bool has_room_for(const struct channel *channel, size_t block)
 
 struct request *channel_reserve(struct channel *channel, size_t extra, size_t block)
 {
-    struct request *request =
-        has_room_for(channel, block)
-            ? ring_reserve(channel->requests, (uint32_t)(sizeof(*request) + extra))
-            : NULL;
+    struct request *request = NULL;
 
+    if (channel->unanswered < channel->exchange->max_unanswered && has_room_for(channel, block))
+        request = ring_reserve(channel->requests, (uint32_t)(sizeof(*request) + extra));
     if (request)
         return request;
     atomic_store(&channel->requester_waits, true);
@@ -91,6 +92,7 @@ void channel_commit(struct channel *channel, size_t extra, size_t block)
     if (block)
         atomic_fetch_add_explicit(&channel->block_bytes, block, memory_order_relaxed);
     ring_commit(channel->requests);
+    channel->unanswered++;
     channel->unnotified_bytes += sizeof(struct request) + extra + block;
     if (channel->unnotified_bytes >= channel->exchange->requests_size / NOTIFY_AT)
         channel_notify(channel);

@@ -4,19 +4,27 @@
  *
  * Between each two workers there is a channel each way: a ring of requests and
  * a ring of answers, made at first use. Who puts something into a ring tells the
- * other by a mail; who finds it full says so in `requester_waits` or `owner_waits` and is
- * told when there is room. The flag is set before the mail is posted and looked
- * at after it was opened, so nobody waits for what has happened already.
+ * other by a mail. A requester that finds no room is told when there is:
+ *
+ *   - the ring of requests is full: it says so in `requester_waits`, before the
+ *     mail is posted, and the owner looks at that after it was opened, so nobody
+ *     waits for what has happened already;
+ *   - as much is unanswered as the ring of answers has room for: the next answer
+ *     tells. So an owner can answer at any time, whenever its engine does, and
+ *     never waits.
+ *
+ * Content of an answer that is larger than the answer itself crosses as a block.
  */
 #ifndef CARRIER_CHANNEL_H
 #define CARRIER_CHANNEL_H
 
 #include "broker/carrier/carrier.h"
+#include "broker/worker/mailbox.h"
 #include "broker/worker/ring.h"
 
 enum {
     CHANNEL_REQUESTS = 256 * 1024, /* octets of requests on their way */
-    CHANNEL_ANSWERS = 64 * 1024,   /* and of answers */
+    CHANNEL_ANSWERS = 128 * 1024,  /* and of answers */
     CHANNEL_BLOCKS = 16,           /* so many times the ring of requests may be in blocks */
 };
 
@@ -28,62 +36,64 @@ struct request {
     uint8_t topic_len;
     bool is_block;
     bool has_id;
+    bool retain;
+    uint16_t key_len;
     uint32_t payload_len;
     uint32_t place; /* of the session */
     uint64_t tag;
     union {
         uint64_t id;
-        struct waiter *waiter; /* of a link: the requester's, handed back with the answer */
-        struct turn *turn;     /* the same of an answer that waits for its turn */
+        struct turn *turn;          /* the requester's, handed back when its turn has come */
+        struct remote_link *remote; /* to be unlinked */
     };
     union {
-        struct remote_link *remote;
-        char *block; /* the payload, the owner's to free */
+        struct waiter *waiter; /* of a link: the requester's, handed back with the answer */
+        char *block;           /* the payload, the owner's to free */
     };
-    char bytes[]; /* topic, payload */
+    char bytes[]; /* of a publish: topic, key, payload; of a turn: the name */
 };
 
 struct answer {
     enum request_kind kind; /* what was asked */
-    enum ff_err err;
+    uint32_t count;         /* requests that it answers: the last of them, and publishes before */
     union {
         struct {
             struct ticket ticket;
-            struct receipt receipt;
-            uint32_t count; /* of publishes: carrier.h */
+            struct engine_receipt receipt;
+            bool is_complete; /* nothing that comes behind it may be counted with it */
         } publish;
         struct {
-            struct remote_link *remote;
             struct waiter *waiter;
-            struct cursor start;
+            struct cursor at;
+            struct engine_start start;
+            char *content; /* of it: a block, the requester's to free, or NULL */
         } link;
+        struct remote_link *remote; /* it is unlinked */
         struct turn *turn;
     };
 };
 
-struct sharded;
-struct exchange;
-struct turn;
-struct waiter;
-
 /* From one worker, the requester, to another, the owner. */
 struct channel {
     struct exchange *exchange;
-    struct sharded *requester;
-    struct router *owner_router;
-    struct mailbox *requester_box;
-    struct mailbox *owner_box;
+    struct carrier *requester;
+    struct carrier *owner;
     struct ring *requests; /* NULL until they are used first */
     struct ring *answers;
     struct mail requested;        /* in the owner's box: there are requests */
     struct mail answered;         /* in the requester's: there are answers, or there is room */
     _Atomic size_t block_bytes;   /* payloads on their way that are blocks of their own */
-    _Atomic bool requester_waits; /* the requester waits for room */
-    _Atomic bool owner_waits;     /* the owner waits for room */
-    bool was_used;                /* the owner's: it knows the rings */
-    bool is_refusing;             /* the requester's: something was not taken */
-    struct ff_list leaving;       /* the requester's: remote links whose owner is to be told */
-    size_t unnotified_bytes;      /* octets of requests since the owner was told */
+    _Atomic bool requester_waits; /* for room in the ring of requests */
+
+    /* The requester's. */
+    uint32_t unanswered;     /* requests, at most exchange->max_unanswered */
+    bool is_refusing;        /* something was not taken */
+    size_t unnotified_bytes; /* of requests since the owner was told */
+    struct ff_list leaving;  /* remote links whose owner is to be told */
+
+    /* The owner's. */
+    bool was_used;       /* it knows the rings */
+    struct answer *open; /* reserved and not committed: publishes may still be counted with it */
 };
 
 /* The channels of all workers. */
@@ -91,6 +101,7 @@ struct exchange {
     uint32_t count;
     uint32_t requests_size; /* of the rings */
     uint32_t answers_size;
+    uint32_t max_unanswered;  /* answers that a ring has room for, wherever they begin in it */
     struct channel *channels; /* count x count, by requester, by owner */
 };
 

@@ -1,109 +1,153 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/carrier/owner.h"
 
+#include "broker/carrier/subscribing.h"
 #include "protocol/base/mem.h"
 
 /* Of one worker, each time its mail is opened: about 1 ms. Then the others, and the sockets. */
 enum { REQUESTS_A_TURN = 1024 };
 
-/* True if the answer is complete: nothing that comes behind it may be counted with it. */
-static bool take_publish(struct channel *channel, const struct request *request,
-                         struct answer *answer)
+/* Nothing more is counted with the last answer. */
+static void close_answer(struct channel *channel)
 {
-    struct ff_slice topic = {request->bytes, request->topic_len};
-    struct publication p = {
-        .topic = topic,
-        .payload = {(enum ff_payload_kind)request->payload_kind,
-                    {request->is_block ? request->block : request->bytes + request->topic_len,
-                     request->payload_len}},
-        .publisher = request->tag};
+    if (channel->open)
+        ring_commit(channel->answers);
+    channel->open = NULL;
+}
 
-    answer->err = router_publish(channel->owner_router, &p, &answer->publish.receipt);
-    answer->publish.count++;
-    answer->publish.ticket = (struct ticket){.id = request->id,
-                                             .session_tag = request->tag,
-                                             .session_place = request->place,
-                                             .has_id = request->has_id};
+/* The next answer. There is room: the requester has asked no more than fits. */
+static struct answer *open_answer(struct channel *channel, enum request_kind kind)
+{
+    struct answer *answer;
+
+    close_answer(channel);
+    answer = ring_reserve(channel->answers, sizeof(*answer));
+    FF_CHECK(answer);
+    *answer = (struct answer){.kind = kind, .count = 1};
+    channel->open = answer;
+    return answer;
+}
+
+/* Is the last answer one for this session that more may be counted with? */
+static bool can_join(const struct answer *answer, struct ticket ticket)
+{
+    return answer && answer->kind == REQUEST_PUBLISH && !answer->publish.is_complete &&
+           answer->publish.ticket.session_tag == ticket.session_tag;
+}
+
+void owner_published(struct channel *channel, struct ticket ticket,
+                     const struct engine_receipt *receipt)
+{
+    struct answer *answer = channel->open;
+
+    if (can_join(answer, ticket))
+        answer->count++;
+    else
+        answer = open_answer(channel, REQUEST_PUBLISH);
+    answer->publish.ticket = ticket;
+    answer->publish.receipt = *receipt;
+    answer->publish.is_complete = ticket.has_id || receipt->err;
+}
+
+/* What comes with a start is the engine's only until the event returns. */
+static bool copy_content(struct answer *answer, struct ff_slice content)
+{
+    answer->link.content = ff_mem_dup(content.at, content.len);
+    answer->link.start.content = (struct ff_slice){answer->link.content, content.len};
+    if (!answer->link.content)
+        answer->link.start.content.len = 0;
+    return answer->link.content;
+}
+
+void owner_started(struct channel *channel, struct waiter *waiter, const struct engine_start *start)
+{
+    struct answer *answer = open_answer(channel, REQUEST_LINK);
+    struct engine_start *copy = &answer->link.start;
+
+    answer->link.waiter = waiter;
+    *copy = *start;
+    if (start->content.len && !copy_content(answer, start->content))
+        copy->err = FF_ENOMEM;
+    if (!copy->err)
+        copy->err = remote_grant(channel->owner->env.router, waiter->remote, &answer->link.at);
+}
+
+void owner_passed(struct channel *channel, struct turn *turn)
+{
+    open_answer(channel, REQUEST_TURN)->turn = turn;
+}
+
+static void take_publish(struct channel *channel, const struct request *request)
+{
+    const char *at = request->bytes + request->topic_len;
+    struct publication p = {.topic = {request->bytes, request->topic_len},
+                            .publisher = request->tag,
+                            .key = {request->key_len ? at : NULL, request->key_len},
+                            .retain = request->retain};
+    struct ticket ticket = {.id = request->id,
+                            .session_tag = request->tag,
+                            .session_place = request->place,
+                            .worker = (uint8_t)channel->requester->env.index,
+                            .has_id = request->has_id};
+
+    at = request->is_block ? request->block : at + request->key_len;
+    p.payload = (struct ff_payload){(enum ff_payload_kind)request->payload_kind,
+                                    {at, request->payload_len}};
+    engine_publish(channel->owner->env.engine, &p, ticket);
     if (request->is_block) {
         ff_mem_free(request->block);
         channel_release_block(channel, request->payload_len);
     }
-    return request->has_id || answer->err;
 }
 
-/* As take_publish(). */
-static bool take_request(struct channel *channel, const struct request *request,
-                         struct answer *answer)
+static void take_request(struct channel *channel, const struct request *request)
 {
-    answer->kind = (enum request_kind)request->kind;
+    struct engine *engine = channel->owner->env.engine;
+    struct engine_caller caller = {.worker = channel->requester->env.index};
+
     switch ((enum request_kind)request->kind) {
     case REQUEST_PUBLISH:
-        return take_publish(channel, request, answer);
+        take_publish(channel, request);
+        break;
     case REQUEST_LINK:
-        answer->link.remote = request->remote;
-        answer->link.waiter = request->waiter;
-        answer->err = remote_grant(channel->owner_router, request->remote, &answer->link.start);
-        return true;
+        caller.context = request->waiter;
+        engine_subscribe(engine, &request->waiter->pending->what, caller);
+        break;
     case REQUEST_UNLINK:
-        answer->link.remote = request->remote;
         remote_detach(request->remote);
-        return true;
+        open_answer(channel, REQUEST_UNLINK)->remote = request->remote;
+        break;
     case REQUEST_TURN:
-        answer->turn = request->turn;
-        return true;
+        caller.context = request->turn;
+        engine_pass(engine, (struct ff_slice){request->bytes, request->topic_len}, caller);
+        break;
     }
-    FF_UNREACHABLE();
 }
 
-/* Is the request one more publish of the session that the incomplete answer is for? */
-static bool can_join(const struct answer *answer, const struct request *request)
+void owner_notify(struct channel *channel)
 {
-    return request->kind == REQUEST_PUBLISH && request->tag == answer->publish.ticket.session_tag;
-}
-
-/* Room for the answer to a request; `answer` is the incomplete one, or NULL. NULL: no room. */
-static struct answer *choose_answer(struct channel *channel, struct answer *answer,
-                                    const struct request *request)
-{
-    if (answer && can_join(answer, request))
-        return answer;
-    if (answer)
-        ring_commit(channel->answers);
-    answer = ring_reserve(channel->answers, sizeof(*answer));
-    if (answer)
-        *answer = (struct answer){.kind = REQUEST_PUBLISH};
-    return answer;
+    if (!channel->open)
+        return;
+    close_answer(channel);
+    mailbox_post(channel->requester->env.box, &channel->answered);
 }
 
 void owner_open_requests(struct mail *mail)
 {
     struct channel *channel = FF_CONTAINER(mail, struct channel, requested);
-    struct answer *answer = NULL; /* an incomplete one */
     const struct request *request;
-    bool is_answered = false;
     uint32_t size;
 
     channel->was_used = true;
     for (int i = 0; (request = ring_peek(channel->requests, &size)); i++) {
         if (i == REQUESTS_A_TURN) {
-            mailbox_post(channel->owner_box, &channel->requested);
+            mailbox_post(channel->owner->env.box, &channel->requested);
             break;
         }
-        answer = choose_answer(channel, answer, request);
-        if (!answer) { /* opened when the requester has taken some */
-            atomic_store(&channel->owner_waits, true);
-            break;
-        }
-        if (take_request(channel, request, answer)) {
-            ring_commit(channel->answers);
-            answer = NULL;
-        }
+        take_request(channel, request);
         ring_release(channel->requests);
-        is_answered = true;
     }
-    if (answer)
-        ring_commit(channel->answers);
-    if (atomic_exchange(&channel->requester_waits, false) || is_answered ||
-        atomic_load(&channel->owner_waits))
-        mailbox_post(channel->requester_box, &channel->answered);
+    owner_notify(channel);
+    if (atomic_exchange(&channel->requester_waits, false))
+        mailbox_post(channel->requester->env.box, &channel->answered);
 }

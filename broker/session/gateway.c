@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-#include "broker/carrier/sharded.h"
+#include "broker/carrier/carrier.h"
+#include "broker/engine/memory.h"
 #include "broker/net/logger.h"
 #include "broker/session/session.h"
 #include "broker/session/sys.h"
@@ -169,14 +170,21 @@ static enum ff_err draw_entropy(struct gateway *gateway)
     return FF_OK;
 }
 
-static struct carrier *make_engine(struct gateway *gateway)
+/* NULL: out of memory. */
+static struct carrier *make_carrier(struct gateway *gateway)
 {
-    struct worker *worker = gateway->worker;
+    struct carrier_env env = {.engine = memory_engine_new(&gateway->router),
+                              .router = &gateway->router,
+                              .exchange = gateway->shared->exchange,
+                              .box = &gateway->worker->mailbox,
+                              .index = gateway->worker->index,
+                              .events = &session_carrier_events,
+                              .arg = gateway};
+    struct carrier *carrier = env.engine ? carrier_new(&env) : NULL;
 
-    return gateway->shared->exchange
-               ? sharded_new(gateway->shared->exchange, worker->index, &worker->mailbox,
-                             &gateway->router, &session_carrier_events, gateway)
-               : direct_new(&gateway->router, &session_carrier_events, gateway);
+    if (!carrier)
+        engine_free(env.engine);
+    return carrier;
 }
 
 enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct shared *shared,
@@ -208,7 +216,7 @@ enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct 
     err = router_init(&gateway->router, &env, &limits);
     if (err)
         return err;
-    gateway->carrier = make_engine(gateway);
+    gateway->carrier = make_carrier(gateway);
     gateway->message = ff_mem_alloc(sizeof(*gateway->message));
     gateway->ranges = flush_ranges_new(settings->flush != FLUSH_SEND);
     if (!gateway->carrier || !gateway->message || !gateway->ranges) {

@@ -69,7 +69,7 @@ struct gateway {
 };
 
 /*
- * Takes up work in `worker` (its ops are set), one of those that the shared
+ * Takes up work in `worker` (its ops are set), one of those that the broker
  * counts. `settings` is borrowed until the next gateway_configure(). All
  * gateways are made before any worker runs. FF_OK, FF_ENOMEM, FF_ESYS (no entropy).
  */

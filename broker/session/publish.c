@@ -56,14 +56,23 @@ enum request_outcome session_publish(struct session *session, const struct ff_me
 
 static void refuse(struct session *session, struct ticket ticket, enum ff_err err)
 {
-    if (err == FF_ELIMIT)
+    const struct settings *settings = gateway_of(session)->settings;
+
+    if (err == FF_ETOOBIG)
         session_error(session, ticket, FF_ERROR_TOO_BIG, "over the topic's own max_message");
     else if (err == FF_EINVAL)
         session_error(session, ticket, FF_ERROR_BAD_CONTENT,
                       "the payload is too large in the other encoding");
+    else if (err == FF_ELIMIT)
+        session_error(session, ticket, FF_ERROR_TOO_MANY, "max_topics of the broker is %u",
+                      settings->max_topics);
+    else if (err == FF_ETIMEDOUT)
+        session_error(session, ticket, FF_ERROR_TIMEOUT, "%s", ff_error_text(FF_ERROR_TIMEOUT));
+    else if (err == FF_EAWAY)
+        session_error(session, ticket, FF_ERROR_AWAY, "what keeps the messages is away");
     else
         session_error(session, ticket, FF_ERROR_AWAY, "memory is limited to %llu bytes",
-                      (unsigned long long)gateway_of(session)->settings->max_memory);
+                      (unsigned long long)settings->max_memory);
 }
 
 static void acknowledge(struct session *session, struct ticket ticket,
@@ -78,7 +87,8 @@ static void acknowledge(struct session *session, struct ticket ticket,
     session_end_message(session, &w);
 }
 
-void session_on_published(void *arg, struct ticket ticket, const struct carrier_receipt *receipt)
+void session_on_published(void *arg, struct ticket ticket, const struct engine_receipt *receipt,
+                          uint32_t count)
 {
     struct session *session = gateway_find(arg, ticket);
 
@@ -90,5 +100,5 @@ void session_on_published(void *arg, struct ticket ticket, const struct carrier_
         acknowledge(session, ticket, &receipt->receipt);
     if (conn_outbox_bytes(&session->conn) > OUTBOX_PAUSE) /* answers of a whole ring may follow */
         conn_flush(&session->conn);
-    answers_came(session, receipt->count * ANSWER_TO_PUBLISH);
+    answers_came(session, count * ANSWER_TO_PUBLISH);
 }

@@ -187,7 +187,8 @@ void session_free_all(struct session *session);
 struct subscription *session_find(const struct session *session, struct ff_slice name);
 
 /* Answers of the carrier, by a ticket; `arg` is the gateway. */
-void session_on_published(void *arg, struct ticket ticket, const struct carrier_receipt *receipt);
+void session_on_published(void *arg, struct ticket ticket, const struct engine_receipt *receipt,
+                          uint32_t count);
 extern const struct carrier_events session_carrier_events;
 
 /* upgrade.c */

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "broker/carrier/sharded.h"
+#include "broker/carrier/channel.h"
 #include "broker/net/loop.h"
 #include "protocol/base/mem.h"
 

@@ -113,8 +113,9 @@ static enum ff_err apply(struct session *session, struct subscription *s,
         change_rules(&s[i], m);
     if (ff_message_has(m, FF_FIELD_RATE) && !subscription_is_filter(s))
         err = change_rate(session, s, m->values[FF_FIELD_RATE].number);
-    for (uint32_t i = 0; i < cursors && s->state != SUBSCRIPTION_DETACHED; i++)
-        router_touch(&gateway_of(session)->router, &s[i]);
+    for (uint32_t i = 0; i < cursors; i++)
+        if (s[i].state == SUBSCRIPTION_LINKED)
+            router_touch(&gateway_of(session)->router, &s[i]);
     return err;
 }
 
@@ -259,9 +260,10 @@ void session_refuse_subscription(struct session *session, struct ticket ticket, 
 }
 
 static void on_subscribed(void *arg, struct ticket ticket, struct subscription *s,
-                          struct ff_slice name, enum ff_err err)
+                          struct ff_slice name, const struct engine_start *start)
 {
     struct session *session = gateway_find(arg, ticket);
+    enum ff_err err = start->err;
 
     if (!session) /* it went while the carrier was asked, and unsubscribed */
         return;
@@ -286,13 +288,14 @@ static enum request_outcome ask(struct session *session, struct ticket ticket, s
                                 const struct ff_message *m)
 {
     struct subscription *s = make(session, ticket, name, m);
+    struct engine_subscription what = {.name = name, .is_filter = ticket.is_filter};
     uint32_t octets = answer_to_subscribe(name);
     bool is_taken;
 
     if (!s)
         return REQUEST_DONE;
     answers_await(session, octets);
-    is_taken = carrier_subscribe(gateway_of(session)->carrier, s, name, session->encoding, ticket);
+    is_taken = carrier_subscribe(gateway_of(session)->carrier, s, &what, session->encoding, ticket);
     if (!is_taken)
         undo(session, ticket, s);
     return answers_asked(session, octets, is_taken);

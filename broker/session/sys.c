@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "broker/carrier/sharded.h"
+#include "broker/carrier/carrier.h"
 #include "broker/session/session.h"
 #include "protocol/base/mem.h"
 #include "protocol/message/json.h"
@@ -251,7 +251,7 @@ static enum ff_err merge(const struct shared *shared, enum sys_list list, struct
 static bool is_speaker(struct gateway *gateway, const char *name)
 {
     return !gateway->shared->exchange ||
-           sharded_owner(gateway->carrier, ff_slice_of(name)) == gateway->worker->index;
+           carrier_owner(gateway->carrier, ff_slice_of(name)) == gateway->worker->index;
 }
 
 static void report_broker(struct gateway *gateway)

@@ -71,14 +71,6 @@ enum ff_err remote_get(struct router *router, const struct remote_key *request,
     return *remote ? FF_OK : FF_ENOMEM;
 }
 
-void remote_request(struct remote_link *remote, struct subscription *s, void *waiter)
-{
-    s->waiter = waiter;
-    s->link = &remote->link;
-    s->state = SUBSCRIPTION_REQUESTED;
-    s->zone = ZONE_TIMED;
-}
-
 void remote_accept(struct remote_link *remote, const struct cursor *start)
 {
     remote->accepted_count++;

@@ -11,8 +11,8 @@
  * came; the worker posts `need_lowered` in the owner's when something may be freed.
  *
  * Each subscription is granted its start by the owner, so that it begins where the
- * session's own publishes before it end: remote_request, then at the owner
- * remote_grant, then remote_accept and remote_attach. A start that was granted and
+ * session's own publishes before it end: at the owner remote_grant, then
+ * remote_accept and remote_attach. A start that was granted and
  * not yet accepted is kept by `lowest_unaccepted`: the worker stores `needed`, then
  * how many it has accepted.
  */
@@ -76,9 +76,6 @@ struct remote_key {
  */
 FF_MUST_CHECK enum ff_err remote_get(struct router *router, const struct remote_key *request,
                                      struct remote_link **remote);
-
-/* The worker: a subscription waits for its start; `waiter` is whoever waits with it. */
-void remote_request(struct remote_link *remote, struct subscription *s, void *waiter);
 
 /* The worker: the owner has granted a start, which is used or not. */
 void remote_accept(struct remote_link *remote, const struct cursor *start);

@@ -319,7 +319,7 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
         named.topic = topic_name(topic);
     rule = topic ? topic->rule : registry_rule(&router->registry, named.topic);
     if (rule->max_message && payload_size(&p->payload) > rule->max_message)
-        return FF_ELIMIT;
+        return FF_ETOOBIG;
     err = append(router, &named, topic, receipt);
     router->published += !err;
     return err;
@@ -346,13 +346,13 @@ void router_offer(struct router *router, struct subscription *s)
 
 void router_hold(struct subscription *s)
 {
-    if (s->state != SUBSCRIPTION_IDLE && s->zone == ZONE_ACTIVE)
+    if (s->state == SUBSCRIPTION_LINKED && s->zone == ZONE_ACTIVE)
         link_move(s, ZONE_WAITING);
 }
 
 void router_release(struct router *router, struct subscription *s)
 {
-    if (s->state == SUBSCRIPTION_IDLE)
+    if (s->state != SUBSCRIPTION_LINKED)
         return;
     if (s->zone == ZONE_WAITING && !link_is_pending(s))
         link_move(s, ZONE_ACTIVE);

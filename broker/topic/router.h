@@ -12,6 +12,7 @@
 #define TOPIC_ROUTER_H
 
 #include "broker/net/wheel.h"
+#include "broker/topic/publication.h"
 #include "broker/topic/registry.h"
 #include "protocol/base/buf.h"
 #include "protocol/message/encode.h"
@@ -104,21 +105,10 @@ enum { ROUTER_IDLE_TOPICS = 1000 };
  */
 bool router_release_idle(struct router *router);
 
-struct publication {
-    struct ff_slice topic; /* a name */
-    struct ff_payload payload;
-    uint64_t publisher; /* the publishing session's, 0: the broker's own */
-};
-
-struct receipt {
-    uint32_t receivers; /* subscriptions that matched, filters included */
-    uint64_t buffered;  /* how far the slowest was behind when the last turn ended */
-};
-
 /*
  * Appends to the logs of the topic and of all filters that match it: to all of
  * them or, on failure, to none. FF_OK, FF_ENOMEM (memory is short, and cutting logs
- * did not help), FF_ELIMIT (over the topic's own size limit), FF_EINVAL (the
+ * did not help), FF_ETOOBIG (over the topic's own size limit), FF_EINVAL (the
  * payload cannot be rewritten).
  */
 FF_MUST_CHECK enum ff_err router_publish(struct router *router, const struct publication *p,

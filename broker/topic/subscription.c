@@ -28,13 +28,24 @@ bool overflow_find(struct ff_slice name, uint8_t *rule)
 
 struct ff_slice subscription_name(const struct subscription *s)
 {
-    return s->state == SUBSCRIPTION_IDLE ? idle_topic_name(s->idle_topic)
-                                         : topic_name(s->link->topic);
+    switch ((enum subscription_state)s->state) {
+    case SUBSCRIPTION_REQUESTED:
+        return s->request->name;
+    case SUBSCRIPTION_IDLE:
+        return idle_topic_name(s->idle_topic);
+    case SUBSCRIPTION_LINKED:
+        return topic_name(s->link->topic);
+    case SUBSCRIPTION_DETACHED:
+        break;
+    }
+    FF_UNREACHABLE();
 }
 
 bool subscription_is_filter(const struct subscription *s)
 {
-    return s->state != SUBSCRIPTION_IDLE && s->link->topic->is_filter;
+    if (s->state == SUBSCRIPTION_REQUESTED)
+        return s->request->is_filter;
+    return s->state == SUBSCRIPTION_LINKED && s->link->topic->is_filter;
 }
 
 uint64_t subscription_behind(const struct subscription *s)

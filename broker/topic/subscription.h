@@ -31,14 +31,21 @@ enum link_zone {
 /* What a subscription is tied to; it says which members of the two unions hold. */
 enum subscription_state {
     SUBSCRIPTION_DETACHED,  /* nothing, as at first */
-    SUBSCRIPTION_REQUESTED, /* the owner was asked and has not answered: `link`, `waiter` */
+    SUBSCRIPTION_REQUESTED, /* the owner was asked and has not answered: `request`, `waiter` */
     SUBSCRIPTION_IDLE,      /* its topic is idle, and it is at the head: `idle_topic`, `cursor` */
     SUBSCRIPTION_LINKED,    /* it is in a link's array, at `index`: `link`, `cursor` */
+};
+
+/* What a subscription is asked for, while nothing else knows its name. */
+struct subscription_request {
+    struct ff_slice name;
+    bool is_filter;
 };
 
 struct subscription {
     union {
         struct link *link;
+        const struct subscription_request *request;
         struct idle_topic *idle_topic;
     };
     void *owner;

@@ -44,6 +44,14 @@ static uint64_t whole_size(uint32_t size)
     return sizeof(struct head) + (((uint64_t)size + 7) & ~UINT64_C(7));
 }
 
+/* What does not fit before the end begins anew at the front: that may cost one. */
+uint32_t ring_fits(uint64_t ring, uint32_t size)
+{
+    uint64_t fits = ring / whole_size(size);
+
+    return fits ? (uint32_t)(fits - 1) : 0;
+}
+
 /* Is there room up to `end`? */
 static bool is_free(struct ring *ring, uint64_t end)
 {

@@ -47,6 +47,10 @@ static inline uint32_t ring_entry_max(const struct ring *ring)
     return (uint32_t)(ring->size / 4);
 }
 
+/* How many entries of one size, `size` octets, a ring of `ring` octets holds, wherever they begin.
+ */
+uint32_t ring_fits(uint64_t ring, uint32_t size);
+
 /* Producer: room for an entry of 1 to ring_entry_max() octets, aligned to 8; NULL: it is full. */
 void *ring_reserve(struct ring *ring, uint32_t size);
 

@@ -10,12 +10,15 @@
 
 enum ff_err {
     FF_OK = 0,
-    FF_ENOMEM = -1,  /* an allocation failed */
-    FF_ELIMIT = -2,  /* a maximum would be passed */
-    FF_EINVAL = -3,  /* the input is malformed */
-    FF_EAGAIN = -4,  /* not now: the socket would block */
-    FF_ECLOSED = -5, /* the other side is gone */
-    FF_ESYS = -6,    /* a system call failed; errno says how */
+    FF_ENOMEM = -1,    /* an allocation failed */
+    FF_ELIMIT = -2,    /* a maximum would be passed */
+    FF_EINVAL = -3,    /* the input is malformed */
+    FF_EAGAIN = -4,    /* not now: the socket would block */
+    FF_ECLOSED = -5,   /* the other side is gone */
+    FF_ESYS = -6,      /* a system call failed; errno says how */
+    FF_ETOOBIG = -7,   /* larger than such a thing may be, whatever else there is */
+    FF_ETIMEDOUT = -8, /* no answer came in time; it may have been done */
+    FF_EAWAY = -9,     /* what it needs cannot be reached now */
 };
 
 #endif

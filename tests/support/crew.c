@@ -3,8 +3,9 @@
 
 #include <stdlib.h>
 
-#include "broker/carrier/sharded.h"
+#include "broker/carrier/carrier.h"
 #include "broker/topic/rate.h"
+#include "tests/support/late_engine.h"
 
 struct crew_run crew_run = {.workers = 4};
 
@@ -30,7 +31,7 @@ enum ff_err __wrap_router_publish(struct router *router, const struct publicatio
     uint32_t place = (uint32_t)strtoul(strchr(p->payload.bytes.at, ',') + 1, NULL, 10);
     enum ff_err err;
 
-    assert_int_equal(sharded_owner(owner->carrier, p->topic), owner->index);
+    assert_int_equal(carrier_owner(owner->carrier, p->topic), owner->index);
     if (id <= owner->last_from[place])
         fail_msg("message %u came after %u of the same publisher", id, owner->last_from[place]);
     owner->last_from[place] = id;
@@ -63,7 +64,7 @@ uint32_t crew_cursors_of(uint32_t topic)
 /* The worker whose messages a cursor brings. */
 static uint32_t owner_of_cursor(const struct worker_model *at, uint32_t topic, uint32_t cursor)
 {
-    return topic < TRUTH_NAMES ? sharded_owner(at->carrier, ff_slice_of(truth_topics[topic]))
+    return topic < TRUTH_NAMES ? carrier_owner(at->carrier, ff_slice_of(truth_topics[topic]))
                                : cursor;
 }
 
@@ -117,7 +118,7 @@ static void on_received(struct subscriber *socket, const struct ff_message *m)
     }
     id = (uint32_t)subscriber_number(&m->payload);
     if (f->topic >= TRUTH_NAMES)
-        cursor = sharded_owner(peer->at->carrier, name);
+        cursor = carrier_owner(peer->at->carrier, name);
     assert_true(ff_topic_is_match(ff_slice_of(truth_topics[f->topic]), name));
     account(peer, f, cursor, id);
     peer->at->seen++;
@@ -162,13 +163,14 @@ static void on_skipped(void *arg, struct subscription *s, uint64_t count)
     f->told += (uint32_t)count;
 }
 
-static void on_published(void *arg, struct ticket ticket, const struct carrier_receipt *receipt)
+static void on_published(void *arg, struct ticket ticket, const struct engine_receipt *receipt,
+                         uint32_t count)
 {
     struct worker_model *at = arg;
-    uint32_t silent = receipt->count - ticket.has_id;
+    uint32_t silent = count - ticket.has_id;
 
     assert_true(receipt->err == FF_OK || (crew_run.is_starving && receipt->err == FF_ENOMEM));
-    assert_true(receipt->count > 0 && at->silent[ticket.session_place] >= silent);
+    assert_true(count > 0 && at->silent[ticket.session_place] >= silent);
     at->starved += receipt->err != FF_OK;
     at->silent[ticket.session_place] -= silent;
     if (ticket.has_id)
@@ -187,13 +189,18 @@ static struct follower *follower_of(struct worker_model *at, const struct book_e
 }
 
 static void on_subscribed(void *arg, struct ticket ticket, struct subscription *s,
-                          struct ff_slice name, enum ff_err err)
+                          struct ff_slice name, const struct engine_start *start)
 {
     struct worker_model *at = arg;
     struct book_entry request = book_answer(&at->book, ticket.id);
     struct follower *f = follower_of(at, &request);
+    enum ff_err err = start->err;
 
     assert_int_equal(request.kind, BOOK_SUBSCRIBE);
+    if (!err && !ticket.is_filter) /* what the engine sent with it is whole */
+        assert_int_equal(start->content.len, name.len * late_engine_content);
+    for (size_t i = 0; i < start->content.len; i++)
+        assert_int_equal(start->content.at[i], name.at[i % name.len]);
     assert_true(ff_slice_is_equal(name, ff_slice_of(truth_topics[request.topic])));
     at->starved += err != FF_OK;
     assert_true(err == FF_OK || (crew_run.is_starving && err == FF_ENOMEM));
@@ -378,6 +385,8 @@ static void subscribe(struct peer *peer, uint32_t t)
     uint8_t overflow;
     bool no_echo;
     bool is_taken;
+    struct engine_subscription what = {.name = ff_slice_of(truth_topics[t]),
+                                       .is_filter = t >= TRUTH_NAMES};
 
     if (find(peer, ff_slice_of(truth_topics[t])) || subscriber_has_rest(&peer->socket))
         return; /* what is left of an earlier subscription comes first */
@@ -407,10 +416,9 @@ static void subscribe(struct peer *peer, uint32_t t)
     f->born = at->book.last_id + 1;
     (void)book_ask(&at->book, (uint32_t)(peer - at->peers), t, BOOK_SUBSCRIBE, f->born);
     ticket = ticket_of(peer, f->born);
-    ticket.is_filter = t >= TRUTH_NAMES;
+    ticket.is_filter = what.is_filter;
     crew_starve(at);
-    is_taken = carrier_subscribe(at->carrier, f->cursors, ff_slice_of(truth_topics[t]),
-                                 peer->socket.encoding, ticket);
+    is_taken = carrier_subscribe(at->carrier, f->cursors, &what, peer->socket.encoding, ticket);
     crew_feed();
     if (is_taken)
         return;

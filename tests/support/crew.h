@@ -64,6 +64,7 @@ struct worker_model {
     struct wheel wheel;
     struct mailbox box;
     struct carrier *carrier;
+    bool is_late; /* its engine answers in later turns */
     uint64_t now_ms;
     struct dice dice;
     struct peer peers[PEERS];

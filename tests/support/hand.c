@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "broker/carrier/sharded.h"
+#include "broker/carrier/carrier.h"
 #include "broker/net/logger.h"
 #include "tests/support/client.h"
 #include "tests/support/test.h"
@@ -92,7 +92,7 @@ struct ff_slice hand_name(uint32_t owner, uint32_t n, char out[64])
 {
     for (uint32_t i = 0;; i++) {
         (void)snprintf(out, 64, "name/%u", i);
-        if (sharded_owner(hand_gateways[0].carrier, ff_slice_of(out)) == owner && n-- == 0)
+        if (carrier_owner(hand_gateways[0].carrier, ff_slice_of(out)) == owner && n-- == 0)
             return ff_slice_of(out);
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What clients are owed by the owners of many topics, who answer all at once, or late, or never. */
+#include "broker/carrier/carrier.h"
 #include "broker/carrier/channel.h"
-#include "broker/carrier/sharded.h"
 #include "broker/session/answers.h"
 #include "broker/topic/rate.h"
 #include "tests/support/hand.h"
@@ -281,9 +281,12 @@ static void what_shares_a_refusal_has_room_for_it(void **state)
 /* An answer to a publish is never larger than what is set aside for it. */
 static void an_answer_fits_into_what_is_set_aside(void **state)
 {
-    static const struct carrier_receipt receipts[] = {
+    static const struct engine_receipt receipts[] = {
         {.receipt = {.receivers = UINT32_MAX, .buffered = UINT64_MAX}},
         {.err = FF_ELIMIT},
+        {.err = FF_ETOOBIG},
+        {.err = FF_ETIMEDOUT},
+        {.err = FF_EAWAY},
         {.err = FF_EINVAL},
         {.err = FF_ENOMEM},
     };
@@ -301,7 +304,8 @@ static void an_answer_fits_into_what_is_set_aside(void **state)
         ticket.id = FF_INTEGER_MAX;
         ticket.has_id = true;
         before = conn_outbox_bytes(&client.session->conn);
-        session_on_published(&hand_gateways[0], ticket, &receipts[i / 2]);
+        session_on_published(&hand_gateways[0], ticket, &receipts[i / 2],
+                             0); /* nothing was set aside */
         assert_true(conn_outbox_bytes(&client.session->conn) > before);
         assert_true(conn_outbox_bytes(&client.session->conn) - before <= ANSWER_TO_PUBLISH);
         hand_disconnect(&client);

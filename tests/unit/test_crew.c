@@ -20,8 +20,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "broker/carrier/sharded.h"
+#include "broker/carrier/channel.h"
+#include "broker/engine/memory.h"
 #include "tests/support/crew.h"
+#include "tests/support/late_engine.h"
 #include "tests/support/test.h"
 
 enum { PHASES = 6 };
@@ -44,6 +46,8 @@ static void run_phase(struct worker_model *at)
         qsbr_online(&qsbr, at->index);
         at->now_ms += dice_below(&at->dice, 200) ? dice_below(&at->dice, 20) : 11000;
         wheel_advance(&at->wheel);
+        if (at->is_late)
+            late_engine_work(at->carrier->env.engine, dice_below(&at->dice, 40));
         break;
     case 1:
         mailbox_open(&at->box);
@@ -112,6 +116,12 @@ static void set_up_worker(uint32_t i)
                              .arg = at,
                              .qsbr = &qsbr,
                              .all_topics = &all_topics};
+    struct carrier_env carrier_env = {.router = &at->router,
+                                      .exchange = exchange,
+                                      .box = &at->box,
+                                      .index = i,
+                                      .events = &crew_events,
+                                      .arg = at};
 
     memset(at, 0, sizeof(*at));
     at->index = i;
@@ -121,7 +131,11 @@ static void set_up_worker(uint32_t i)
     wheel_init(&at->wheel, &at->now_ms);
     mailbox_init(&at->box, NULL, NULL);
     assert_int_equal(router_init(&at->router, &env, &limits), FF_OK);
-    at->carrier = sharded_new(exchange, i, &at->box, &at->router, &crew_events, at);
+    at->is_late = crew_run.seed % 5 < 2;
+    carrier_env.engine =
+        at->is_late ? late_engine_new(&at->router) : memory_engine_new(&at->router);
+    assert_non_null(carrier_env.engine);
+    at->carrier = carrier_new(&carrier_env);
     assert_non_null(at->carrier);
     for (uint32_t p = 0; p < PEERS; p++) {
         at->peers[p].at = at;
@@ -139,6 +153,7 @@ static void set_up(void)
                    ? exchange_new(crew_run.workers, 4096, 1024)
                    : exchange_new(crew_run.workers, CHANNEL_REQUESTS, CHANNEL_ANSWERS);
     assert_non_null(exchange);
+    late_engine_content = crew_run.seed % 5 < 2 ? (uint32_t)(crew_run.seed % 200) : 0;
     atomic_store(&steps_left, steps);
     for (uint32_t i = 0; i < crew_run.workers; i++)
         set_up_worker(i);

@@ -3,8 +3,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/carrier/carrier.h"
 #include "broker/carrier/channel.h"
-#include "broker/carrier/sharded.h"
 #include "tests/support/client.h"
 #include "tests/support/hand.h"
 #include "tests/support/test.h"
@@ -81,7 +81,7 @@ static void mail_is_opened_before_the_events_that_came_with_it(void **state)
 /* A topic's name that the other worker owns. */
 static void name_foreign(char name[8])
 {
-    for (unsigned i = 0; i == 0 || sharded_owner(hand_gateways[0].carrier, ff_slice_of(name)) == 0;
+    for (unsigned i = 0; i == 0 || carrier_owner(hand_gateways[0].carrier, ff_slice_of(name)) == 0;
          i++)
         (void)snprintf(name, 8, "t%u", i % 1000);
 }
@@ -153,16 +153,17 @@ static void a_crowded_worker_is_handed_no_socket(void **state)
 static void blocks_on_their_way_are_bounded(void **state)
 {
     enum { RING = 4096 };
-    struct exchange *exchange = exchange_new(COUNT, RING, RING);
+    struct exchange *exchange = exchange_new(COUNT, RING, 4 * RING);
     struct channel *channel;
     struct mailbox box;
+    struct carrier owner = {.env.box = &box};
     unsigned count = 0;
 
     (void)state;
     assert_non_null(exchange);
     channel = exchange_channel(exchange, 0, 1);
     mailbox_init(&box, NULL, NULL);
-    channel->owner_box = &box;
+    channel->owner = &owner;
     mail_init(&channel->requested, open_late);
     assert_true(channel_open(channel));
     while (channel_reserve(channel, 0, RING)) {
@@ -178,6 +179,48 @@ static void blocks_on_their_way_are_bounded(void **state)
     while (--count > 0)
         channel_release_block(channel, RING);
     assert_non_null(channel_reserve(channel, 0, 100 * RING)); /* one alone may be any size */
+    mailbox_open(&box);
+    exchange_free(exchange);
+}
+
+/* An owner may answer everything at any time: never more is asked of it than fits. */
+static void no_more_is_asked_than_there_is_room_for_answers(void **state)
+{
+    enum { REQUESTS = 65536, ANSWERS = 1024 };
+    struct exchange *exchange = exchange_new(COUNT, REQUESTS, ANSWERS);
+    struct channel *channel;
+    struct mailbox box;
+    struct carrier owner = {.env.box = &box};
+    uint32_t size;
+
+    (void)state;
+    assert_non_null(exchange);
+    channel = exchange_channel(exchange, 0, 1);
+    mailbox_init(&box, NULL, NULL);
+    channel->owner = &owner;
+    mail_init(&channel->requested, open_late);
+    assert_true(channel_open(channel));
+    for (int round = 0; round < 100; round++) { /* wherever the ring begins */
+        while (channel_reserve(channel, 0, 0))
+            channel_commit(channel, 0, 0);
+        assert_int_equal(channel->unanswered, exchange->max_unanswered);
+        for (uint32_t i = 0; i < exchange->max_unanswered; i++) {
+            assert_non_null(ring_reserve(channel->answers, sizeof(struct answer)));
+            ring_commit(channel->answers);
+        }
+        for (int i = 0; i <= round % 3; i++, channel->unanswered--) {
+            assert_non_null(ring_peek(channel->answers, &size));
+            ring_release(channel->answers);
+            assert_non_null(ring_peek(channel->requests, &size));
+            ring_release(channel->requests);
+        }
+        while (ring_peek(channel->answers, &size)) {
+            ring_release(channel->answers);
+            assert_non_null(ring_peek(channel->requests, &size));
+            ring_release(channel->requests);
+            channel->unanswered--;
+        }
+    }
     mailbox_open(&box);
     exchange_free(exchange);
 }
@@ -302,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(mail_is_opened_before_the_events_that_came_with_it, begin,
                                         hand_end),
+        cmocka_unit_test(no_more_is_asked_than_there_is_room_for_answers),
         cmocka_unit_test_setup_teardown(what_is_asked_in_the_flush_is_told_in_the_same_turn, begin,
                                         hand_end),
         cmocka_unit_test_setup_teardown(a_crowded_worker_is_handed_no_socket, begin, hand_end),

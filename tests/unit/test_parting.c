@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "broker/app/drain.h"
-#include "broker/carrier/sharded.h"
+#include "broker/carrier/carrier.h"
 #include "tests/support/hand.h"
 #include "tests/support/test.h"
 

@@ -150,7 +150,7 @@ static void what_is_tied_to_nothing_is_not_found_and_can_be_removed(void **state
     for (int count = 1; count < 3 * SUBSCRIPTIONS_FEW; count++) {
         for (int i = 0; i < count; i++)
             add(i);
-        subs[count - 1].idle_topic = NULL;
+        subs[count - 1].state = SUBSCRIPTION_DETACHED;
         assert_null(find(count - 1));
         take_out(count - 1);
         subs[count - 1].idle_topic = idle_topics[count - 1];

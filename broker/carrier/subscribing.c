@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/carrier/subscribing.h"
+
+#include "broker/carrier/carrier.h"
+#include "broker/topic/rate.h"
+#include "protocol/base/mem.h"
+
+static struct channel *channel_to(const struct carrier *carrier, uint32_t owner)
+{
+    return exchange_channel(carrier->env.exchange, carrier->env.index, owner);
+}
+
+void subscribing_leave_if_idle(struct carrier *carrier, struct remote_link *remote)
+{
+    if (!remote_is_idle(remote))
+        return;
+    remote_leave(remote);
+    ff_list_append(&channel_to(carrier, remote->owner)->leaving, &remote->leaving);
+}
+
+/* Leaving. */
+
+static void detach_cursor(struct carrier *carrier, struct subscription *s)
+{
+    struct router *router = carrier->env.router;
+
+    switch ((enum subscription_state)s->state) {
+    case SUBSCRIPTION_DETACHED:
+        break;
+    case SUBSCRIPTION_REQUESTED: {
+        struct waiter *waiter = s->waiter;
+
+        waiter->s = waiter->pending->s = NULL; /* it is answered all the same */
+        rate_free(s);
+        s->state = SUBSCRIPTION_DETACHED;
+        break;
+    }
+    case SUBSCRIPTION_IDLE:
+        router_unsubscribe(router, s);
+        break;
+    case SUBSCRIPTION_LINKED: {
+        struct remote_link *remote = s->link->is_remote ? link_remote(s->link) : NULL;
+
+        router_unsubscribe(router, s); /* a link of our own may be gone by that */
+        if (remote)
+            subscribing_leave_if_idle(carrier, remote);
+        break;
+    }
+    }
+}
+
+/* All cursors are tied to nothing from here on. */
+static void detach(struct carrier *carrier, struct subscription *s, uint32_t cursors)
+{
+    for (uint32_t i = 0; i < cursors; i++)
+        detach_cursor(carrier, &s[i]);
+}
+
+void carrier_unsubscribe(struct carrier *carrier, struct subscription *s)
+{
+    detach(carrier, s, carrier_cursor_count(carrier, subscription_is_filter(s)));
+}
+
+/* Answered. */
+
+/* Those that share its fate wait for nothing but their turn from here on. */
+static void release_turns(struct pending_subscribe *pending, enum ff_err err)
+{
+    struct ff_list *node;
+
+    while ((node = ff_list_pop(&pending->turns)))
+        FF_CONTAINER(node, struct turn, node)->err = err;
+}
+
+static void answer(struct carrier *carrier, struct pending_subscribe *pending,
+                   struct subscription *s, const struct engine_start *start)
+{
+    pending->is_answered = true;
+    release_turns(pending, start->err);
+    carrier->env.events->subscribed(carrier->env.arg, pending->ticket, s, pending->what.name,
+                                    start);
+}
+
+/* An owner has answered. */
+static void finish_cursor(struct carrier *carrier, struct pending_subscribe *pending,
+                          const struct engine_start *start)
+{
+    uint32_t cursors = carrier_cursor_count(carrier, pending->what.is_filter);
+    struct subscription *s = pending->s;
+
+    pending->left--;
+    if (start->err && !pending->is_answered) { /* the first error is the answer: all or nothing */
+        if (s)
+            detach(carrier, s, cursors);
+        pending->s = NULL;
+        answer(carrier, pending, s, start);
+    }
+    if (pending->left)
+        return;
+    if (!pending->is_answered)
+        answer(carrier, pending, s, start);
+    /* The session may have ended by that, and the subscription with it: its memory stays. */
+    for (uint32_t i = 0; pending->s && i < cursors; i++)
+        if (s[i].state != SUBSCRIPTION_DETACHED)
+            router_release(carrier->env.router, &s[i]);
+    if (!pending->is_asking)
+        ff_mem_free(pending);
+}
+
+/* Held, if it is still wanted and was tied. */
+static void hold(struct carrier *carrier, struct waiter *waiter, const struct engine_start *start)
+{
+    struct subscription *s = waiter->s;
+
+    if (s && !start->err) {
+        router_hold(s); /* its first message comes after the ACK */
+    } else if (s) {     /* not asked any more, and not tied */
+        rate_free(s);
+        s->state = SUBSCRIPTION_DETACHED;
+    }
+    finish_cursor(carrier, waiter->pending, start);
+}
+
+void subscribing_start_own(struct carrier *carrier, struct waiter *waiter,
+                           const struct engine_start *start)
+{
+    const struct pending_subscribe *pending = waiter->pending;
+    struct engine_start tied = *start;
+
+    if (waiter->s && !tied.err)
+        tied.err =
+            router_subscribe(carrier->env.router, waiter->s, pending->what.name, pending->encoding);
+    hold(carrier, waiter, &tied);
+}
+
+void subscribing_start_remote(struct carrier *carrier, struct waiter *waiter,
+                              const struct cursor *at, const struct engine_start *start)
+{
+    struct remote_link *remote = waiter->remote;
+    struct engine_start tied = *start;
+
+    ff_list_remove(&waiter->node);
+    if (!tied.err)
+        remote_accept(remote, at);
+    if (waiter->s && !tied.err)
+        tied.err = remote_attach(remote, waiter->s, at);
+    hold(carrier, waiter, &tied);
+    if (remote->state == REMOTE_NEW && ff_list_is_empty(&remote->waiters))
+        remote_drop(remote);
+    else
+        subscribing_leave_if_idle(carrier, remote);
+}
+
+/* Asked. */
+
+/* FF_OK: the owner will answer. There is room for the request. */
+static enum ff_err ask_remote(struct carrier *carrier, struct waiter *waiter, uint32_t owner)
+{
+    struct channel *channel = channel_to(carrier, owner);
+    const struct pending_subscribe *pending = waiter->pending;
+    struct remote_key key = {.name = pending->what.name,
+                             .encoding = pending->encoding,
+                             .owner = owner,
+                             .owner_box = channel->owner->env.box,
+                             .worker_box = carrier->env.box};
+    struct request *request;
+    enum ff_err err = remote_get(carrier->env.router, &key, &waiter->remote);
+
+    if (err)
+        return err;
+    ff_list_append(&waiter->remote->waiters, &waiter->node);
+    request = channel_reserve(channel, 0, 0);
+    FF_CHECK(request);
+    *request = (struct request){.kind = REQUEST_LINK, .waiter = waiter};
+    channel_commit(channel, 0, 0);
+    return FF_OK;
+}
+
+static void ask_owner(struct carrier *carrier, struct waiter *waiter, uint32_t owner)
+{
+    struct engine_start refused = {.err = FF_OK};
+
+    waiter->s->state = SUBSCRIPTION_REQUESTED;
+    waiter->s->zone = ZONE_TIMED;
+    waiter->s->request = &waiter->pending->request;
+    waiter->s->waiter = waiter;
+    if (owner == carrier->env.index) {
+        engine_subscribe(carrier->env.engine, &waiter->pending->what,
+                         (struct engine_caller){waiter, owner});
+        return;
+    }
+    refused.err = ask_remote(carrier, waiter, owner);
+    if (refused.err)
+        hold(carrier, waiter, &refused);
+}
+
+/* From `first` on, all that are needed. */
+static void ask_all(struct carrier *carrier, struct pending_subscribe *pending, uint32_t first)
+{
+    struct subscription *s = pending->s;
+    uint32_t cursors = pending->left;
+    uint32_t i;
+
+    pending->is_asking = true;
+    for (i = 0; i < cursors && !pending->is_answered; i++) {
+        pending->waiters[i] = (struct waiter){.pending = pending, .s = &s[i]};
+        ask_owner(carrier, &pending->waiters[i], first + i);
+    }
+    pending->is_asking = false;
+    pending->left -= cursors - i; /* one was refused: those behind it were not asked */
+    if (pending->left == 0)
+        ff_mem_free(pending);
+}
+
+/* NULL: out of memory. */
+static struct pending_subscribe *
+make_pending(struct subscription *s, const struct engine_subscription *what, uint32_t cursors)
+{
+    size_t size = sizeof(struct pending_subscribe) + cursors * sizeof(struct waiter);
+    struct pending_subscribe *pending = ff_mem_zalloc(size + what->name.len);
+
+    if (!pending)
+        return NULL;
+    memcpy((char *)pending + size, what->name.at, what->name.len);
+    pending->what = *what;
+    pending->what.name.at = (char *)pending + size;
+    pending->request = (struct subscription_request){pending->what.name, what->is_filter};
+    pending->s = s;
+    pending->left = cursors;
+    ff_list_init(&pending->turns);
+    return pending;
+}
+
+/* Makes the rings that are still to be made. */
+static bool open_channels(const struct carrier *carrier, uint32_t first, uint32_t cursors)
+{
+    for (uint32_t owner = first; owner < first + cursors; owner++)
+        if (owner != carrier->env.index && !channel_open(channel_to(carrier, owner)))
+            return false;
+    return true;
+}
+
+bool carrier_subscribe(struct carrier *carrier, struct subscription *s,
+                       const struct engine_subscription *what, enum ff_encoding encoding,
+                       struct ticket ticket)
+{
+    static const struct engine_start no_memory = {.err = FF_ENOMEM};
+    uint32_t first = what->is_filter ? 0 : carrier_owner(carrier, what->name);
+    uint32_t cursors = carrier_cursor_count(carrier, what->is_filter);
+    struct pending_subscribe *pending = NULL;
+
+    if (!carrier_has_room(carrier, what->name, what->is_filter))
+        return false;
+    if (open_channels(carrier, first, cursors))
+        pending = make_pending(s, what, cursors);
+    if (!pending) {
+        carrier->env.events->subscribed(carrier->env.arg, ticket, s, what->name, &no_memory);
+        return true;
+    }
+    pending->ticket = ticket;
+    pending->encoding = encoding;
+    ask_all(carrier, pending, first);
+    return true;
+}
+
+void subscribing_add_turn(struct subscription *s, uint32_t cursors, struct turn *turn)
+{
+    for (uint32_t i = 0; s && i < cursors; i++) {
+        if (s[i].state == SUBSCRIPTION_REQUESTED) {
+            struct waiter *waiter = s[i].waiter;
+
+            ff_list_append(&waiter->pending->turns, &turn->node);
+            return;
+        }
+    }
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * subscribing.h - a subscription from the request to its first message, the same
+ * way for own topics and for those of other workers:
+ *
+ *   1. asked: each owner of the name or filter is asked where it begins, the own
+ *      engine by a call, the others through their channels;
+ *   2. held: a cursor that has its start is tied to its log there, and waits;
+ *   3. answered: when all owners have answered, or with the first error, which
+ *      undoes the others: all or nothing;
+ *   4. released: behind the answer messages flow.
+ *
+ * The session may leave at any time: what is still asked for is then answered to
+ * nobody.
+ */
+#ifndef CARRIER_SUBSCRIBING_H
+#define CARRIER_SUBSCRIBING_H
+
+#include "broker/carrier/channel.h"
+
+/* One cursor of a subscription that waits for its owner's answer. */
+struct waiter {
+    struct ff_list node;        /* of its remote link */
+    struct remote_link *remote; /* NULL: this worker is the owner */
+    struct pending_subscribe *pending;
+    struct subscription *s; /* NULL: it was unsubscribed */
+};
+
+/* A subscription that is asked for. Owners read `what` and the waiters' `remote`, and nothing else.
+ */
+struct pending_subscribe {
+    struct engine_subscription what;
+    struct subscription_request request; /* the same for the subscription itself */
+    struct ticket ticket;
+    struct subscription *s; /* the first of its cursors; NULL: unsubscribed, or answered */
+    struct ff_list turns;   /* answers that share its fate */
+    enum ff_encoding encoding;
+    uint32_t left;  /* owners that have not answered, those who are still to be asked too */
+    bool is_asking; /* not all owners are asked: it stays, whatever those say that are */
+    bool is_answered;
+    struct waiter waiters[]; /* one for each owner; the name is behind them */
+};
+
+/* An answer that waits until the owners have answered all that was asked before. */
+struct turn {
+    struct ff_list node; /* of the subscription whose fate it shares, until that is answered */
+    struct ticket ticket;
+    enum ff_err err;
+    uint32_t left; /* owners that it waits for, and who still asks them */
+    uint32_t len;
+    char frame[];
+};
+
+/* This worker's engine has said where a cursor begins. */
+void subscribing_start_own(struct carrier *carrier, struct waiter *waiter,
+                           const struct engine_start *start);
+
+/* Another worker has, and granted the place `at` in its log. */
+void subscribing_start_remote(struct carrier *carrier, struct waiter *waiter,
+                              const struct cursor *at, const struct engine_start *start);
+
+/* The turn shares the fate of a subscription, NULL: of none, if that is still asked for. */
+void subscribing_add_turn(struct subscription *s, uint32_t cursors, struct turn *turn);
+
+/* A remote link that nobody needs any more is given up: its owner is to be told. */
+void subscribing_leave_if_idle(struct carrier *carrier, struct remote_link *remote);
+
+#endif

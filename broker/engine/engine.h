@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine.h - decides the order of a topic's messages, and where a subscription begins.
+ *
+ * An engine works for the worker that owns the topics it is asked about. It is
+ * asked by the carrier (carrier/carrier.h) and answers each request once, by
+ * `events`, in the midst of the request or in any later turn of its worker:
+ * `memory` does so at once, one that keeps messages elsewhere when those are kept.
+ *
+ *   1. engine_publish: answered by `published`, when the message has its place;
+ *   2. engine_subscribe: answered by `started`, when it is known where the
+ *      subscription begins. Whoever asked ties it to the log in that step;
+ *   3. engine_pass: answered by `passed`, when all that the same session asked
+ *      about the name before is answered.
+ *
+ * Requests of one session about one name are answered in the order in which they
+ * were made. What a request points to is borrowed until the call returns; what an
+ * answer points to, until the event returns. Errors of answers:
+ *
+ *   FF_ENOMEM    memory is short
+ *   FF_ELIMIT    max_topics or max_filters is reached
+ *   FF_ETOOBIG   the payload is over its topic's own limit
+ *   FF_EINVAL    the payload cannot be rewritten for another encoding
+ *   FF_ETIMEDOUT nobody knows whether the message was kept: 408, retry with the same key
+ *   FF_EAWAY     what keeps the messages cannot be reached: 503
+ */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include "broker/topic/publication.h"
+#include "protocol/base/err.h"
+
+/* Who publishes, and what the answer is to be labelled with. */
+struct ticket {
+    uint64_t id;
+    uint64_t session_tag;   /* names the session, now and for ever */
+    uint32_t session_place; /* where it is found */
+    uint8_t worker;         /* the carrier's: number of the worker that asks */
+    bool has_id;
+    bool is_filter; /* of a subscription */
+};
+
+/* Who asks for a start or a pass: handed back as it came. */
+struct engine_caller {
+    void *context;
+    uint32_t worker;
+};
+
+/* Where a message stands in its topic, for those who come back. */
+struct position {
+    uint64_t epoch;
+    uint64_t offset;
+};
+
+struct engine_receipt {
+    enum ff_err err; /* FF_OK: the message has its place in the topic's order */
+    struct receipt receipt;
+    bool has_position; /* the engine keeps positions: */
+    bool is_duplicate; /* the key was seen before, and this is the first answer again */
+    struct position position;
+};
+
+struct engine_subscription {
+    struct ff_slice name; /* or a filter */
+    bool is_filter;
+    bool has_since; /* not from the head, but from here: */
+    struct position since;
+};
+
+struct engine_start {
+    enum ff_err err;
+    bool has_position;        /* the engine keeps positions: */
+    bool is_recovered;        /* all that came after `since` will be sent */
+    struct position position; /* the first message that is sent comes after this one */
+    struct ff_slice content;  /* what the answer brings with it: members, messages */
+};
+
+struct engine_events {
+    void (*published)(void *arg, struct ticket ticket, const struct engine_receipt *receipt);
+    void (*started)(void *arg, struct engine_caller caller, const struct engine_start *start);
+    void (*passed)(void *arg, struct engine_caller caller);
+};
+
+struct engine;
+
+struct engine_ops {
+    void (*publish)(struct engine *engine, const struct publication *p, struct ticket ticket);
+    void (*subscribe)(struct engine *engine, const struct engine_subscription *what,
+                      struct engine_caller caller);
+    void (*pass)(struct engine *engine, struct ff_slice name, struct engine_caller caller);
+    void (*free)(struct engine *engine);
+};
+
+/* Each engine embeds this, and has its constructor in a header of its own. */
+struct engine {
+    const struct engine_ops *ops;
+    const struct engine_events *events; /* the carrier's, set before the first request */
+    void *arg;
+};
+
+static inline void engine_publish(struct engine *engine, const struct publication *p,
+                                  struct ticket ticket)
+{
+    engine->ops->publish(engine, p, ticket);
+}
+
+static inline void engine_subscribe(struct engine *engine, const struct engine_subscription *what,
+                                    struct engine_caller caller)
+{
+    engine->ops->subscribe(engine, what, caller);
+}
+
+static inline void engine_pass(struct engine *engine, struct ff_slice name,
+                               struct engine_caller caller)
+{
+    engine->ops->pass(engine, name, caller);
+}
+
+/* Its worker has ended. NULL is allowed. */
+static inline void engine_free(struct engine *engine)
+{
+    if (engine)
+        engine->ops->free(engine);
+}
+
+#endif

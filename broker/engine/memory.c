@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/engine/memory.h"
+
+#include "protocol/base/mem.h"
+
+struct memory_engine {
+    struct engine engine;
+    struct router *router;
+};
+
+static void memory_publish(struct engine *engine, const struct publication *p, struct ticket ticket)
+{
+    struct memory_engine *memory = FF_CONTAINER(engine, struct memory_engine, engine);
+    struct engine_receipt receipt = {.err = FF_OK};
+
+    receipt.err = router_publish(memory->router, p, &receipt.receipt);
+    engine->events->published(engine->arg, ticket, &receipt);
+}
+
+/* At the head. */
+static void memory_subscribe(struct engine *engine, const struct engine_subscription *what,
+                             struct engine_caller caller)
+{
+    static const struct engine_start head = {.err = FF_OK};
+
+    (void)what;
+    engine->events->started(engine->arg, caller, &head);
+}
+
+/* Whatever was asked before is answered. */
+static void memory_pass(struct engine *engine, struct ff_slice name, struct engine_caller caller)
+{
+    (void)name;
+    engine->events->passed(engine->arg, caller);
+}
+
+static void memory_free(struct engine *engine)
+{
+    ff_mem_free(FF_CONTAINER(engine, struct memory_engine, engine));
+}
+
+struct engine *memory_engine_new(struct router *router)
+{
+    static const struct engine_ops ops = {
+        .publish = memory_publish,
+        .subscribe = memory_subscribe,
+        .pass = memory_pass,
+        .free = memory_free,
+    };
+    struct memory_engine *memory = ff_mem_zalloc(sizeof(*memory));
+
+    if (!memory)
+        return NULL;
+    memory->engine.ops = &ops;
+    memory->router = router;
+    return &memory->engine;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * publication.h - a message on its way into its topic, and what became of it.
+ */
+#ifndef TOPIC_PUBLICATION_H
+#define TOPIC_PUBLICATION_H
+
+#include "protocol/message/message.h"
+
+struct publication {
+    struct ff_slice topic; /* a name */
+    struct ff_payload payload;
+    uint64_t publisher;  /* the publishing session's tag, 0: the broker itself */
+    struct ff_slice key; /* of an idempotent publish; .at NULL: none */
+    bool retain;
+};
+
+struct receipt {
+    uint32_t receivers; /* subscriptions that matched, filters included */
+    uint64_t buffered;  /* how far the slowest was behind when the last turn ended, in octets */
+};
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/support/late_engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "protocol/base/list.h"
+
+uint32_t late_engine_content;
+
+enum kind { PUBLISH, SUBSCRIBE, PASS };
+
+struct job {
+    struct ff_list node;
+    enum kind kind;
+    struct publication p;
+    struct ticket ticket;
+    struct engine_subscription what;
+    struct engine_caller caller;
+    char bytes[];
+};
+
+struct late_engine {
+    struct engine engine;
+    struct router *router;
+    struct ff_list jobs;
+};
+
+static struct late_engine *late_of(struct engine *engine)
+{
+    return FF_CONTAINER(engine, struct late_engine, engine);
+}
+
+/* What the tests starve the broker of it has. */
+static struct job *add(struct engine *engine, enum kind kind, size_t size)
+{
+    struct job *job = calloc(1, sizeof(*job) + size);
+
+    FF_CHECK(job);
+    job->kind = kind;
+    ff_list_init(&job->node);
+    ff_list_append(&late_of(engine)->jobs, &job->node);
+    return job;
+}
+
+static struct ff_slice copy(char *to, struct ff_slice from)
+{
+    if (from.len)
+        memcpy(to, from.at, from.len);
+    return (struct ff_slice){to, from.len};
+}
+
+static void late_publish(struct engine *engine, const struct publication *p, struct ticket ticket)
+{
+    struct job *job = add(engine, PUBLISH, p->topic.len + p->payload.bytes.len);
+
+    job->p = *p;
+    job->p.topic = copy(job->bytes, p->topic);
+    job->p.payload.bytes = copy(job->bytes + p->topic.len, p->payload.bytes);
+    job->ticket = ticket;
+}
+
+static void late_subscribe(struct engine *engine, const struct engine_subscription *what,
+                           struct engine_caller caller)
+{
+    struct job *job = add(engine, SUBSCRIBE, what->name.len * (size_t)(late_engine_content + 1));
+
+    job->what = *what;
+    job->what.name = copy(job->bytes, what->name);
+    job->caller = caller;
+}
+
+static void late_pass(struct engine *engine, struct ff_slice name, struct engine_caller caller)
+{
+    (void)name;
+    add(engine, PASS, 0)->caller = caller;
+}
+
+static void start(struct late_engine *late, struct job *job)
+{
+    size_t len = job->what.name.len;
+    struct engine_start start = {.err = FF_OK};
+
+    if (!job->what.is_filter && late_engine_content) {
+        for (uint32_t i = 1; i < late_engine_content; i++)
+            memcpy(job->bytes + i * len, job->bytes, len);
+        start.content = (struct ff_slice){job->bytes, len * late_engine_content};
+    }
+    late->engine.events->started(late->engine.arg, job->caller, &start);
+}
+
+void late_engine_work(struct engine *engine, uint32_t most)
+{
+    struct late_engine *late = late_of(engine);
+    struct engine_receipt receipt = {.err = FF_OK};
+    struct ff_list *node;
+
+    while (most-- > 0 && (node = ff_list_pop(&late->jobs))) {
+        struct job *job = FF_CONTAINER(node, struct job, node);
+
+        switch (job->kind) {
+        case PUBLISH:
+            receipt.err = router_publish(late->router, &job->p, &receipt.receipt);
+            engine->events->published(engine->arg, job->ticket, &receipt);
+            break;
+        case SUBSCRIBE:
+            start(late, job);
+            break;
+        case PASS:
+            engine->events->passed(engine->arg, job->caller);
+            break;
+        }
+        free(job);
+    }
+}
+
+static void late_free(struct engine *engine)
+{
+    FF_CHECK(ff_list_is_empty(&late_of(engine)->jobs));
+    free(late_of(engine));
+}
+
+struct engine *late_engine_new(struct router *router)
+{
+    static const struct engine_ops ops = {
+        .publish = late_publish, .subscribe = late_subscribe, .pass = late_pass, .free = late_free};
+    struct late_engine *late = calloc(1, sizeof(*late));
+
+    FF_CHECK(late);
+    late->engine.ops = &ops;
+    late->router = router;
+    ff_list_init(&late->jobs);
+    return &late->engine;
+}
