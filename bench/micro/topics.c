@@ -41,7 +41,7 @@ static void subscribe(struct subscription *s, const char *begin, unsigned i, con
     char name[32];
     int len = snprintf(name, sizeof(name), "%s%u%s", begin, i, end);
 
-    must(router_subscribe(&router, s, (struct ff_slice){name, (size_t)len}, FF_JSON) == FF_OK,
+    must(router_subscribe(&router, s, (struct ff_slice){name, (size_t)len}, KIND_JSON) == FF_OK,
          "no subscription");
 }
 

@@ -129,7 +129,7 @@ void subscribing_start_own(struct carrier *carrier, struct waiter *waiter,
 
     if (waiter->s && !tied.err)
         tied.err =
-            router_subscribe(carrier->env.router, waiter->s, pending->what.name, pending->encoding);
+            router_subscribe(carrier->env.router, waiter->s, pending->what.name, pending->kind);
     hold(carrier, waiter, &tied);
 }
 
@@ -159,7 +159,7 @@ static enum ff_err ask_remote(struct carrier *carrier, struct waiter *waiter, ui
     struct channel *channel = channel_to(carrier, owner);
     const struct pending_subscribe *pending = waiter->pending;
     struct remote_key key = {.name = pending->what.name,
-                             .encoding = pending->encoding,
+                             .kind = pending->kind,
                              .owner = owner,
                              .owner_box = channel->owner->env.box,
                              .worker_box = carrier->env.box};
@@ -241,7 +241,7 @@ static bool open_channels(const struct carrier *carrier, uint32_t first, uint32_
 }
 
 bool carrier_subscribe(struct carrier *carrier, struct subscription *s,
-                       const struct engine_subscription *what, enum ff_encoding encoding,
+                       const struct engine_subscription *what, enum log_kind kind,
                        struct ticket ticket)
 {
     static const struct engine_start no_memory = {.err = FF_ENOMEM};
@@ -258,7 +258,7 @@ bool carrier_subscribe(struct carrier *carrier, struct subscription *s,
         return true;
     }
     pending->ticket = ticket;
-    pending->encoding = encoding;
+    pending->kind = kind;
     ask_all(carrier, pending, first);
     return true;
 }

@@ -34,7 +34,7 @@ struct pending_subscribe {
     struct ticket ticket;
     struct subscription *s; /* the first of its cursors; NULL: unsubscribed, or answered */
     struct ff_list turns;   /* answers that share its fate */
-    enum ff_encoding encoding;
+    enum log_kind kind;
     uint32_t left;  /* owners that have not answered, those who are still to be asked too */
     bool is_asking; /* not all owners are asked: it stays, whatever those say that are */
     bool is_answered;

@@ -173,6 +173,7 @@ void session_open(struct session *session, enum session_mode mode, enum ff_encod
     session->conn.is_new = false;
     session->mode = mode;
     session->encoding = encoding;
+    session->kind = kind_of(encoding);
     ff_reader_init(&session->reader, FF_ROLE_SERVER, settings->max_message);
     heartbeat_start(session);
     close_refused(session);

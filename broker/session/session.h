@@ -64,7 +64,8 @@ struct session {
     uint16_t heartbeat_s;
     uint8_t errors;
     enum session_mode mode : 4;
-    enum ff_encoding encoding : 4;
+    enum ff_encoding encoding : 4; /* in which it is answered, */
+    enum log_kind kind : 4;        /* and what its subscriptions read */
     enum refusal refusal : 4;
     bool has_plain_text : 1;
     bool is_parting : 1;   /* the close frame waits for answers: parting.h */

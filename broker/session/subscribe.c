@@ -295,7 +295,7 @@ static enum request_outcome ask(struct session *session, struct ticket ticket, s
     if (!s)
         return REQUEST_DONE;
     answers_await(session, octets);
-    is_taken = carrier_subscribe(gateway_of(session)->carrier, s, &what, session->encoding, ticket);
+    is_taken = carrier_subscribe(gateway_of(session)->carrier, s, &what, session->kind, ticket);
     if (!is_taken)
         undo(session, ticket, s);
     return answers_asked(session, octets, is_taken);

@@ -12,13 +12,14 @@
 #ifndef TOPIC_IDLE_TOPIC_H
 #define TOPIC_IDLE_TOPIC_H
 
+#include "broker/topic/kind.h"
 #include "broker/topic/subscription.h"
 #include "protocol/base/map.h"
 
 struct idle_topic {
     struct ff_map_node node;
     struct subscription *subscription;
-    uint8_t encoding; /* enum ff_encoding */
+    uint8_t kind; /* enum log_kind */
     uint8_t name_len;
     char name[];
 };

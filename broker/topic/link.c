@@ -4,10 +4,10 @@
 #include "broker/topic/rate.h"
 #include "protocol/base/mem.h"
 
-void link_init(struct link *link, struct topic *topic, enum ff_encoding encoding, struct log *log)
+void link_init(struct link *link, struct topic *topic, enum log_kind kind, struct log *log)
 {
     *link = (struct link){
-        .topic = topic, .log = log, .encoding = (uint8_t)encoding, .waiting_needed = UINT64_MAX};
+        .topic = topic, .log = log, .kind = (uint8_t)kind, .waiting_needed = UINT64_MAX};
     if (log)
         link->active_needed = log_look(log).head_byte;
 }

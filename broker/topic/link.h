@@ -14,6 +14,7 @@
 #ifndef TOPIC_LINK_H
 #define TOPIC_LINK_H
 
+#include "broker/topic/kind.h"
 #include "broker/topic/pin.h"
 #include "broker/topic/subscription.h"
 
@@ -31,7 +32,7 @@ struct link {
     uint32_t
         close_rule_waiting; /* waiting ones that end when they are overrun: link_has_close_rule() */
     uint32_t no_echo_timed; /* timed ones that do not want their own echo */
-    uint8_t encoding;       /* enum ff_encoding */
+    uint8_t kind;           /* enum log_kind */
     bool is_remote;         /* the log is another worker's */
     bool is_dirty;          /* messages came that were not walked yet */
     bool is_waiting_stale;  /* waiting_needed is only a lower bound */
@@ -42,7 +43,7 @@ struct link {
 };
 
 /* `log` may be NULL until the link is used. */
-void link_init(struct link *link, struct topic *topic, enum ff_encoding encoding, struct log *log);
+void link_init(struct link *link, struct topic *topic, enum log_kind kind, struct log *log);
 void link_deinit(struct link *link);
 
 static inline uint32_t link_count(const struct link *link)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * log.h - a topic's messages in one encoding, as finished frames.
+ * log.h - a topic's messages of one kind (kind.h), as finished frames.
  *
  * A log is a list of segments of contiguous bytes, frame after frame, never
  * changed once written. A `byte` is a place in it, counted from the log's first octet:

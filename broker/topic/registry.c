@@ -222,13 +222,13 @@ enum ff_err registry_get(struct registry *registry, struct ff_slice name, bool i
                                                   : make_name(registry, name, is_foreign, topic);
 }
 
-static struct idle_topic *make_idle(struct ff_slice name, enum ff_encoding encoding)
+static struct idle_topic *make_idle(struct ff_slice name, enum log_kind kind)
 {
     struct idle_topic *idle_topic = ff_mem_alloc(sizeof(*idle_topic) + name.len);
 
     if (!idle_topic)
         return NULL;
-    idle_topic->encoding = (uint8_t)encoding;
+    idle_topic->kind = (uint8_t)kind;
     idle_topic->name_len = (uint8_t)name.len;
     memcpy(idle_topic->name, name.at, name.len);
     return idle_topic;
@@ -246,10 +246,10 @@ static void add_idle(struct registry *registry, struct idle_topic *idle_topic,
 }
 
 enum ff_err registry_add_idle(struct registry *registry, struct subscription *s,
-                              struct ff_slice name, enum ff_encoding encoding)
+                              struct ff_slice name, enum log_kind kind)
 {
     bool is_within = count_topic(registry);
-    struct idle_topic *idle_topic = is_within ? make_idle(name, encoding) : NULL;
+    struct idle_topic *idle_topic = is_within ? make_idle(name, kind) : NULL;
 
     if (!idle_topic) {
         uncount_topic(registry);
@@ -260,12 +260,12 @@ enum ff_err registry_add_idle(struct registry *registry, struct subscription *s,
 }
 
 /* A log that begins where its one subscription stands, which then is in its link. */
-static bool tie(struct topic *topic, enum ff_encoding encoding, struct subscription *s)
+static bool tie(struct topic *topic, enum log_kind kind, struct subscription *s)
 {
     struct topic_log *log;
 
     topic->offset = topic->reported = s->cursor.offset;
-    log = registry_get_log(topic, encoding);
+    log = registry_get_log(topic, kind);
     if (!log)
         return false;
     atomic_store_explicit(&log->log.head_byte, s->cursor.byte, memory_order_relaxed);
@@ -281,7 +281,7 @@ enum ff_err registry_expand(struct registry *registry, struct idle_topic *idle_t
     *topic = add_topic(registry, idle_topic_name(idle_topic), false);
     if (!*topic)
         return FF_ENOMEM;
-    if (!tie(*topic, (enum ff_encoding)idle_topic->encoding, s)) {
+    if (!tie(*topic, (enum log_kind)idle_topic->kind, s)) {
         (void)count_topic(registry); /* it is counted once, as an idle topic or as a full one */
         (void)registry_drop_unused(registry, *topic);
         s->idle_topic = idle_topic;
@@ -294,9 +294,9 @@ enum ff_err registry_expand(struct registry *registry, struct idle_topic *idle_t
 
 void registry_compact(struct registry *registry, struct topic *topic)
 {
-    int encoding = topic->logs[FF_JSON] ? FF_JSON : FF_MSGPACK;
-    struct subscription *s = topic->logs[encoding]->link.array[0];
-    struct idle_topic *idle_topic = make_idle(topic_name(topic), (enum ff_encoding)encoding);
+    int kind = topic->logs[KIND_JSON] ? KIND_JSON : KIND_MSGPACK;
+    struct subscription *s = topic->logs[kind]->link.array[0];
+    struct idle_topic *idle_topic = make_idle(topic_name(topic), (enum log_kind)kind);
 
     if (!idle_topic)
         return;
@@ -314,9 +314,9 @@ void registry_drop_idle(struct registry *registry, struct idle_topic *idle_topic
     uncount_topic(registry);
 }
 
-struct topic_log *registry_get_log(struct topic *topic, enum ff_encoding encoding)
+struct topic_log *registry_get_log(struct topic *topic, enum log_kind kind)
 {
-    struct topic_log *log = topic->logs[encoding];
+    struct topic_log *log = topic->logs[kind];
 
     if (log)
         return log;
@@ -324,8 +324,8 @@ struct topic_log *registry_get_log(struct topic *topic, enum ff_encoding encodin
     if (!log)
         return NULL;
     log_init(&log->log, topic->offset);
-    link_init(&log->link, topic, encoding, &log->log);
-    topic->logs[encoding] = log;
+    link_init(&log->link, topic, kind, &log->log);
+    topic->logs[kind] = log;
     return log;
 }
 
@@ -333,7 +333,7 @@ bool registry_drop_unused(struct registry *registry, struct topic *topic)
 {
     bool is_used = topic->remotes;
 
-    for (int i = 0; i < FF_ENCODINGS; i++) {
+    for (int i = 0; i < KINDS; i++) {
         struct topic_log *log = topic->logs[i];
 
         if (log && (link_count(&log->link) || log->remotes)) {

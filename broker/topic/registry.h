@@ -68,7 +68,7 @@ bool registry_has(const struct registry *registry, struct ff_slice name);
  * idle_topic. FF_OK, FF_ENOMEM, FF_ELIMIT (max_topics is reached).
  */
 FF_MUST_CHECK enum ff_err registry_add_idle(struct registry *registry, struct subscription *s,
-                                            struct ff_slice name, enum ff_encoding encoding);
+                                            struct ff_slice name, enum log_kind kind);
 
 /* It is a topic again, with its subscription. FF_OK: the idle topic is freed; FF_ENOMEM: it stays
  * idle on.
@@ -94,7 +94,7 @@ FF_MUST_CHECK enum ff_err registry_get(struct registry *registry, struct ff_slic
                                        bool is_foreign, struct topic **topic);
 
 /* Finds or makes its log. NULL: out of memory. */
-FF_MUST_CHECK struct topic_log *registry_get_log(struct topic *topic, enum ff_encoding encoding);
+FF_MUST_CHECK struct topic_log *registry_get_log(struct topic *topic, enum log_kind kind);
 
 /* Drops the logs that have no link, and the topic if it has none. True: it is gone. */
 bool registry_drop_unused(struct registry *registry, struct topic *topic);

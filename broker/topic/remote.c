@@ -27,9 +27,8 @@ static struct remote_link *find(const struct topic *topic, const struct remote_k
 {
     struct remote_link *remote = topic->remotes;
 
-    while (remote &&
-           (remote->owner != request->owner || remote->link.encoding != request->encoding ||
-            remote->state == REMOTE_LEAVING))
+    while (remote && (remote->owner != request->owner || remote->link.kind != request->kind ||
+                      remote->state == REMOTE_LEAVING))
         remote = remote->next;
     return remote;
 }
@@ -46,7 +45,7 @@ static struct remote_link *make(struct router *router, struct topic *topic,
                                    .worker_box = request->worker_box,
                                    .owner = request->owner,
                                    .next = topic->remotes};
-    link_init(&remote->link, topic, request->encoding, NULL);
+    link_init(&remote->link, topic, request->kind, NULL);
     remote->link.is_remote = true;
     ff_list_init(&remote->waiters);
     mail_init(&remote->need_lowered, open_need_lowered);
@@ -124,14 +123,14 @@ void remote_drop(struct remote_link *remote)
 
 static enum ff_err attach_log(struct router *owner, struct remote_link *remote)
 {
-    enum ff_encoding encoding = (enum ff_encoding)remote->link.encoding;
+    enum log_kind kind = (enum log_kind)remote->link.kind;
     struct topic_log *log;
     struct topic *topic;
     enum ff_err err = registry_get(&owner->registry, topic_name(remote->link.topic), false, &topic);
 
     if (err)
         return err;
-    log = registry_get_log(topic, encoding);
+    log = registry_get_log(topic, kind);
     if (!log) {
         (void)registry_drop_unused(&owner->registry, topic);
         return FF_ENOMEM;

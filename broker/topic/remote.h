@@ -64,7 +64,7 @@ struct remote_link {
 
 struct remote_key {
     struct ff_slice name;
-    enum ff_encoding encoding;
+    enum log_kind kind;
     uint32_t owner;
     struct mailbox *owner_box;
     struct mailbox *worker_box;

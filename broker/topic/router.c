@@ -66,7 +66,7 @@ void router_touch(struct router *router, struct subscription *s)
 }
 
 enum ff_err router_subscribe(struct router *router, struct subscription *s, struct ff_slice name,
-                             enum ff_encoding encoding)
+                             enum log_kind kind)
 {
     struct registry *registry = &router->registry;
     struct topic_log *log;
@@ -76,12 +76,12 @@ enum ff_err router_subscribe(struct router *router, struct subscription *s, stru
 
     if (!s->rate && ff_topic_kind(name) == FF_TOPIC_NAME && !registry_has(registry, name)) {
         s->cursor = (struct cursor){.segment = NULL};
-        return registry_add_idle(registry, s, name, encoding);
+        return registry_add_idle(registry, s, name, kind);
     }
     err = registry_get(registry, name, false, &topic);
     if (err)
         return err;
-    log = registry_get_log(topic, encoding);
+    log = registry_get_log(topic, kind);
     err = FF_ENOMEM;
     if (log) {
         view = log_look(&log->log);
@@ -105,8 +105,8 @@ void router_drop_unused(struct router *router, struct topic *topic)
 {
     if (registry_drop_unused(&router->registry, topic))
         return;
-    /* What is left may be one subscription, in the other encoding: then the topic may be idle. */
-    for (int i = 0; i < FF_ENCODINGS; i++)
+    /* What is left may be one subscription, of another kind: then the topic may be idle. */
+    for (int i = 0; i < KINDS; i++)
         if (topic->logs[i])
             router_touch_link(router, &topic->logs[i]->link);
 }
@@ -164,19 +164,18 @@ static struct ff_delivery delivery_for(const struct rendering *r, const struct t
 /* Room in all logs of one topic or filter. */
 static enum ff_err reserve(struct router *router, struct rendering *r, struct topic *to)
 {
-    for (int i = 0; i < FF_ENCODINGS; i++) {
-        enum ff_encoding encoding = (enum ff_encoding)i;
+    for (int i = 0; i < KINDS; i++) {
+        const struct kind_ops *kind = &log_kinds[i];
         struct ff_delivery delivery;
         enum ff_err err;
 
         if (!to->logs[i])
             continue;
-        err = render(router, r, encoding);
+        err = render(router, r, kind->encoding);
         if (err)
             return err;
-        delivery = delivery_for(r, to, encoding);
-        err = log_reserve(&to->logs[i]->log, &router->registry.limbo,
-                          ff_delivery_size(encoding, &delivery));
+        delivery = delivery_for(r, to, kind->encoding);
+        err = log_reserve(&to->logs[i]->log, &router->registry.limbo, kind->measure(&delivery));
         if (err)
             return err;
     }
@@ -185,7 +184,7 @@ static enum ff_err reserve(struct router *router, struct rendering *r, struct to
 
 static void cancel(struct router *router, struct topic *to)
 {
-    for (int i = 0; i < FF_ENCODINGS; i++)
+    for (int i = 0; i < KINDS; i++)
         if (to->logs[i])
             log_cancel(&to->logs[i]->log, &router->registry.limbo);
 }
@@ -194,18 +193,18 @@ static void commit(struct router *router, const struct rendering *r, struct topi
                    struct receipt *receipt)
 {
     to->offset++;
-    for (int i = 0; i < FF_ENCODINGS; i++) {
-        enum ff_encoding encoding = (enum ff_encoding)i;
+    for (int i = 0; i < KINDS; i++) {
+        const struct kind_ops *kind = &log_kinds[i];
         struct topic_log *log = to->logs[i];
         struct ff_delivery delivery;
         uint64_t buffered;
 
         if (!log)
             continue;
-        delivery = delivery_for(r, to, encoding);
-        ff_delivery_write(log_reserved(&log->log), encoding, &delivery);
-        log_commit(&log->log, &router->registry.limbo, ff_delivery_size(encoding, &delivery),
-                   r->p->publisher, wheel_now(router->wheel));
+        delivery = delivery_for(r, to, kind->encoding);
+        kind->write(log_reserved(&log->log), &delivery);
+        log_commit(&log->log, &router->registry.limbo, kind->measure(&delivery), r->p->publisher,
+                   wheel_now(router->wheel));
         log->link.is_dirty = true;
         router_touch_link(router, &log->link);
         receipt->receivers += topic_log_receivers(log);

@@ -71,12 +71,12 @@ void router_configure(struct router *router, const struct router_limits *limits,
                       const struct topic_rule *rules, uint32_t rule_count);
 
 /*
- * Ties a subscription to a name or filter that this worker owns, in an
- * encoding; its `owner` and rules must be set. FF_OK, FF_ENOMEM, FF_ELIMIT
+ * Ties a subscription to a name or filter that this worker owns, and to the
+ * log of a kind; its `owner` and rules must be set. FF_OK, FF_ENOMEM, FF_ELIMIT
  * (max_topics or max_filters is reached).
  */
 FF_MUST_CHECK enum ff_err router_subscribe(struct router *router, struct subscription *s,
-                                           struct ff_slice name, enum ff_encoding encoding);
+                                           struct ff_slice name, enum log_kind kind);
 
 /* Of any log. The last one of a remote link leaves the link as it is: see remote_is_idle(). */
 void router_unsubscribe(struct router *router, struct subscription *s);

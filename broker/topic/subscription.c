@@ -5,8 +5,6 @@
 #include "broker/topic/link.h"
 #include "broker/topic/rate.h"
 #include "broker/topic/topic.h"
-#include "protocol/message/encode.h"
-#include "protocol/websocket/frame.h"
 
 static const char *const rules[] = {"skip", "latest", "close"};
 
@@ -59,23 +57,9 @@ uint64_t subscription_behind(const struct subscription *s)
 size_t subscription_write_gap(const struct subscription *s, const char *cause, uint64_t skipped,
                               char out[GAP_MAX])
 {
-    enum ff_encoding encoding = (enum ff_encoding)s->link->encoding;
-    struct ff_buf body = {.data = out + FF_FRAME_HEAD_MAX,
-                          .cap = GAP_MAX - FF_FRAME_HEAD_MAX,
-                          .max = GAP_MAX - FF_FRAME_HEAD_MAX};
-    struct ff_writer w;
-    uint8_t head[FF_FRAME_HEAD_MAX];
-    size_t head_len;
+    struct gap gap = {topic_name(s->link->topic), cause, skipped};
 
-    ff_writer_begin(&w, &body, encoding, FF_BROKER, FF_TYPE_GAP);
-    ff_writer_string(&w, FF_FIELD_TOPIC, topic_name(s->link->topic));
-    ff_writer_string(&w, FF_FIELD_CAUSE, ff_slice_of(cause));
-    ff_writer_integer(&w, FF_FIELD_SKIPPED, skipped);
-    FF_CHECK(ff_writer_end(&w) == FF_OK); /* a topic is 255 octets, 510 with escapes */
-    head_len = ff_frame_write_head(head, encoding == FF_JSON ? FF_OP_TEXT : FF_OP_BINARY, body.len);
-    memmove(out + head_len, body.data, body.len);
-    memcpy(out, head, head_len);
-    return head_len + body.len;
+    return kind_write_gap((enum log_kind)s->link->kind, &gap, out);
 }
 
 /* A rated subscription: the newest message, and what was passed over for it. */

@@ -10,6 +10,7 @@
 #define TOPIC_SUBSCRIPTION_H
 
 #include "broker/topic/cursor.h"
+#include "broker/topic/kind.h"
 #include "protocol/base/list.h"
 #include "protocol/base/map.h"
 #include "protocol/message/message.h"
@@ -81,8 +82,6 @@ struct flush_range {
     bool is_to_head; /* the range ends at the view's head */
     char *gap;       /* GAP_MAX octets of room */
 };
-
-enum { GAP_MAX = 640 };
 
 /*
  * Adds what is owed to the plan: a GAP if something was missed, then up to

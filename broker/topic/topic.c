@@ -29,7 +29,7 @@ static const struct topic_log *only_log(const struct topic *topic)
 
     if (topic->is_filter || topic->remotes)
         return NULL;
-    for (int i = 0; i < FF_ENCODINGS; i++) {
+    for (int i = 0; i < KINDS; i++) {
         if (topic->logs[i] && only)
             return NULL;
         if (topic->logs[i])
@@ -55,7 +55,7 @@ uint32_t topic_subscribers(const struct topic *topic)
 {
     uint32_t count = 0;
 
-    for (int i = 0; i < FF_ENCODINGS; i++)
+    for (int i = 0; i < KINDS; i++)
         if (topic->logs[i])
             count += topic_log_receivers(topic->logs[i]);
     return count;
@@ -65,7 +65,7 @@ uint64_t topic_buffered(const struct topic *topic)
 {
     uint64_t most = 0;
 
-    for (int i = 0; i < FF_ENCODINGS; i++)
+    for (int i = 0; i < KINDS; i++)
         if (topic->logs[i] && topic_log_buffered(topic->logs[i]) > most)
             most = topic_log_buffered(topic->logs[i]);
     return most;

@@ -2,7 +2,7 @@
 /*
  * topic.h - a named stream, or a filter, as one worker knows it.
  *
- * The worker that owns a name has its logs: one for each encoding that somebody
+ * The worker that owns a name has its logs: one for each kind that somebody
  * uses, each with the links of all workers that have subscriptions on it. The
  * other workers have only their remote links. A filter is the same thing with a
  * filter for a name: a publish on a matching topic also appends to its logs.
@@ -40,13 +40,13 @@ struct topic_rule {
 
 struct topic {
     struct ff_map_node node;
-    struct topic_log *logs[FF_ENCODINGS]; /* the owner's */
-    struct remote_link *remotes;          /* this worker's, to logs of others */
-    struct filter_set *filters;           /* NULL: none match, as of the generation */
-    const struct topic_rule *rule;        /* never NULL */
-    uint64_t offset;                      /* messages published while it was there */
-    uint64_t reported;                    /* of them, when $SYS last looked */
-    struct ff_list idle_candidate;        /* among those that are compacted if they stay idle */
+    struct topic_log *logs[KINDS]; /* the owner's */
+    struct remote_link *remotes;   /* this worker's, to logs of others */
+    struct filter_set *filters;    /* NULL: none match, as of the generation */
+    const struct topic_rule *rule; /* never NULL */
+    uint64_t offset;               /* messages published while it was there */
+    uint64_t reported;             /* of them, when $SYS last looked */
+    struct ff_list idle_candidate; /* among those that are compacted if they stay idle */
     uint64_t filters_generation;
     uint64_t candidate_offset; /* messages when it came there, */
     uint32_t candidate_at;     /* and the tick */
@@ -74,7 +74,7 @@ uint64_t topic_log_buffered(const struct topic_log *log);
 /* Has it one subscription, and nothing else that an idle topic could not be? */
 bool topic_is_idle(const struct topic *topic);
 
-/* Subscriptions in all encodings. */
+/* Subscriptions of all kinds. */
 uint32_t topic_subscribers(const struct topic *topic);
 
 /* How far the slowest of them was behind when the last turn ended, in octets. */

@@ -418,7 +418,8 @@ static void subscribe(struct peer *peer, uint32_t t)
     ticket = ticket_of(peer, f->born);
     ticket.is_filter = what.is_filter;
     crew_starve(at);
-    is_taken = carrier_subscribe(at->carrier, f->cursors, &what, peer->socket.encoding, ticket);
+    is_taken =
+        carrier_subscribe(at->carrier, f->cursors, &what, kind_of(peer->socket.encoding), ticket);
     crew_feed();
     if (is_taken)
         return;

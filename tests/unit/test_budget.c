@@ -111,7 +111,7 @@ static void subscribe(struct subscription *s, int topic, double rate)
 {
     *s = (struct subscription){.owner = &reader};
     assert_int_equal(rate_set(&router, s, rate), FF_OK);
-    assert_int_equal(router_subscribe(&router, s, name_of(topic), FF_JSON), FF_OK);
+    assert_int_equal(router_subscribe(&router, s, name_of(topic), KIND_JSON), FF_OK);
 }
 
 static void levels_follow_from_what_is_in_use(void **state)

@@ -264,9 +264,9 @@ static void subscribe(struct peer *peer)
         f->s.owner = &peer->socket;
         f->s.no_echo = dice_below(&world.dice, 4) == 0;
         f->passed = world.truths[t].count;
-        assert_int_equal(
-            router_subscribe(&world.router, &f->s, ff_slice_of(names[t]), peer->socket.encoding),
-            FF_OK);
+        assert_int_equal(router_subscribe(&world.router, &f->s, ff_slice_of(names[t]),
+                                          kind_of(peer->socket.encoding)),
+                         FF_OK);
         f->s.overflow = (uint8_t)dice_below(&world.dice, 3);
         if (dice_below(&world.dice, 4) == 0 && t < 3) {
             f->rate = dice_below(&world.dice, 3) ? 1 + dice_below(&world.dice, 100) : 0;

@@ -69,7 +69,7 @@ static void a_topic_is_there_while_it_has_subscriptions(void **state)
     assert_int_equal(publish("a", &receipt), FF_OK);
     assert_int_equal(receipt.receivers, 0);
     assert_null(router_find(&router, FF_SLICE("a"))); /* a publish makes none */
-    assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), FF_JSON), FF_OK);
+    assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), KIND_JSON), FF_OK);
     assert_non_null(registry_find_idle(&router.registry, FF_SLICE("a")));
     assert_int_equal(publish("a", &receipt), FF_OK);
     assert_int_equal(receipt.receivers, 1);
@@ -87,7 +87,7 @@ static void a_quiet_topic_holds_no_segment(void **state)
     struct log_view view;
 
     (void)state;
-    assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), FF_JSON), FF_OK);
+    assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), KIND_JSON), FF_OK);
     for (int i = 0; i < 100; i++)
         assert_int_equal(publish("a", &receipt), FF_OK);
     assert_true(pool.used_bytes > 0);
@@ -133,7 +133,7 @@ static void a_burst_as_large_as_the_last_one_is_one_range(void **state)
                                 .publisher = 1};
 
         payload[0] = payload[cases[i].payload - 1] = '"';
-        assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), FF_JSON), FF_OK);
+        assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), KIND_JSON), FF_OK);
         for (int round = 0; round < 50; round++) {
             struct receipt receipt;
             int ranges;
@@ -162,7 +162,7 @@ static void a_steady_state_allocates_nothing(void **state)
     (void)state;
     for (int i = 0; i < COUNT; i++)
         assert_int_equal(
-            router_subscribe(&router, &subs[i], FF_SLICE("a"), i % 2 ? FF_JSON : FF_MSGPACK),
+            router_subscribe(&router, &subs[i], FF_SLICE("a"), i % 2 ? KIND_JSON : KIND_MSGPACK),
             FF_OK);
     for (int round = 0; round < 1000; round++) {
         struct receipt receipt;
@@ -202,7 +202,7 @@ static void random_filters_match_as_the_naive_way_says(void **state)
             if (dice_below(&dice, 3) == 0)
                 (void)snprintf(filters[i] + len, 64 - len, "/#");
             assert_int_equal(router_subscribe(&router, &subs[i], ff_slice_of(filters[i]),
-                                              i % 2 ? FF_JSON : FF_MSGPACK),
+                                              i % 2 ? KIND_JSON : KIND_MSGPACK),
                              FF_OK);
         }
         for (int n = 0; n < 200; n++) {
@@ -237,11 +237,11 @@ static void a_generation_of_filters_never_comes_again(void **state)
     struct receipt receipt;
 
     (void)state;
-    assert_int_equal(router_subscribe(&router, &name, FF_SLICE("a"), FF_JSON), FF_OK);
+    assert_int_equal(router_subscribe(&router, &name, FF_SLICE("a"), KIND_JSON), FF_OK);
     for (int bits = 31; bits < 64; bits++) {
         uint64_t generation;
 
-        assert_int_equal(router_subscribe(&router, &filter, FF_SLICE("+"), FF_JSON), FF_OK);
+        assert_int_equal(router_subscribe(&router, &filter, FF_SLICE("+"), KIND_JSON), FF_OK);
         assert_int_equal(publish("a", &receipt), FF_OK);
         assert_int_equal(receipt.receivers, 2);
         generation = router.registry.filters.generation; /* what the topic knows is as of this */
@@ -265,7 +265,7 @@ static void for_want_of_memory_a_message_goes_to_all_or_to_none(void **state)
     (void)state;
     for (int i = 0; i < 4; i++)
         assert_int_equal(router_subscribe(&router, &subs[i], ff_slice_of(names[i]),
-                                          i % 2 ? FF_JSON : FF_MSGPACK),
+                                          i % 2 ? KIND_JSON : KIND_MSGPACK),
                          FF_OK);
     for (uint64_t k = 1; k < 12; k++) {
         struct receipt receipt;
@@ -311,14 +311,14 @@ static void limits_and_rules_hold(void **state)
     limits.max_topics = 2;
     limits.max_filters = 0;
     router_configure(&router, &limits, rules, FF_COUNT(rules));
-    assert_int_equal(router_subscribe(&router, &s[0], FF_SLICE("chat/vip"), FF_JSON), FF_OK);
-    assert_int_equal(router_subscribe(&router, &s[1], FF_SLICE("chat/x"), FF_JSON), FF_OK);
+    assert_int_equal(router_subscribe(&router, &s[0], FF_SLICE("chat/vip"), KIND_JSON), FF_OK);
+    assert_int_equal(router_subscribe(&router, &s[1], FF_SLICE("chat/x"), KIND_JSON), FF_OK);
     assert_int_equal(router_expand(&router, &s[0]), FF_OK);
     assert_int_equal(router_expand(&router, &s[1]), FF_OK);
     assert_int_equal(router_topic_of(&s[0])->rule->overflow, OVERFLOW_CLOSE);
     assert_int_equal(router_topic_of(&s[1])->rule->overflow, OVERFLOW_LATEST);
-    assert_int_equal(router_subscribe(&router, &s[2], FF_SLICE("y"), FF_JSON), FF_ELIMIT);
-    assert_int_equal(router_subscribe(&router, &s[2], FF_SLICE("#"), FF_JSON), FF_ELIMIT);
+    assert_int_equal(router_subscribe(&router, &s[2], FF_SLICE("y"), KIND_JSON), FF_ELIMIT);
+    assert_int_equal(router_subscribe(&router, &s[2], FF_SLICE("#"), KIND_JSON), FF_ELIMIT);
     assert_int_equal(publish("chat/x", &receipt), FF_ETOOBIG);
     assert_int_equal(publish("chat/vip", &receipt), FF_OK);
     router_unsubscribe(&router, &s[0]);
@@ -326,6 +326,35 @@ static void limits_and_rules_hold(void **state)
 }
 
 /* Frames of sessions that began before the reload are as large as they were. */
+/* A name all of quotes, and each field that a GAP may ever have. */
+static void the_longest_gap_fits(void **state)
+{
+    char name[FF_TOPIC_MAX];
+    char room[GAP_MAX];
+
+    (void)state;
+    memset(name, '"', sizeof(name));
+    for (int i = 0; i < FF_ENCODINGS; i++) {
+        struct ff_buf body = {
+            .data = room, .cap = sizeof(room), .max = sizeof(room) - FF_FRAME_HEAD_MAX};
+        struct gap gap = {{name, sizeof(name)}, "tooslow!", UINT64_MAX};
+        struct ff_writer w;
+
+        assert_int_equal(strlen(gap.cause), GAP_CAUSE_MAX);
+        ff_writer_begin(&w, &body, (enum ff_encoding)i, FF_BROKER, FF_TYPE_GAP);
+        ff_writer_string(&w, FF_FIELD_TOPIC, gap.topic);
+        ff_writer_string(&w, FF_FIELD_CAUSE, ff_slice_of(gap.cause));
+        ff_writer_integer(&w, FF_FIELD_SKIPPED, UINT64_MAX);
+        ff_writer_integer(&w, FF_FIELD_FROM, UINT64_MAX);
+        ff_writer_integer(&w, FF_FIELD_TO, UINT64_MAX);
+        ff_writer_string(&w, FF_FIELD_EPOCH, FF_SLICE("18446744073709551615"));
+        ff_writer_integer(&w, FF_FIELD_OFFSET, UINT64_MAX);
+        assert_int_equal(ff_writer_end(&w), FF_OK);
+        assert_true(body.len > FF_TOPIC_MAX);
+        assert_true(kind_write_gap(kind_of((enum ff_encoding)i), &gap, room) <= GAP_MAX);
+    }
+}
+
 static void what_may_be_pinned_never_shrinks(void **state)
 {
     struct router_limits limits = router.registry.limits;
@@ -396,9 +425,9 @@ static void publish_octets(uint64_t octets)
 {
     struct receipt receipt;
     struct topic *topic = router_find(&router, FF_SLICE("a"));
-    uint64_t end = log_head_byte(&topic->logs[FF_JSON]->log) + octets;
+    uint64_t end = log_head_byte(&topic->logs[KIND_JSON]->log) + octets;
 
-    while (log_head_byte(&topic->logs[FF_JSON]->log) < end)
+    while (log_head_byte(&topic->logs[KIND_JSON]->log) < end)
         assert_int_equal(publish("a", &receipt), FF_OK);
 }
 
@@ -410,7 +439,7 @@ static void who_has_not_had_its_turn_is_not_overrun_by_a_burst(void **state)
 
     (void)state;
     begin_reading();
-    assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), FF_JSON), FF_OK);
+    assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), KIND_JSON), FF_OK);
     assert_int_equal(publish("a", &receipt), FF_OK);
     publish_octets(3 * MAX_BUFFERED);
     end_turn(); /* its socket is not full, it was only not its turn */
@@ -434,7 +463,7 @@ static unsigned anna_has_read;
 
 static void anna_subscribes(void)
 {
-    assert_int_equal(router_subscribe(&router, &anna, FF_SLICE("a"), FF_JSON), FF_OK);
+    assert_int_equal(router_subscribe(&router, &anna, FF_SLICE("a"), KIND_JSON), FF_OK);
 }
 
 static void anna_reads(void)
@@ -451,7 +480,7 @@ static void anna_wants_less(void)
 
 static void bert_subscribes_in_the_other_encoding(void)
 {
-    assert_int_equal(router_subscribe(&router, &bert, FF_SLICE("a"), FF_MSGPACK), FF_OK);
+    assert_int_equal(router_subscribe(&router, &bert, FF_SLICE("a"), KIND_MSGPACK), FF_OK);
 }
 
 static void bert_leaves(void)
@@ -532,7 +561,7 @@ static void topics_fall_asleep_a_thousand_at_a_time(void **state)
 
         subs[i] = (struct subscription){.owner = NULL};
         assert_int_equal(
-            router_subscribe(&router, &subs[i], (struct ff_slice){name, (size_t)len}, FF_JSON),
+            router_subscribe(&router, &subs[i], (struct ff_slice){name, (size_t)len}, KIND_JSON),
             FF_OK);
         assert_int_equal(router_expand(&router, &subs[i]), FF_OK);
         router_touch(&router, &subs[i]);
@@ -564,7 +593,7 @@ static void for_want_of_memory_a_sleeper_sleeps_on(void **state)
 
     (void)state;
     begin_reading();
-    assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), FF_JSON), FF_OK);
+    assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), KIND_JSON), FF_OK);
     do {
         ff_mem_fail_at(++k);
         err = publish("a", &receipt);
@@ -601,7 +630,7 @@ static void a_quiet_topic_costs_at_most_200_octets(void **state)
     for (int i = 0; i < COUNT; i++) {
         (void)snprintf(name, sizeof(name), "device/%09d", i);
         subs[i] = ff_mem_zalloc(sizeof(struct subscription));
-        assert_int_equal(router_subscribe(&router, subs[i], ff_slice_of(name), FF_JSON), FF_OK);
+        assert_int_equal(router_subscribe(&router, subs[i], ff_slice_of(name), KIND_JSON), FF_OK);
     }
     bytes = ff_mem_live_bytes() - bytes + HEAP_HEAD * (ff_mem_live_blocks() - blocks);
     print_message("    %zu octets each\n", bytes / COUNT);
@@ -628,6 +657,7 @@ int main(void)
         WITH_ROUTER(a_generation_of_filters_never_comes_again),
         WITH_ROUTER(for_want_of_memory_a_message_goes_to_all_or_to_none),
         WITH_ROUTER(limits_and_rules_hold),
+        cmocka_unit_test(the_longest_gap_fits),
         WITH_ROUTER(what_may_be_pinned_never_shrinks),
     };
 

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kind.h - the kinds of logs that a topic may have, as a table.
+ *
+ * A message is appended once to the log of each kind that somebody reads. What a
+ * kind's frames look like stands here and nowhere else; how a session is answered
+ * (its encoding) is another question. A new kind is a new row.
+ */
+#ifndef TOPIC_KIND_H
+#define TOPIC_KIND_H
+
+#include "protocol/message/encode.h"
+#include "protocol/message/topic.h"
+#include "protocol/websocket/frame.h"
+
+enum log_kind { KIND_JSON, KIND_MSGPACK, KINDS };
+
+/* What a subscription missed. */
+struct gap {
+    struct ff_slice topic;
+    const char *cause; /* at most GAP_CAUSE_MAX octets */
+    uint64_t skipped;
+};
+
+enum {
+    GAP_CAUSE_MAX = 8,
+    GAP_EPOCH_MAX = 20,  /* 64 bits as text */
+    GAP_NUMBER_MAX = 20, /* the same; MessagePack needs 9 */
+    /* The longest: a name all of quotes, and every field that a GAP may have. */
+    GAP_MAX = FF_FRAME_HEAD_MAX +
+              sizeof("{\"type\":10,\"topic\":\"\",\"cause\":\"\",\"skipped\":,\"from\":,\"to\":,"
+                     "\"epoch\":\"\",\"offset\":}") +
+              2 * FF_TOPIC_MAX + GAP_CAUSE_MAX + GAP_EPOCH_MAX + 4 * GAP_NUMBER_MAX,
+};
+
+struct kind_ops {
+    enum ff_encoding encoding; /* of the payloads */
+    enum ff_opcode opcode;     /* of the frames */
+    /* The size of the whole frame, and the frame itself: exactly so many octets. */
+    size_t (*measure)(const struct ff_delivery *message);
+    void (*write)(uint8_t *out, const struct ff_delivery *message);
+};
+
+extern const struct kind_ops log_kinds[KINDS];
+
+/* The kind that a session reads which is answered in an encoding. */
+enum log_kind kind_of(enum ff_encoding encoding);
+
+/* Writes a GAP frame; returns its size, at most GAP_MAX. */
+size_t kind_write_gap(enum log_kind kind, const struct gap *gap, char out[GAP_MAX]);
+
+#endif
