@@ -21,6 +21,49 @@ void cursor_to_tail(struct cursor *cursor, const struct log_view *view)
         cursor_to_head(cursor, view);
 }
 
+/* The first frame with a message behind `passed`, which is not the segment's last one. */
+static uint32_t seek(const struct segment *segment, uint64_t passed)
+{
+    uint32_t low = 0;
+    uint32_t high = atomic_load_explicit(&segment->count, memory_order_acquire);
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (segment_entry(segment, middle)->passed <= passed)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+bool cursor_to_offset(struct cursor *cursor, const struct log_view *view, uint64_t offset)
+{
+    struct segment *segment = view->first;
+    uint32_t i;
+
+    if (offset >= view->offset) {
+        cursor_to_head(cursor, view);
+        return offset == view->offset;
+    }
+    if (!segment || offset < segment->offset) {
+        cursor_to_tail(cursor, view);
+        return false;
+    }
+    while (segment != view->last) {
+        struct segment *next = atomic_load_explicit(&segment->next, memory_order_acquire);
+
+        if (next->offset > offset)
+            break;
+        segment = next;
+    }
+    i = seek(segment, offset - segment->offset);
+    *cursor = (struct cursor){segment, segment->first_byte + segment_frame(segment, i),
+                              segment->offset + segment_passed(segment, i)};
+    return true;
+}
+
 /* Makes the segment the one that holds the cursor's byte. False at the head. */
 static bool enter_segment(struct cursor *cursor, const struct log_view *view)
 {
@@ -59,8 +102,9 @@ static void move_to(struct cursor *cursor, const struct log_view *view, uint32_t
     const struct segment *segment = cursor->segment;
 
     cursor->byte = segment->first_byte + at;
-    cursor->offset = cursor->byte == view->head_byte ? view->offset
-                                                     : segment->offset + segment_find(segment, at);
+    cursor->offset = cursor->byte == view->head_byte
+                         ? view->offset
+                         : segment->offset + segment_passed(segment, segment_find(segment, at));
 }
 
 /* Over frames that are not for this subscriber. False at the head. */

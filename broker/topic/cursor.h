@@ -40,6 +40,13 @@ void cursor_to_head(struct cursor *cursor, const struct log_view *view);
 void cursor_to_tail(struct cursor *cursor, const struct log_view *view);
 
 /*
+ * Behind the message `offset`, or at the tail or head if that is not there any
+ * more or not yet: then false. One that is within a hole is placed before it.
+ * O(segments + log frames): segments of kept logs are so large that they are few.
+ */
+bool cursor_to_offset(struct cursor *cursor, const struct log_view *view, uint64_t offset);
+
+/*
  * Before the newest message that `skip_publisher` did not publish (0: any); false
  * when there is none behind the cursor, which is then at the head. The cursor
  * must not be behind the tail.

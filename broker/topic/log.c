@@ -151,13 +151,13 @@ static size_t choose_block(const struct log *log, size_t size)
     return block < SEGMENT_LARGEST ? pool_round(block) : SEGMENT_LARGEST;
 }
 
-enum ff_err log_reserve(struct log *log, struct limbo *limbo, size_t size)
+static enum ff_err reserve(struct log *log, struct limbo *limbo, size_t size, bool is_alone)
 {
     struct segment *segment = last_of(log);
     size_t block;
 
     FF_CHECK(!log->reserved);
-    if (segment && size <= FRAME_OWN_SEGMENT && has_room(segment, size))
+    if (segment && !is_alone && size <= FRAME_OWN_SEGMENT && has_room(segment, size))
         return FF_OK;
     block = choose_block(log, size);
     if (block - sizeof(*segment) > UINT32_MAX)
@@ -170,6 +170,17 @@ enum ff_err log_reserve(struct log *log, struct limbo *limbo, size_t size)
                                 .size = (uint32_t)((block - sizeof(*segment)) & ~(size_t)3)};
     log->reserved = segment;
     return FF_OK;
+}
+
+enum ff_err log_reserve(struct log *log, struct limbo *limbo, size_t size)
+{
+    return reserve(log, limbo, size, false);
+}
+
+/* In a segment of its own, so that what a segment has passed fits into 32 bits. */
+enum ff_err log_reserve_hole(struct log *log, struct limbo *limbo, size_t size)
+{
+    return reserve(log, limbo, size, true);
 }
 
 void log_cancel(struct log *log, struct limbo *limbo)
@@ -187,7 +198,7 @@ uint8_t *log_reserved(const struct log *log)
 }
 
 /* Frame and entry are there before anybody is told. */
-static void write_entry(struct segment *segment, size_t size, uint64_t publisher)
+static void write_entry(struct segment *segment, size_t size, uint64_t publisher, uint32_t messages)
 {
     uint32_t count = count_of(segment);
     struct entry *entry;
@@ -195,8 +206,10 @@ static void write_entry(struct segment *segment, size_t size, uint64_t publisher
 
     FF_CHECK(has_room(segment, size));
     entry = at;
+    messages += segment_passed(segment, count);
     segment->used += (uint32_t)size;
     *entry = (struct entry){.end = segment->used,
+                            .passed = messages,
                             .publisher = {(uint32_t)publisher, (uint32_t)(publisher >> 32)}};
     atomic_store_explicit(&segment->count, count + 1, memory_order_release);
 }
@@ -209,14 +222,14 @@ static void admit_reserved(struct log *log, struct limbo *limbo, uint32_t tick)
     ff_list_append(&limbo->live, &log->reserved->live);
 }
 
-void log_commit(struct log *log, struct limbo *limbo, size_t size, uint64_t publisher,
-                uint32_t tick)
+static void append(struct log *log, struct limbo *limbo, size_t size, uint64_t publisher,
+                   uint32_t tick, uint32_t messages)
 {
     struct segment *last = last_of(log);
     uint64_t offset = atomic_load_explicit(&log->offset, memory_order_relaxed);
 
     count_burst(log, size);
-    write_entry(log->reserved ? log->reserved : last, size, publisher);
+    write_entry(log->reserved ? log->reserved : last, size, publisher, messages);
     if (log->reserved)
         admit_reserved(log, limbo, tick);
     change_begin(log);
@@ -229,8 +242,21 @@ void log_commit(struct log *log, struct limbo *limbo, size_t size, uint64_t publ
         log->reserved = NULL;
     }
     atomic_store_explicit(&log->head_byte, log_head_byte(log) + size, memory_order_release);
-    atomic_store_explicit(&log->offset, offset + 1, memory_order_release);
+    atomic_store_explicit(&log->offset, offset + messages, memory_order_release);
     change_end(log);
+}
+
+void log_commit(struct log *log, struct limbo *limbo, size_t size, uint64_t publisher,
+                uint32_t tick)
+{
+    append(log, limbo, size, publisher, tick, 1);
+}
+
+void log_commit_hole(struct log *log, struct limbo *limbo, size_t size, uint32_t count,
+                     uint32_t tick)
+{
+    FF_CHECK(log->reserved && count <= HOLE_MAX);
+    append(log, limbo, size, 0, tick, count);
 }
 
 bool log_trim(struct log *log, struct limbo *limbo, uint64_t needed, uint64_t limit)
@@ -254,8 +280,8 @@ bool log_trim(struct log *log, struct limbo *limbo, uint64_t needed, uint64_t li
 uint64_t view_newest(const struct log_view *view, uint64_t *offset)
 {
     const struct segment *last = view->last;
-    uint32_t end = (uint32_t)(view->head_byte - last->first_byte);
+    uint32_t i = segment_find(last, (uint32_t)(view->head_byte - last->first_byte) - 1);
 
-    *offset = view->offset - 1;
-    return last->first_byte + segment_frame(last, segment_find(last, end - 1));
+    *offset = last->offset + segment_passed(last, i);
+    return last->first_byte + segment_frame(last, i);
 }

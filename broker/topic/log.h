@@ -10,7 +10,7 @@
  *
  * A segment never moves and never grows: 256 octets at first, each next one
  * twice as large, up to 64 KiB. A frame over 4 KiB has a segment of its own.
- * Frames grow up, one 12-octet entry a frame grows down from the end.
+ * Frames grow up, one 16-octet entry a frame grows down from the end.
  *
  * One worker owns a log and writes; any may read. Who reads takes a view of it
  * first: tail, head and offset that belong together. Frames below the head of a
@@ -36,11 +36,13 @@ enum {
     SEGMENT_SMALLEST = 256,
     SEGMENT_LARGEST = 65536,
     FRAME_OWN_SEGMENT = 4096, /* frames over this have a segment of their own */
+    HOLE_MAX = INT32_MAX,     /* messages that one hole counts */
 };
 
-/* One frame in its segment. */
+/* One frame in its segment: a message, or a hole that stands for several. */
 struct entry {
     uint32_t end;          /* where it ends, from the segment's first byte */
+    uint32_t passed;       /* messages of the segment up to its end */
     uint32_t publisher[2]; /* the session that published it: entry_publisher() */
 };
 
@@ -147,6 +149,12 @@ static inline uint32_t segment_frame(const struct segment *segment, uint32_t i)
     return i ? segment_entry(segment, i - 1)->end : 0;
 }
 
+/* Messages of the segment before the i-th frame. */
+static inline uint32_t segment_passed(const struct segment *segment, uint32_t i)
+{
+    return i ? segment_entry(segment, i - 1)->passed : 0;
+}
+
 /* The frame that the segment's octet `at` lies in; `count` at the end. O(log frames). */
 uint32_t segment_find(const struct segment *segment, uint32_t at);
 
@@ -165,6 +173,15 @@ uint8_t *log_reserved(const struct log *log);
 /* The reserved frame is written: it becomes the newest message, published at `tick`. */
 void log_commit(struct log *log, struct limbo *limbo, size_t size, uint64_t publisher,
                 uint32_t tick);
+
+/*
+ * The same for a hole: one frame, a GAP, that stands for `count` messages (at most
+ * HOLE_MAX) which nobody has any more. It is in its place among the others, so
+ * that order, filters and slow readers need nothing else.
+ */
+FF_MUST_CHECK enum ff_err log_reserve_hole(struct log *log, struct limbo *limbo, size_t size);
+void log_commit_hole(struct log *log, struct limbo *limbo, size_t size, uint32_t count,
+                     uint32_t tick);
 
 /*
  * Frees what lies below `needed`, and what lies below `limit` whether it is

@@ -15,6 +15,13 @@ struct publication {
     bool retain;
 };
 
+/* Messages of a topic that nobody has any more: in its logs they are one GAP, in their place. */
+struct hole {
+    struct ff_slice topic;
+    const char *cause; /* on the wire: kind.h, struct gap */
+    uint32_t count;    /* of messages, at most HOLE_MAX */
+};
+
 struct receipt {
     uint32_t receivers; /* subscriptions that matched, filters included */
     uint64_t buffered;  /* how far the slowest was behind when the last turn ended, in octets */

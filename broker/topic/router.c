@@ -128,98 +128,6 @@ void router_unsubscribe(struct router *router, struct subscription *s)
         router_drop_unused(router, link->topic);
 }
 
-/* A message on its way into one log. */
-struct delivery {
-    struct topic_log *log;
-    struct ff_delivery message;
-    size_t size;
-};
-
-/* One publication, rewritten for each encoding when it is first needed. */
-struct rendering {
-    const struct publication *p;
-    struct ff_payload payloads[FF_ENCODINGS];
-    bool is_made[FF_ENCODINGS];
-};
-
-static enum ff_err render(struct router *router, struct rendering *r, enum ff_encoding encoding)
-{
-    if (r->is_made[encoding])
-        return FF_OK;
-    r->payloads[encoding] = r->p->payload;
-    r->is_made[encoding] = true;
-    return ff_transcode(&r->payloads[encoding], encoding, &router->transcode_bufs[encoding]);
-}
-
-static struct ff_delivery delivery_for(const struct rendering *r, const struct topic *to,
-                                       enum ff_encoding encoding)
-{
-    return (struct ff_delivery){
-        .topic = r->p->topic,
-        .filter = to->is_filter ? topic_name(to) : (struct ff_slice){NULL, 0},
-        .payload = r->payloads[encoding],
-    };
-}
-
-/* Room in all logs of one topic or filter. */
-static enum ff_err reserve(struct router *router, struct rendering *r, struct topic *to)
-{
-    for (int i = 0; i < KINDS; i++) {
-        const struct kind_ops *kind = &log_kinds[i];
-        struct ff_delivery delivery;
-        enum ff_err err;
-
-        if (!to->logs[i])
-            continue;
-        err = render(router, r, kind->encoding);
-        if (err)
-            return err;
-        delivery = delivery_for(r, to, kind->encoding);
-        err = log_reserve(&to->logs[i]->log, &router->registry.limbo, kind->measure(&delivery));
-        if (err)
-            return err;
-    }
-    return FF_OK;
-}
-
-static void cancel(struct router *router, struct topic *to)
-{
-    for (int i = 0; i < KINDS; i++)
-        if (to->logs[i])
-            log_cancel(&to->logs[i]->log, &router->registry.limbo);
-}
-
-static void commit(struct router *router, const struct rendering *r, struct topic *to,
-                   struct receipt *receipt)
-{
-    to->offset++;
-    for (int i = 0; i < KINDS; i++) {
-        const struct kind_ops *kind = &log_kinds[i];
-        struct topic_log *log = to->logs[i];
-        struct ff_delivery delivery;
-        uint64_t buffered;
-
-        if (!log)
-            continue;
-        delivery = delivery_for(r, to, kind->encoding);
-        kind->write(log_reserved(&log->log), &delivery);
-        log_commit(&log->log, &router->registry.limbo, kind->measure(&delivery), r->p->publisher,
-                   wheel_now(router->wheel));
-        log->link.is_dirty = true;
-        router_touch_link(router, &log->link);
-        receipt->receivers += topic_log_receivers(log);
-        buffered = topic_log_buffered(log);
-        if (buffered > receipt->buffered)
-            receipt->buffered = buffered;
-    }
-}
-
-/* Octets of a payload: `data` counts as what it stands for. */
-static size_t payload_size(const struct ff_payload *payload)
-{
-    return payload->kind == FF_PAYLOAD_BASE64 ? payload->bytes.len / 4 * 3 : payload->bytes.len;
-}
-
 /* How long the oldest segment must have been there to be cut at this level. */
 static uint32_t oldest_enough(enum ff_memory_level level)
 {
@@ -231,7 +139,7 @@ static uint32_t oldest_enough(enum ff_memory_level level)
  * them: their readers are told by GAPs. What has just been published stays, so
  * that who reads at once loses nothing.
  */
-static void trim_for_memory(struct router *router, size_t wanted)
+void router_trim_for_memory(struct router *router, size_t wanted)
 {
     struct limbo *limbo = &router->registry.limbo;
     enum ff_memory_level level = limbo->budget ? ff_budget_level(limbo->budget) : FF_MEMORY_FREE;
@@ -262,66 +170,6 @@ static void relieve_of_pins(struct router *router)
     if (limbo->budget && !ff_list_is_empty(&router->pins.all) &&
         ff_budget_level(limbo->budget) >= FF_MEMORY_FULL)
         pins_relieve(&router->pins, ff_budget_used(limbo->budget) - limbo->budget->max);
-}
-
-/* In all logs of a topic, if there is one, and of the filters that match, or in none. */
-static enum ff_err reserve_all(struct router *router, struct rendering *r, struct topic *topic,
-                               struct topic **filters, uint32_t count)
-{
-    enum ff_err err = topic ? reserve(router, r, topic) : FF_OK;
-
-    for (uint32_t i = 0; i < count && !err; i++)
-        err = reserve(router, r, filters[i]);
-    if (!err)
-        return FF_OK;
-    if (topic)
-        cancel(router, topic);
-    for (uint32_t i = 0; i < count; i++)
-        cancel(router, filters[i]);
-    return err;
-}
-
-/* To a topic, if there is one, and to the filters that match: to all of them or to none. */
-static enum ff_err append(struct router *router, const struct publication *p, struct topic *topic,
-                          struct receipt *receipt)
-{
-    struct rendering r = {.p = p};
-    struct topic **filters;
-    uint32_t count = registry_match(&router->registry, topic, p->topic, &filters);
-    enum ff_err err = reserve_all(router, &r, topic, filters, count);
-
-    if (err == FF_ENOMEM && router->registry.limbo.budget) {
-        trim_for_memory(router, p->payload.bytes.len * (count + 1UL));
-        err = reserve_all(router, &r, topic, filters, count);
-    }
-    if (err)
-        return err == FF_ELIMIT ? FF_EINVAL : err;
-    if (topic)
-        commit(router, &r, topic, receipt);
-    for (uint32_t i = 0; i < count; i++)
-        commit(router, &r, filters[i], receipt);
-    return FF_OK;
-}
-
-enum ff_err router_publish(struct router *router, const struct publication *p,
-                           struct receipt *receipt)
-{
-    const struct topic_rule *rule;
-    struct publication named = *p;
-    struct topic *topic;
-    enum ff_err err = registry_find_expanded(&router->registry, p->topic, &topic);
-
-    *receipt = (struct receipt){.receivers = 0};
-    if (err)
-        return err;
-    if (topic) /* what was given may have been the name of the idle topic, which is gone */
-        named.topic = topic_name(topic);
-    rule = topic ? topic->rule : registry_rule(&router->registry, named.topic);
-    if (rule->max_message && payload_size(&p->payload) > rule->max_message)
-        return FF_ETOOBIG;
-    err = append(router, &named, topic, receipt);
-    router->published += !err;
-    return err;
 }
 
 void router_ready(struct router *router, struct subscription *s)
@@ -527,7 +375,7 @@ bool router_trim(struct router *router)
     struct ff_list *node;
     bool is_dirty = false;
 
-    trim_for_memory(router, 0);
+    router_trim_for_memory(router, 0);
     relieve_of_pins(router);
     if (!limbo_is_empty(&router->registry.limbo))
         limbo_sweep(&router->registry.limbo);

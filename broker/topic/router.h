@@ -114,6 +114,15 @@ bool router_release_idle(struct router *router);
 FF_MUST_CHECK enum ff_err router_publish(struct router *router, const struct publication *p,
                                          struct receipt *receipt);
 
+/*
+ * The same for a hole: what an engine knows that a topic lost. FF_OK, FF_ENOMEM.
+ * A topic that nobody is subscribed to has no log to lose from.
+ */
+FF_MUST_CHECK enum ff_err router_publish_hole(struct router *router, const struct hole *hole);
+
+/* For publication.c: `wanted` octets of segments are to be made room for; 0: what there is. */
+void router_trim_for_memory(struct router *router, size_t wanted);
+
 /* The end of a turn, before the flush: tells owners whose subscriptions are behind. */
 void router_mark_ready(struct router *router);
 

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * publication.c - from a published message to the frames in its logs.
+ *
+ * A message goes into the logs of its topic and of all filters that match: into
+ * all of them or, on failure, into none. First room is reserved everywhere, then
+ * the frames are written and committed. A payload is rewritten for another
+ * encoding once, when a log of such a kind is met first. A hole, which stands for
+ * messages that nobody has, goes the same way.
+ */
+#include "broker/topic/publication.h"
+
+#include "broker/topic/router.h"
+#include "protocol/message/transcode.h"
+
+/* What is on its way into the logs: a publication, or a hole. */
+struct rendering {
+    const struct publication *p;
+    const struct hole *hole; /* NULL: `p` */
+    struct ff_payload payloads[FF_ENCODINGS];
+    bool is_made[FF_ENCODINGS];
+};
+
+static enum ff_err render(struct router *router, struct rendering *r, enum ff_encoding encoding)
+{
+    if (r->is_made[encoding] || r->hole)
+        return FF_OK;
+    r->payloads[encoding] = r->p->payload;
+    r->is_made[encoding] = true;
+    return ff_transcode(&r->payloads[encoding], encoding, &router->transcode_bufs[encoding]);
+}
+
+static struct ff_delivery delivery_for(const struct rendering *r, const struct topic *to,
+                                       enum log_kind kind)
+{
+    return (struct ff_delivery){
+        .topic = r->p->topic,
+        .filter = to->is_filter ? topic_name(to) : (struct ff_slice){NULL, 0},
+        .payload = r->payloads[log_kinds[kind].encoding],
+    };
+}
+
+/* Holes are rare: they are rendered to be measured, and again to be written. */
+static size_t render_hole(const struct hole *hole, const struct topic *to, enum log_kind kind,
+                          char out[GAP_MAX])
+{
+    struct gap gap = {topic_name(to), hole->cause, hole->count};
+
+    return kind_write_gap(kind, &gap, out);
+}
+
+static enum ff_err reserve_in(struct router *router, const struct rendering *r,
+                              const struct topic *to, enum log_kind kind)
+{
+    struct limbo *limbo = &router->registry.limbo;
+    struct log *log = &to->logs[kind]->log;
+    struct ff_delivery delivery;
+    char gap[GAP_MAX];
+
+    if (r->hole)
+        return log_reserve_hole(log, limbo, render_hole(r->hole, to, kind, gap));
+    delivery = delivery_for(r, to, kind);
+    return log_reserve(log, limbo, log_kinds[kind].measure(&delivery));
+}
+
+/* Room in all logs of one topic or filter. */
+static enum ff_err reserve(struct router *router, struct rendering *r, struct topic *to)
+{
+    for (int i = 0; i < KINDS; i++) {
+        enum ff_err err;
+
+        if (!to->logs[i])
+            continue;
+        err = render(router, r, log_kinds[i].encoding);
+        if (!err)
+            err = reserve_in(router, r, to, (enum log_kind)i);
+        if (err)
+            return err;
+    }
+    return FF_OK;
+}
+
+static void cancel(struct router *router, struct topic *to)
+{
+    for (int i = 0; i < KINDS; i++)
+        if (to->logs[i])
+            log_cancel(&to->logs[i]->log, &router->registry.limbo);
+}
+
+static void commit_in(struct router *router, const struct rendering *r, const struct topic *to,
+                      enum log_kind kind)
+{
+    struct limbo *limbo = &router->registry.limbo;
+    struct log *log = &to->logs[kind]->log;
+    uint32_t tick = wheel_now(router->wheel);
+    struct ff_delivery delivery;
+
+    if (r->hole) {
+        char gap[GAP_MAX];
+        size_t size = render_hole(r->hole, to, kind, gap);
+
+        memcpy(log_reserved(log), gap, size);
+        log_commit_hole(log, limbo, size, r->hole->count, tick);
+        return;
+    }
+    delivery = delivery_for(r, to, kind);
+    log_kinds[kind].write(log_reserved(log), &delivery);
+    log_commit(log, limbo, log_kinds[kind].measure(&delivery), r->p->publisher, tick);
+}
+
+static void commit(struct router *router, const struct rendering *r, struct topic *to,
+                   struct receipt *receipt)
+{
+    to->offset += r->hole ? r->hole->count : 1;
+    for (int i = 0; i < KINDS; i++) {
+        struct topic_log *log = to->logs[i];
+        uint64_t buffered;
+
+        if (!log)
+            continue;
+        commit_in(router, r, to, (enum log_kind)i);
+        log->link.is_dirty = true;
+        router_touch_link(router, &log->link);
+        receipt->receivers += topic_log_receivers(log);
+        buffered = topic_log_buffered(log);
+        if (buffered > receipt->buffered)
+            receipt->buffered = buffered;
+    }
+}
+
+/* Octets of a payload: `data` counts as what it stands for. */
+static size_t payload_size(const struct ff_payload *payload)
+{
+    return payload->kind == FF_PAYLOAD_BASE64 ? payload->bytes.len / 4 * 3 : payload->bytes.len;
+}
+
+/* In all logs of a topic, if there is one, and of the filters that match, or in none. */
+static enum ff_err reserve_all(struct router *router, struct rendering *r, struct topic *topic,
+                               struct topic **filters, uint32_t count)
+{
+    enum ff_err err = topic ? reserve(router, r, topic) : FF_OK;
+
+    for (uint32_t i = 0; i < count && !err; i++)
+        err = reserve(router, r, filters[i]);
+    if (!err)
+        return FF_OK;
+    if (topic)
+        cancel(router, topic);
+    for (uint32_t i = 0; i < count; i++)
+        cancel(router, filters[i]);
+    return err;
+}
+
+/* To a topic, if there is one, and to the filters that match: to all of them or to none. */
+static enum ff_err append(struct router *router, struct rendering *r, struct topic *topic,
+                          struct receipt *receipt)
+{
+    struct topic **filters;
+    uint32_t count = registry_match(&router->registry, topic, r->p->topic, &filters);
+    enum ff_err err = reserve_all(router, r, topic, filters, count);
+
+    if (err == FF_ENOMEM && router->registry.limbo.budget) {
+        router_trim_for_memory(router, (r->p->payload.bytes.len + 1) * (count + 1UL));
+        err = reserve_all(router, r, topic, filters, count);
+    }
+    if (err)
+        return err == FF_ELIMIT ? FF_EINVAL : err;
+    if (topic)
+        commit(router, r, topic, receipt);
+    for (uint32_t i = 0; i < count; i++)
+        commit(router, r, filters[i], receipt);
+    return FF_OK;
+}
+
+enum ff_err router_publish(struct router *router, const struct publication *p,
+                           struct receipt *receipt)
+{
+    const struct topic_rule *rule;
+    struct publication named = *p;
+    struct rendering r = {.p = &named};
+    struct topic *topic;
+    enum ff_err err = registry_find_expanded(&router->registry, p->topic, &topic);
+
+    *receipt = (struct receipt){.receivers = 0};
+    if (err)
+        return err;
+    if (topic) /* what was given may have been the name of the idle topic, which is gone */
+        named.topic = topic_name(topic);
+    rule = topic ? topic->rule : registry_rule(&router->registry, named.topic);
+    if (rule->max_message && payload_size(&p->payload) > rule->max_message)
+        return FF_ETOOBIG;
+    err = append(router, &r, topic, receipt);
+    router->published += !err;
+    return err;
+}
+
+enum ff_err router_publish_hole(struct router *router, const struct hole *hole)
+{
+    struct publication named = {.topic = hole->topic};
+    struct rendering r = {.p = &named, .hole = hole};
+    struct receipt receipt = {.receivers = 0};
+    struct topic *topic;
+    enum ff_err err = registry_find_expanded(&router->registry, hole->topic, &topic);
+
+    if (err)
+        return err;
+    if (topic)
+        named.topic = topic_name(topic);
+    return append(router, &r, topic, &receipt);
+}
