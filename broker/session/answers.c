@@ -12,10 +12,10 @@ struct ff_writer session_begin_message(struct session *session, enum ff_type typ
     struct ff_writer w;
 
     scratch->len = 0;
-    if (ff_buf_reserve(scratch, FF_FRAME_HEAD_MAX) == FF_OK)
-        scratch->len = FF_FRAME_HEAD_MAX; /* the frame's head goes here when the size is known */
+    if (ff_buf_reserve(scratch, WIRE_HEAD_MAX) == FF_OK)
+        scratch->len = WIRE_HEAD_MAX; /* the frame's head goes here when the size is known */
     ff_writer_begin(&w, scratch, session->encoding, FF_BROKER, type);
-    if (scratch->len < FF_FRAME_HEAD_MAX)
+    if (scratch->len < WIRE_HEAD_MAX)
         w.err = FF_ENOMEM;
     return w;
 }
@@ -25,7 +25,7 @@ static enum ff_err end_frame(struct session *session, struct ff_writer *w, struc
 {
     struct ff_buf *scratch = w->out;
     enum ff_err err = ff_writer_end(w);
-    uint8_t head[FF_FRAME_HEAD_MAX];
+    uint8_t head[WIRE_HEAD_MAX];
     size_t head_len;
     size_t body_len;
     char *at;
@@ -34,10 +34,9 @@ static enum ff_err end_frame(struct session *session, struct ff_writer *w, struc
         session_fail_send(session, err);
         return err;
     }
-    body_len = scratch->len - FF_FRAME_HEAD_MAX;
-    head_len = ff_frame_write_head(head, session->encoding == FF_JSON ? FF_OP_TEXT : FF_OP_BINARY,
-                                   body_len);
-    at = scratch->data + FF_FRAME_HEAD_MAX - head_len;
+    body_len = scratch->len - WIRE_HEAD_MAX;
+    head_len = session_wire(session)->write_head(head, session->encoding, body_len);
+    at = scratch->data + WIRE_HEAD_MAX - head_len;
     memcpy(at, head, head_len);
     *frame = (struct ff_slice){at, head_len + body_len};
     return FF_OK;

@@ -47,11 +47,11 @@ static bool is_waited_for(const struct conn *conn)
 
 static void send_ping(struct session *session)
 {
-    static const uint8_t ping[] = {0x80 | FF_OP_PING, 0};
+    uint8_t ping[WIRE_CONTROL_MAX];
 
     if (session->conn.is_blocked)
         return; /* it would only wait behind the rest: its reading tells that it lives */
-    session_send(session, ping, sizeof(ping));
+    session_send(session, ping, session_wire(session)->write_ping(ping));
 }
 
 static void send_heartbeat(struct session *session)

@@ -70,12 +70,9 @@ void parting_drop(struct session *session)
 
 void session_close(struct session *session, int code, const char *format, ...)
 {
-    uint8_t frame[FF_FRAME_HEAD_MAX + FF_CONTROL_MAX];
-    uint8_t body[FF_CONTROL_MAX];
+    uint8_t frame[WIRE_CONTROL_MAX];
     char reason[REASON_MAX];
     va_list args;
-    size_t body_len;
-    size_t head_len;
 
     if (!session_is_open(session))
         return;
@@ -88,10 +85,7 @@ void session_close(struct session *session, int code, const char *format, ...)
     va_end(args);
     LOG_EVENT(LOG_DEBUG, "close", LOG_NUM("connection", session->tag), LOG_NUM("code", code),
               LOG_TEXT("reason", reason));
-    body_len = ff_frame_write_close(body, code, reason);
-    head_len = ff_frame_write_head(frame, FF_OP_CLOSE, body_len);
-    memcpy(frame + head_len, body, body_len);
-    parting_begin(session, frame, head_len + body_len);
+    parting_begin(session, frame, session_wire(session)->write_close(frame, code, reason));
 }
 
 void session_fail_send(struct session *session, enum ff_err err)

@@ -328,100 +328,16 @@ static void typed_message(struct session *session, enum ff_opcode opcode, struct
     deferred_handle(session, &decoder);
 }
 
-/* Pings, pongs and closes have a limit of their own: they cost, and carry nothing. */
-static bool admit_control(struct session *session)
+void session_take_message(struct session *session, enum ff_opcode opcode, struct ff_slice bytes)
 {
-    uint32_t limit = gateway_of(session)->settings->pings_per_second;
-    uint32_t now = net_tick(session->conn.net);
-
-    if (now - session->control_at >= WHEEL_TICKS_A_SECOND) {
-        session->control_at = now;
-        session->controls = 0;
-    }
-    if (session->controls++ < limit || limit == 0)
-        return true;
-    session_close(session, FF_CLOSE_RATE_LIMIT, "pings_per_second is %u", limit);
-    return false;
-}
-
-static void on_ping(struct session *session, const struct ff_reader_event *event)
-{
-    uint8_t pong[FF_FRAME_HEAD_MAX + FF_CONTROL_MAX];
-    size_t head_len = ff_frame_write_head(pong, FF_OP_PONG, event->len);
-    enum ff_err err;
-
-    if (!admit_control(session))
-        return;
-    if (event->len)
-        memcpy(pong + head_len, event->bytes, event->len);
-    err = conn_send_pong(&session->conn, pong, head_len + event->len);
-    if (err)
-        session_fail_send(session, err);
-}
-
-static void on_close(struct session *session, const struct ff_reader_event *event)
-{
-    uint8_t frame[FF_FRAME_HEAD_MAX + 2];
-    uint8_t body[2];
-    size_t body_len = ff_frame_write_close(body, event->code, NULL);
-    size_t head_len = ff_frame_write_head(frame, FF_OP_CLOSE, body_len);
-
-    memcpy(frame + head_len, body, body_len);
-    parting_begin(session, frame, head_len + body_len);
-}
-
-static void on_message(struct session *session, const struct ff_reader_event *event)
-{
-    struct ff_slice bytes = {event->len ? (const char *)event->bytes : "", event->len};
-
     if (session->bucket)
-        bucket_take(session->bucket, event->len);
+        bucket_take(session->bucket, bytes.len);
     if (session->mode == SESSION_TYPED)
-        typed_message(session, event->opcode, bytes);
+        typed_message(session, opcode, bytes);
     else if (session->mode == SESSION_PLAIN)
-        deferred_handle_plain(session, event->opcode, bytes);
+        deferred_handle_plain(session, opcode, bytes);
     else
-        echo_message(session, event->opcode, bytes);
-}
-
-/* Half messages are what nobody else bounds: where memory is short their sessions pay. */
-static void bound_half_message(struct session *session)
-{
-    static const uint32_t most[] = {[FF_MEMORY_FREE] = UINT32_MAX,
-                                    [FF_MEMORY_TIGHT] = UINT32_MAX,
-                                    [FF_MEMORY_FULL] = FF_BUDGET_SMALL,
-                                    [FF_MEMORY_OVER] = INPUT_QUANTUM_LEAST};
-
-    if (session->reader.message_cap > most[ff_budget_level(&session->conn.net->budget)])
-        session_close_for_memory(session);
-}
-
-static void on_event(struct session *session, const struct ff_reader_event *event)
-{
-    switch (event->kind) {
-    case FF_READER_MESSAGE:
-        on_message(session, event);
-        break;
-    case FF_READER_PING:
-        on_ping(session, event);
-        break;
-    case FF_READER_PONG:
-        (void)admit_control(session);
-        break;
-    case FF_READER_CLOSE:
-        on_close(session, event);
-        break;
-    case FF_READER_FAIL:
-        if (event->code == FF_CLOSE_TOO_BIG)
-            session_close(session, event->code, "message is over max_message, %u bytes",
-                          session->reader.max_message);
-        else
-            session_close(session, event->code, "%s", event->reason);
-        break;
-    case FF_READER_MORE:
-        bound_half_message(session);
-        break;
-    }
+        echo_message(session, opcode, bytes);
 }
 
 static size_t on_input(struct conn *conn, uint8_t *bytes, size_t len)
@@ -433,21 +349,7 @@ static size_t on_input(struct conn *conn, uint8_t *bytes, size_t len)
         at = upgrade_input(session, bytes, len);
     else if (conn->is_kept && !deferred_go_on(session))
         return 0; /* what it keeps came before */
-    while (at < len && session_is_open(session) && !conn->pauses && session->mode != SESSION_HTTP) {
-        struct ff_reader_event event;
-        size_t used;
-
-        ff_reader_next(&session->reader, bytes + at, len - at, &used, &event);
-        at += used;
-        on_event(session, &event);
-        if (conn_is_open(conn))
-            ff_reader_release(&session->reader);
-        else
-            ff_reader_deinit(&session->reader);
-        if (!input_spend(&conn->net->input, used) && at < len && conn_is_open(conn)) {
-            input_yield(conn);
-            break;
-        }
-    }
+    if (session->mode != SESSION_HTTP && at < len)
+        at += session_wire(session)->input(session, bytes + at, len - at);
     return at;
 }

@@ -14,6 +14,7 @@
 #include "broker/net/conn.h"
 #include "broker/session/gateway.h"
 #include "broker/session/subscriptions.h"
+#include "broker/session/wire.h"
 #include "protocol/message/encode.h"
 #include "protocol/websocket/reader.h"
 
@@ -135,6 +136,16 @@ uint64_t session_buffered(const struct session *session);
 /* Is all memory used that may be? Then nothing new is taken in: it is logged, and refused by name.
  */
 bool session_is_memory_short(const struct session *session);
+
+/* How it talks, once it is no longer in HTTP. */
+static inline const struct wire *session_wire(const struct session *session)
+{
+    (void)session; /* one wire as yet: which one follows from the session's mode */
+    return &wire_websocket;
+}
+
+/* For wires: a whole message came. */
+void session_take_message(struct session *session, enum ff_opcode opcode, struct ff_slice bytes);
 
 /* One decoded message. */
 FF_MUST_CHECK enum request_outcome session_handle(struct session *session,

@@ -73,7 +73,7 @@ static struct settings tiny_settings(uint8_t variant)
 }
 
 /* A masked frame; the mask is zero half of the time, which is legal. */
-static void send_frame(struct wire *wire, uint8_t first, const void *bytes, size_t len)
+static void send_frame(struct test_wire *wire, uint8_t first, const void *bytes, size_t len)
 {
     uint8_t frame[TEXT + 16];
     size_t n = 0;
@@ -264,7 +264,7 @@ static void open_connection(struct program *program)
     gateway_listener_ops.accepted(&gateway, &listener, fd, &peer);
 }
 
-static void change_wire(struct program *program, struct wire *wire)
+static void change_wire(struct program *program, struct test_wire *wire)
 {
     static const int failures[] = {EINTR,   EAGAIN, ECONNRESET, EPIPE,
                                    ENOBUFS, ENOMEM, EIO,        ETIMEDOUT};

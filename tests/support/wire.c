@@ -11,7 +11,7 @@
 
 #include "tests/support/memory_sanitizer.h"
 
-struct wire wires[WIRES];
+struct test_wire wires[WIRES];
 uint64_t wire_now_ms;
 bool wire_is_stopped;
 
@@ -49,7 +49,7 @@ void wire_reset(void)
 int wire_open(size_t window)
 {
     for (int i = 0; i < WIRES; i++) {
-        struct wire *wire = &wires[i];
+        struct test_wire *wire = &wires[i];
 
         if (wire->is_used)
             continue;
@@ -67,7 +67,7 @@ int wire_open(size_t window)
     return -1;
 }
 
-void wire_write(struct wire *wire, const void *bytes, size_t len)
+void wire_write(struct test_wire *wire, const void *bytes, size_t len)
 {
     if (wire->in_at) {
         memmove(wire->in, wire->in + wire->in_at, wire->in_len - wire->in_at);
@@ -81,23 +81,23 @@ void wire_write(struct wire *wire, const void *bytes, size_t len)
     wire->in_len += len;
 }
 
-static struct wire *find(int fd)
+static struct test_wire *find(int fd)
 {
-    struct wire *wire = fd >= WIRE_FIRST_FD ? &wires[fd - WIRE_FIRST_FD] : NULL;
+    struct test_wire *wire = fd >= WIRE_FIRST_FD ? &wires[fd - WIRE_FIRST_FD] : NULL;
 
     if (!wire || !wire->is_used)
         abort(); /* a descriptor that is not open */
     return wire;
 }
 
-static bool fails(struct wire *wire)
+static bool fails(struct test_wire *wire)
 {
     errno = wire->failure;
     wire->failure = 0;
     return errno != 0;
 }
 
-static bool is_ready(const struct wire *wire, int events, int *revents)
+static bool is_ready(const struct test_wire *wire, int events, int *revents)
 {
     *revents = 0;
     if ((events & EV_READ) && (wire->in_at < wire->in_len || wire->in_end || wire->failure))
@@ -111,7 +111,7 @@ void wire_turn(struct loop *loop, unsigned first)
 {
     loop->begin(loop->arg);
     for (unsigned i = 0; i < WIRES; i++) {
-        struct wire *wire = &wires[(first + i) % WIRES];
+        struct test_wire *wire = &wires[(first + i) % WIRES];
         ev_io *watcher = wire->watcher;
         int revents;
 
@@ -169,7 +169,7 @@ static void check_octet(struct wire_output *out, uint8_t octet)
     }
 }
 
-static size_t take(struct wire *wire, const uint8_t *bytes, size_t len)
+static size_t take(struct test_wire *wire, const uint8_t *bytes, size_t len)
 {
     if (len > wire->window)
         len = wire->window;
@@ -186,7 +186,7 @@ static size_t take(struct wire *wire, const uint8_t *bytes, size_t len)
 
 ssize_t __wrap_recv(int fd, void *out, size_t size, int flags)
 {
-    struct wire *wire = find(fd);
+    struct test_wire *wire = find(fd);
     size_t len = wire->in_len - wire->in_at;
 
     (void)flags;
@@ -206,7 +206,7 @@ ssize_t __wrap_recv(int fd, void *out, size_t size, int flags)
 
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
 {
-    struct wire *wire = find(fd);
+    struct test_wire *wire = find(fd);
     size_t total = 0;
 
     (void)flags;
@@ -261,7 +261,7 @@ int __wrap_shutdown(int fd, int how)
 
 int __wrap_ioctl(int fd, unsigned long request, ...)
 {
-    struct wire *wire = find(fd);
+    struct test_wire *wire = find(fd);
     va_list args;
 
     (void)request; /* SIOCOUTQNSD is all there is */
@@ -273,7 +273,7 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 
 int __wrap_close(int fd)
 {
-    struct wire *wire;
+    struct test_wire *wire;
 
     if (fd < WIRE_FIRST_FD)
         return __real_close(fd);

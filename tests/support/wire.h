@@ -34,7 +34,7 @@ struct wire_output {
     uint64_t octets;
 };
 
-struct wire {
+struct test_wire {
     ev_io *watcher; /* while the broker looks at it */
     uint8_t in[WIRE_INPUT];
     size_t in_at;
@@ -48,7 +48,7 @@ struct wire {
     struct wire_output out;
 };
 
-extern struct wire wires[WIRES];
+extern struct test_wire wires[WIRES];
 extern uint64_t wire_now_ms;
 extern bool wire_is_stopped; /* the loop was told to end */
 
@@ -59,7 +59,7 @@ void wire_reset(void);
 int wire_open(size_t window);
 
 /* Adds to what will be received; what does not fit is left out. */
-void wire_write(struct wire *wire, const void *bytes, size_t len);
+void wire_write(struct test_wire *wire, const void *bytes, size_t len);
 
 /* A turn: calls back all that is ready, beginning with the `first`-th wire. */
 void wire_turn(struct loop *loop, unsigned first);
