@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config.c - from the option table, a file, the environment and flags to one
+ * configuration: later ones win, and each value is checked once, whatever it came
+ * from. Errors name the source, the option and what would be right.
+ */
 #include "broker/app/config.h"
 
 #include <ctype.h>

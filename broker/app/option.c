@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * option.c - the table of options.def: how a text becomes a value, what --help and
+ * the man page say of it, and, at compile time, that no option reaches farther than
+ * the field which counts what it limits.
+ */
 #include "broker/app/option.h"
 
 #include <inttypes.h>

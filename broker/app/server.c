@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * server.c - creates, connects and frees everything: worker threads, listeners,
+ * TLS, signals. A reload, the drain and the end are calls that each worker makes in
+ * its own turn.
+ */
 #include "broker/app/server.h"
 
 #include <errno.h>

@@ -2,10 +2,8 @@
 #include "broker/carrier/owner.h"
 
 #include "broker/carrier/subscribing.h"
+#include "broker/net/turn.h"
 #include "protocol/base/mem.h"
-
-/* Of one worker, each time its mail is opened: about 1 ms. Then the others, and the sockets. */
-enum { REQUESTS_A_TURN = 1024 };
 
 /* Nothing more is counted with the last answer. */
 static void close_answer(struct channel *channel)
@@ -140,7 +138,7 @@ void owner_open_requests(struct mail *mail)
 
     channel->was_used = true;
     for (int i = 0; (request = ring_peek(channel->requests, &size)); i++) {
-        if (i == REQUESTS_A_TURN) {
+        if (i == TURN_REQUESTS) {
             mailbox_post(channel->owner->env.box, &channel->requested);
             break;
         }

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * subscribing.c - the four steps of subscribing.h, from the last to the first:
+ * leaving, answered and released, held, asked.
+ */
 #include "broker/carrier/subscribing.h"
 
 #include "broker/carrier/carrier.h"

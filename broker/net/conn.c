@@ -10,9 +10,8 @@
 
 #include "broker/net/outbox.h"
 #include "broker/net/socket.h"
+#include "broker/net/turn.h"
 #include "protocol/base/mem.h"
-
-enum { FLUSH_QUANTUM = 256 * 1024 };
 
 struct cut_frame {
     uint32_t start;
@@ -501,7 +500,7 @@ static void flush(struct conn *conn)
         return;
     }
     while (flush_once(conn, &total)) {
-        if (total < FLUSH_QUANTUM)
+        if (total < TURN_SENT)
             continue;
         set_blocked(conn, false); /* the others first */
         conn_mark(conn);

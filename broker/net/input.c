@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * input.c - three queues of connections that are to be read, and what was read of
+ * them and not consumed. A connection is in one queue at most; the functions stand
+ * in the order of a turn from below: queues, stash, one connection, the turn.
+ */
 #include "broker/net/input.h"
 
 #include <string.h>
 
 #include "broker/net/conn.h"
 #include "broker/net/loop.h"
+#include "broker/net/turn.h"
 #include "protocol/base/mem.h"
 
 struct stash {
@@ -184,7 +190,7 @@ static size_t choose_quantum(const struct input *input)
 
 static void run_handshakes(struct net *net)
 {
-    uint64_t until_us = loop_clock_us() + HANDSHAKE_SLICE_US;
+    uint64_t until_us = loop_clock_us() + turn_slice_us(TURN_HANDSHAKES, 0);
 
     /* Who goes on with its handshake comes back by an event, behind those that wait. */
     for (uint32_t left = net->input.handshakes.count; left > 0; left--) {
@@ -202,11 +208,11 @@ void input_run(struct net *net)
     if (input_is_empty(input))
         return;
     input->begin_us = loop_clock_us();
-    input->until_us = input->begin_us + INPUT_SLICE_US;
+    input->until_us = input->begin_us + turn_slice_us(TURN_INPUT, 0);
     input->quantum = choose_quantum(input);
     input->spent = input->unlooked = 0;
     input->is_over = false;
-    for (uint32_t left = INPUT_NEWCOMERS; left > 0 && input->newcomers.first; left--)
+    for (uint32_t left = TURN_NEWCOMERS; left > 0 && input->newcomers.first; left--)
         work(pop(&input->newcomers));
     for (uint32_t left = input->ready.count; left > 0; left--) {
         work(pop(&input->ready));

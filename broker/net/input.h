@@ -3,7 +3,7 @@
  * input.h - which connections are to be read, and how much of a turn that may take.
  *
  * An event only puts its connection at the end of a queue. The queue is worked
- * once a turn, for at most INPUT_SLICE_US and INPUT_OCTETS; connections that are
+ * once a turn, for its slice (turn.h) and at most INPUT_OCTETS; connections that are
  * left over are the first of the next turn. Each is read a quantum, which is the
  * smaller the more of them wait: who sends much does not hold up who sends
  * little. TLS handshakes, which cost a thousand times as much, have a queue and a
@@ -25,14 +25,11 @@ struct conn;
 struct net;
 
 enum {
-    INPUT_SLICE_US = 2000,
     INPUT_OCTETS = 2 * 1024 * 1024, /* of a turn, messages counted with INPUT_MESSAGE more each */
     INPUT_MESSAGE = 128,            /* what a message costs, in octets: so that empty ones count */
     INPUT_LOOK = 8192,              /* spent between looks at the clock: about 30 us */
     INPUT_ROUND = 256 * 1024, /* octets read from all that wait before the first is read again */
     INPUT_QUANTUM_LEAST = 1024,
-    INPUT_NEWCOMERS = 64, /* are read in a turn */
-    HANDSHAKE_SLICE_US = 4000,
 };
 
 struct input_queue {

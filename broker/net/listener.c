@@ -7,8 +7,9 @@
 #include <unistd.h>
 
 #include "broker/net/logger.h"
+#include "broker/net/turn.h"
 
-enum { ACCEPTS_A_TURN = 64, HELD_BACK_MS = 10, STARVED_MS = 100 };
+enum { HELD_BACK_MS = 10, STARVED_MS = 100 };
 
 static int open_spare(void)
 {
@@ -45,7 +46,7 @@ static void on_readable(struct ev_loop *ev, ev_io *watcher, int events)
         stop_for(listener, STARVED_MS);
         return;
     }
-    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+    for (int i = 0; i < TURN_ACCEPTS; i++) {
         struct address peer = {.len = sizeof(peer.storage)};
         int fd;
 

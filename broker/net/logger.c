@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * logger.c - log lines as text or JSON: built on the stack, escaped, limited by
+ * rate for each event, and handed to the sink, which writes them in a thread of its
+ * own.
+ */
 #include "broker/net/logger.h"
 
 #include <inttypes.h>

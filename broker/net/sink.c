@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sink.c - a bounded ring of finished log lines and the thread that writes them. A
+ * description that takes nothing costs the ring's end: lines are dropped, counted,
+ * and told when there is room.
+ */
 #include "broker/net/sink.h"
 
 #include <errno.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * socket.c - sockets and addresses: what the broker sets, asks and parses of them.
+ * Errors of parsing say what was wrong, in words for the operator.
+ */
 #include "broker/net/socket.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * uring.c - the flush by io_uring: connections offer their plans, all plans go to
+ * the kernel by one system call, and each connection accounts for what was sent, in
+ * the same order, before anything else happens.
+ */
 #include "broker/net/uring.h"
 
 #include <errno.h>

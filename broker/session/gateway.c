@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gateway.c - what the sessions of a worker share: their places and tags, who may
+ * come in, and the ends of a turn. In this order: places, the turn's hooks, the
+ * second's work, life, sessions, accepting and handing over.
+ */
 #include "broker/session/gateway.h"
 
 #include <stdio.h>

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session.c - a session's life from accept to free, and the trunk of what comes in:
+ * connection callbacks, the switch over message types, typed frames. What each
+ * message means is in one file for each family (session.h lists them).
+ */
 #include "broker/session/session.h"
 
 #include "broker/net/logger.h"
+#include "broker/session/admission.h"
 #include "broker/session/answers.h"
 #include "broker/session/bucket.h"
 #include "broker/session/deferred.h"
@@ -26,7 +32,7 @@ static void on_timer(struct conn *conn)
     } else if (conn->is_in_handshake) {
         conn_abort(conn);
     } else {
-        http_answer(session, 408, "", "text/plain", FF_SLICE("no complete request came in time\n"));
+        upgrade_late(session);
     }
 }
 
@@ -70,33 +76,6 @@ const struct conn_ops session_conn_ops = {
     .free = on_free,
 };
 
-/* Whoever it is. */
-static enum refusal check_admission(const struct session *session)
-{
-    const struct gateway *gateway = gateway_of(session);
-
-    if (atomic_load_explicit(&gateway->shared->sessions, memory_order_relaxed) >
-        gateway->settings->max_connections)
-        return REFUSED_CONNECTIONS;
-    return session_is_memory_short(session) ? REFUSED_MEMORY : REFUSED_NOT;
-}
-
-void session_count_address(struct session *session, const struct address *address)
-{
-    const struct settings *settings = gateway_of(session)->settings;
-    struct shared *shared = gateway_of(session)->shared;
-
-    shared_release_address(shared, session->address);
-    session->address = NULL;
-    /* A proxy's connections are those of its clients, who are not known before their heads came. */
-    if (!address_is_listed(address, settings->proxies.at, settings->proxies.count) &&
-        !shared_count_address(shared, address, settings->max_connections_per_address,
-                              &session->address))
-        session->refusal = REFUSED_ADDRESS;
-    else if (session->refusal == REFUSED_ADDRESS)
-        session->refusal = check_admission(session);
-}
-
 bool session_is_memory_short(const struct session *session)
 {
     struct ff_budget *budget = &session->conn.net->budget;
@@ -112,28 +91,6 @@ void session_close_for_memory(struct session *session)
 {
     session_close(session, FF_CLOSE_TRY_LATER, "memory is limited to %llu bytes",
                   (unsigned long long)gateway_of(session)->settings->max_memory);
-}
-
-/* Too many: told after the handshake, because browsers cannot read a status. */
-static void close_refused(struct session *session)
-{
-    const struct settings *settings = gateway_of(session)->settings;
-
-    switch (session->refusal) {
-    case REFUSED_NOT:
-        break;
-    case REFUSED_ADDRESS:
-        session_close(session, FF_CLOSE_TRY_LATER, "max_connections_per_address is %u",
-                      settings->max_connections_per_address);
-        break;
-    case REFUSED_CONNECTIONS:
-        session_close(session, FF_CLOSE_TRY_LATER, "max_connections is %u",
-                      settings->max_connections);
-        break;
-    case REFUSED_MEMORY:
-        session_close_for_memory(session);
-        break;
-    }
 }
 
 void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct address *peer)
@@ -161,8 +118,8 @@ void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct a
     gateway_enter_half_open(gateway, session);
     session->accepted_at = net_tick(session->conn.net);
     conn_set_timer(&session->conn, settings->handshake_ms);
-    session->refusal = check_admission(session);
-    session_count_address(session, peer);
+    session->refusal = admission_check(session);
+    admission_count_address(session, peer);
 }
 
 void session_open(struct session *session, enum session_mode mode, enum ff_encoding encoding)
@@ -176,7 +133,7 @@ void session_open(struct session *session, enum session_mode mode, enum ff_encod
     session->kind = kind_of(encoding);
     ff_reader_init(&session->reader, FF_ROLE_SERVER, settings->max_message);
     heartbeat_start(session);
-    close_refused(session);
+    admission_close_refused(session);
     if (!session_is_open(session))
         return;
     if (settings->messages_per_second || settings->bytes_per_second) {

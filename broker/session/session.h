@@ -98,12 +98,6 @@ extern const struct conn_ops session_conn_ops;
 /* An accepted socket. Closed at once when there is no memory for it. */
 void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct address *peer);
 
-/*
- * It is one more connection of this address, and of no other one that was counted before; a
- * trusted proxy's is not counted. Judges whether that is one too many.
- */
-void session_count_address(struct session *session, const struct address *address);
-
 /* The handshake is done: what follows are frames. */
 void session_open(struct session *session, enum session_mode mode, enum ff_encoding encoding);
 
@@ -205,6 +199,8 @@ extern const struct carrier_events session_carrier_events;
 
 /* upgrade.c */
 size_t upgrade_input(struct session *session, uint8_t *bytes, size_t len);
+/* No complete request came within handshake_seconds: 408. */
+void upgrade_late(struct session *session);
 void http_answer(struct session *session, int status, const char *headers, const char *content_type,
                  struct ff_slice body);
 

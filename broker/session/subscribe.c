@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * subscribe.c - SUBSCRIBE and UNSUBSCRIBE: checks, limits, the change of one that
+ * is there already, and the answers. How a new one gets its place in its logs is
+ * the carrier's business (carrier/subscribing.h).
+ */
 #include <stdio.h>
 
 #include "broker/session/answers.h"

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sys.c - the broker's own topics, once a second: figures of all workers, and lists
+ * of the largest topics and slowest readers, which are only made while somebody
+ * listens.
+ */
 #include "broker/session/sys.h"
 
 #include <inttypes.h>

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "broker/net/logger.h"
+#include "broker/session/admission.h"
 #include "broker/session/console.h"
 #include "broker/session/origin.h"
 #include "broker/session/session.h"
@@ -91,7 +92,7 @@ static void recount_address(struct session *session, const struct ff_http_head *
         if (ff_slice_is_equal_nocase(header->name, FF_SLICE("X-Forwarded-For")))
             is_readable = walk_back(settings, header->value, &client);
     }
-    session_count_address(session, is_readable ? &client : &peer);
+    admission_count_address(session, is_readable ? &client : &peer);
 }
 
 /* The topic of a plain client: from the query, else the configured one. Owned by the session. */
@@ -246,4 +247,9 @@ size_t upgrade_input(struct session *session, uint8_t *bytes, size_t len)
     }
     handle(session, &head);
     return session->mode == SESSION_HTTP ? len : (size_t)size;
+}
+
+void upgrade_late(struct session *session)
+{
+    http_answer(session, 408, "", "text/plain", FF_SLICE("no complete request came in time\n"));
 }

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cursor.c - a cursor's way through a log, segment by segment. Frames that its
+ * session published itself are passed over in runs; without those a cursor that
+ * stands in the newest segment is one range, which is nearly always the case.
+ */
 #include "broker/topic/cursor.h"
 
 /* Frames of one segment in a row that are to be sent, or to be passed over. */

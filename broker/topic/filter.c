@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * filter.c - a tree of the levels of all filters: a name is matched level by level
+ * on a stack of branches, `+` and `#` beside the exact child. Its generation counts
+ * changes, so that topics may keep what matched.
+ */
 #include "broker/topic/filter.h"
 
 #include "protocol/base/mem.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * log.c - segments and what is in them. The owner appends and cuts; a sequence lock
+ * lets other workers take a view whose tail, head and offset belong together.
+ */
 #include "broker/topic/log.h"
 
 enum { LARGEST_SHIFT = 8 /* 64 KiB */ };

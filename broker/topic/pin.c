@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pin.c - two levels: a pin of a segment for the whole worker, and the holds of
+ * connections on it, the idle longest first. What has left its log is counted
+ * against the budget of the log's pins; the eviction asks connections to let go.
+ */
 #include "broker/topic/pin.h"
 
 #include "protocol/base/list.h"

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * registry.c - topics by name, in three forms: idle ones, which are only an entry
+ * with their one subscription, topics with logs, and foreign ones, which are only
+ * remote links. Compacting and expanding turn one into the other.
+ */
 #include "broker/topic/registry.h"
 
 #include "protocol/base/mem.h"

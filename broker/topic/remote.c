@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * remote.c - both ends of a remote link. Functions say whose turn they run in: the
+ * worker's, who has the subscriptions, or the owner's, who has the log; between
+ * them only the atomics, the grant of a start and two mails.
+ */
 #include "broker/topic/remote.h"
 
 #include "broker/topic/router.h"

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * router.c - subscribing, and the two ends of a turn. router_mark_ready() offers
+ * what is new to the active subscriptions of each link that this turn touched;
+ * router_trim() brings `needed` up to date and frees what nobody needs, and, where
+ * memory is short, what somebody does. Publishing itself is in publication.c.
+ */
 #include "broker/topic/router.h"
 
 #include "broker/topic/rate.h"

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * subscription.c - what one subscription adds to a flush, and what was taken of it.
+ * An overrun or a rate moves its cursor first (target_...), which a GAP tells; GAP
+ * and first frame are one unit: both go, or neither.
+ */
 #include "broker/topic/subscription.h"
 
 #include "broker/topic/idle_topic.h"

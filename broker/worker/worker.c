@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/worker/worker.h"
 
+#include "broker/net/turn.h"
+
 /* What others have shared may be read until the turn is over. */
 static void enter(struct worker *worker)
 {
@@ -54,7 +56,6 @@ uint64_t worker_turn(void *arg)
 {
     struct worker *worker = arg;
     struct net *net = &worker->net;
-    uint64_t slice_us;
     bool is_more;
 
     enter(worker); /* the very first turn has had no events */
@@ -63,9 +64,7 @@ uint64_t worker_turn(void *arg)
     wheel_advance(&net->wheel);
     mailbox_open(&worker->mailbox);
     worker->ops->route(worker->arg);
-    /* Output gets at least as long as input took: what comes in must go out. */
-    slice_us = net->input.spent_us > WORKER_SLICE_US ? net->input.spent_us : WORKER_SLICE_US;
-    is_more = !net_flush(net, slice_us);
+    is_more = !net_flush(net, turn_slice_us(TURN_OUTPUT, net->input.spent_us));
     is_more |= worker->ops->end_turn(worker->arg);
     is_more |= !ff_list_is_empty(&net->flush); /* closed by that */
     net_free_dead(net);

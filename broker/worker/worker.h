@@ -19,7 +19,7 @@
 #include "broker/worker/mailbox.h"
 #include "broker/worker/qsbr.h"
 
-enum { WORKER_SLICE_US = 4000, WORKER_SLEEP_MS = 10000 };
+enum { WORKER_SLEEP_MS = 10000 };
 
 /* What the floors above do at the end of a turn. */
 struct worker_ops {

@@ -133,6 +133,10 @@ static void write_accept(char out[FF_ACCEPT_TEXT], const char key[FF_KEY_TEXT])
     ff_base64_encode(out, digest, sizeof(digest));
 }
 
+/*
+ * No extension is named in the answer: permessage-deflate and all others are
+ * declined by that (RFC 6455, 9.1).
+ */
 enum ff_err ff_handshake_write_answer(struct ff_buf *out, const struct ff_handshake *handshake)
 {
     const char *name = names[handshake->subprotocol];

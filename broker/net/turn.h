@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * turn.h - what one turn of a worker may spend, and on what.
+ *
+ * In the order of a turn (worker/worker.h). What is left over is the first of the
+ * next turn, which does not block then:
+ *
+ *   accept       TURN_ACCEPTS sockets of a listener
+ *   newcomers    TURN_NEWCOMERS connections are read that have no conversation yet
+ *   input        TURN_INPUT: 2 ms, or INPUT_OCTETS of input (input.h)
+ *   handshakes   TURN_HANDSHAKES: 4 ms, TLS
+ *   requests     TURN_REQUESTS of each other worker, about 1 ms
+ *   output       TURN_OUTPUT: 4 ms, or as long as input took: what comes in must go out
+ *
+ * Within the output a connection sends at most TURN_SENT octets before the others
+ * have their turn, in sends of at most its transport's `max_send`, with at most
+ * RANGE_MAX octets of one subscription (session/delivery.c).
+ */
+#ifndef NET_TURN_H
+#define NET_TURN_H
+
+#include <stdint.h>
+
+enum {
+    TURN_ACCEPTS = 64,
+    TURN_NEWCOMERS = 64,
+    TURN_REQUESTS = 1024,
+    TURN_SENT = 256 * 1024,
+};
+
+enum turn_share { TURN_INPUT, TURN_HANDSHAKES, TURN_OUTPUT };
+
+/* How long this share of the turn may take, in microseconds; `input_us`: what input took in it. */
+static inline uint64_t turn_slice_us(enum turn_share share, uint64_t input_us)
+{
+    static const uint64_t slices[] = {
+        [TURN_INPUT] = 2000, [TURN_HANDSHAKES] = 4000, [TURN_OUTPUT] = 4000};
+
+    if (share == TURN_OUTPUT && input_us > slices[share])
+        return input_us;
+    return slices[share];
+}
+
+#endif
