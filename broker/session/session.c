@@ -300,13 +300,15 @@ void session_take_message(struct session *session, enum ff_opcode opcode, struct
 static size_t on_input(struct conn *conn, uint8_t *bytes, size_t len)
 {
     struct session *session = session_of(conn);
-    size_t at = 0;
 
-    if (session->mode == SESSION_HTTP)
-        at = upgrade_input(session, bytes, len);
-    else if (conn->is_kept && !deferred_go_on(session))
+    if (session->mode == SESSION_HTTP) {
+        size_t at = upgrade_input(session, bytes, len);
+
+        if (at < len && session->mode != SESSION_HTTP)
+            input_yield(conn); /* newcomers come first, but not what they ask */
+        return at;
+    }
+    if (conn->is_kept && !deferred_go_on(session))
         return 0; /* what it keeps came before */
-    if (session->mode != SESSION_HTTP && at < len)
-        at += session_wire(session)->input(session, bytes + at, len - at);
-    return at;
+    return len ? session_wire(session)->input(session, bytes, len) : 0;
 }

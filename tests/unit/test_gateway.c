@@ -113,6 +113,48 @@ static void what_is_asked_in_the_flush_is_told_in_the_same_turn(void **state)
     (void)close(fd);
 }
 
+/* Newcomers are greeted first; their requests stand behind what others have sent. */
+static void what_newcomers_ask_is_done_in_its_turn(void **state)
+{
+    struct hand_client old;
+    char publish[TEXT];
+    char subscribe[TEXT];
+    char payload[HAND_FRAME];
+    char name[64];
+    size_t len;
+    int fd;
+
+    (void)state;
+    (void)hand_name(0, 0, name);
+    (void)snprintf(publish, sizeof(publish), "{\"type\":7,\"id\":1,\"topic\":\"%s\",\"message\":1}",
+                   name);
+    (void)snprintf(subscribe, sizeof(subscribe), "{\"type\":5,\"topic\":\"%s\"}", name);
+    hand_connect(&old, 0, "/ws", "fanfare.v1.json");
+    assert_int_not_equal(hand_next(&old, payload, &len), 0); /* WELCOME */
+    atomic_fetch_add(&hand_workers[1].load, 1000);
+    fd = hand_accept(&hand_gateways[0]);
+    atomic_fetch_sub(&hand_workers[1].load, 1000);
+    hand_turn(0);
+    write_head(fd);
+    write_text(fd, subscribe);
+    hand_put_text(&old, publish);
+    hand_turn(0); /* both are noted, */
+    hand_turn(0); /* and read */
+    assert_int_equal(hand_gateways[0].half_open_count, 0);
+    hand_read(&old);
+    assert_int_not_equal(hand_next(&old, payload, &len), 0);
+    assert_non_null(strstr(payload, "\"receivers\":0"));
+    hand_turn(0);
+    hand_put_text(&old, publish);
+    hand_turn(0);
+    hand_turn(0);
+    hand_read(&old);
+    assert_int_not_equal(hand_next(&old, payload, &len), 0);
+    assert_non_null(strstr(payload, "\"receivers\":1"));
+    hand_disconnect(&old);
+    (void)close(fd);
+}
+
 static bool is_reset(int fd)
 {
     char byte;
@@ -348,6 +390,7 @@ int main(void)
         cmocka_unit_test(no_more_is_asked_than_there_is_room_for_answers),
         cmocka_unit_test_setup_teardown(what_is_asked_in_the_flush_is_told_in_the_same_turn, begin,
                                         hand_end),
+        cmocka_unit_test_setup_teardown(what_newcomers_ask_is_done_in_its_turn, begin, hand_end),
         cmocka_unit_test_setup_teardown(a_crowded_worker_is_handed_no_socket, begin, hand_end),
         cmocka_unit_test_setup_teardown(a_tag_is_never_given_out_again, begin, hand_end),
         cmocka_unit_test_setup_teardown(workers_give_out_different_tags, begin, hand_end),
