@@ -153,7 +153,7 @@ static void what_is_tied_to_nothing_is_not_found_and_can_be_removed(void **state
         subs[count - 1].state = SUBSCRIPTION_DETACHED;
         assert_null(find(count - 1));
         take_out(count - 1);
-        subs[count - 1].idle_topic = idle_topics[count - 1];
+        subs[count - 1].state = SUBSCRIPTION_IDLE;
         for (int i = 0; i < count - 1; i++)
             take_out(i);
         assert_null(subscriptions_next(&all, NULL));
