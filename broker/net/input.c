@@ -203,8 +203,10 @@ static void run_handshakes(struct net *net)
 void input_run(struct net *net)
 {
     struct input *input = &net->input;
+    uint32_t left = input->ready.count;
 
     input->spent_us = 0;
+    input->is_behind = false;
     if (input_is_empty(input))
         return;
     input->begin_us = loop_clock_us();
@@ -212,14 +214,16 @@ void input_run(struct net *net)
     input->quantum = choose_quantum(input);
     input->spent = input->unlooked = 0;
     input->is_over = false;
-    for (uint32_t left = TURN_NEWCOMERS; left > 0 && input->newcomers.first; left--)
+    for (int i = 0; i < TURN_NEWCOMERS && input->newcomers.first; i++)
         work(pop(&input->newcomers));
-    for (uint32_t left = input->ready.count; left > 0; left--) {
+    while (left > 0) {
         work(pop(&input->ready));
+        left--;
         if (!input_spend(input, INPUT_MESSAGE)) /* a read costs as much as a message or two */
             break;
     }
     input->is_over = true;
+    input->is_behind = left > 0;
     input->spent_us = loop_clock_us() - input->begin_us;
     if (input->handshakes.count)
         run_handshakes(net);

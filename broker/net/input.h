@@ -8,7 +8,9 @@
  * smaller the more of them wait: who sends much does not hold up who sends
  * little. TLS handshakes, which cost a thousand times as much, have a queue and a
  * slice of their own; newcomers have one that comes first, so that a worker that is
- * behind does not take them for slow.
+ * behind does not take them for slow. What stands behind a newcomer's head is not
+ * first: it waits at the end of the queue. While a worker is behind, its listeners
+ * hold newcomers back: what is accepted and not read makes the others wait.
  *
  * What was read and not consumed is a connection's stash: half an HTTP head, or
  * what stands behind the message at which the owner paused it or the turn's input
@@ -49,6 +51,7 @@ struct input {
     size_t spent;      /* octets, at the last look at the clock */
     size_t unlooked;   /* octets since */
     bool is_over;
+    bool is_behind; /* the last turn left work: some were not read, or the owner says so */
 };
 
 void input_init(struct input *input);

@@ -40,13 +40,16 @@ static void shed(struct listener *listener, int why)
 static void on_readable(struct ev_loop *ev, ev_io *watcher, int events)
 {
     struct listener *listener = FF_CONTAINER(watcher, struct listener, io);
+    bool is_behind = listener->net->input.is_behind;
 
     (void)ev;
     if (events & EV_ERROR) { /* the kernel has no memory to watch it: again in a moment */
         stop_for(listener, STARVED_MS);
         return;
     }
-    for (int i = 0; i < TURN_ACCEPTS; i++) {
+    if (is_behind) /* newcomers wait in the backlog, but for one: the busiest can be reached */
+        stop_for(listener, HELD_BACK_MS);
+    for (int i = 0; i < (is_behind ? 1 : TURN_ACCEPTS); i++) {
         struct address peer = {.len = sizeof(peer.storage)};
         int fd;
 

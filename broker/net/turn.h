@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 enum {
-    TURN_ACCEPTS = 64,
+    TURN_ACCEPTS = 4, /* and one, while others wait to be read: the rest waits in the backlog */
     TURN_NEWCOMERS = 64,
     TURN_REQUESTS = 1024,
     TURN_SENT = 256 * 1024,

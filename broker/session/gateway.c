@@ -83,15 +83,27 @@ static uint32_t load_of(const struct gateway *gateway)
     return atomic_load_explicit(&gateway->worker->load, memory_order_relaxed);
 }
 
+/* Does a request wait for another worker? What its session asks is not done, then. */
+static bool has_deferred(const struct gateway *gateway)
+{
+    for (uint32_t i = 0; i <= gateway->shared->workers; i++) /* and those who need all of them */
+        if (!ff_list_is_empty(&gateway->deferred[i]))
+            return true;
+    return false;
+}
+
 static bool end_turn(void *arg)
 {
     struct gateway *gateway = arg;
+    struct worker_figures *figures = &gateway->shared->figures[gateway->worker->index];
+    struct input *input = &gateway->worker->net.input;
     uint32_t closing = gateway->worker->net.connections - gateway->session_count;
 
-    atomic_store_explicit(&gateway->shared->figures[gateway->worker->index].closing, closing,
-                          memory_order_relaxed);
-    atomic_store_explicit(&gateway->shared->figures[gateway->worker->index].is_crowded,
-                          is_crowded(gateway, false) || is_crowded(gateway, true),
+    input->is_behind |= has_deferred(gateway);
+    atomic_store_explicit(&figures->closing, closing, memory_order_relaxed);
+    atomic_store_explicit(&figures->is_crowded,
+                          is_crowded(gateway, false) || is_crowded(gateway, true) ||
+                              input->is_behind,
                           memory_order_relaxed);
     carrier_notify(gateway->carrier); /* who was held back may have asked in the flush */
     return router_trim(&gateway->router);

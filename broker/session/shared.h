@@ -40,7 +40,7 @@ struct sys_share {
 /* What the others see of one worker. */
 struct worker_figures {
     _Atomic uint32_t closing;   /* of this turn: connections without a session, */
-    _Atomic bool is_crowded;    /* and whether it has its share of handshakes */
+    _Atomic bool is_crowded;    /* and whether it has its share of handshakes, or is behind */
     _Atomic uint64_t published; /* for $SYS, a second old at most */
     _Atomic uint64_t sent_bytes;
 };

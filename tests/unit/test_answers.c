@@ -418,6 +418,7 @@ static void who_needs_all_owners_holds_up_nobody(void **state)
         hand_turn(0);
     }
     assert_false(ff_list_is_empty(&hand_gateways[0].deferred[HAND_WORKERS]));
+    assert_true(hand_workers[0].net.input.is_behind); /* no newcomers meanwhile */
     publish_with_id(&name, hand_name(3, 0, text).at, 1);
     for (int round = 0; round < 5; round++) {
         hand_turn(0);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "broker/net/conn.h"
+#include "broker/net/listener.h"
 #include "tests/support/test.h"
 
 enum { PEERS = 60, MESSAGE = 64, FLOOD = 100 * 1024 };
@@ -25,6 +26,7 @@ static size_t spent;     /* octets handled in this turn, messages counted */
 static size_t max_spent; /* of all turns */
 static int first_heard;  /* whose input was handled first; -1: nobody's */
 static bool pauses;      /* an owner pauses at each message */
+static bool is_costly;   /* each message costs as much as a turn may */
 
 /* No turn ends because the machine is busy: by octets alone. */
 uint64_t __wrap_loop_clock_us(void);
@@ -59,7 +61,7 @@ static size_t input(struct conn *conn, uint8_t *bytes, size_t len)
             conn_pause(conn, PAUSE_RATE);
             break;
         }
-        if (!input_spend(&net.input, part) && at < len) {
+        if (!input_spend(&net.input, is_costly ? INPUT_OCTETS : part) && at < len) {
             input_yield(conn);
             break;
         }
@@ -126,6 +128,7 @@ static int open_sides(void **state)
     (void)state;
     max_spent = 0;
     pauses = false;
+    is_costly = false;
     first_heard = -1;
     assert_int_equal(net_init(&net, begin, turn, NULL), FF_OK);
     net_serve(&net, &ops, NULL);
@@ -272,6 +275,79 @@ static void newcomers_do_not_stand_behind_the_others(void **state)
     run(look_at_nothing);
 }
 
+static int accepted_count;
+
+static bool can_accept(void *arg, const struct listener *listener)
+{
+    (void)arg;
+    (void)listener;
+    return true;
+}
+
+static void accepted(void *arg, const struct listener *listener, int fd, const struct address *peer)
+{
+    (void)arg;
+    (void)listener;
+    (void)peer;
+    (void)close(fd);
+    accepted_count++;
+}
+
+/* Peers that connect, and wait in the backlog. */
+static void connect_all(const struct listener *listener, int *fds, int count)
+{
+    const struct sockaddr *to = (const struct sockaddr *)&listener->address.storage;
+
+    for (int i = 0; i < count; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM, 0);
+        assert_int_equal(connect(fds[i], to, listener->address.len), 0);
+    }
+}
+
+/* So much later: who was held back looks again. */
+static void pass(uint64_t ms)
+{
+    net.loop.now_ms += ms;
+    wheel_advance(&net.wheel);
+}
+
+static void newcomers_are_not_accepted_while_others_wait_to_be_read(void **state)
+{
+    static const struct listener_ops listener_ops = {.can_accept = can_accept,
+                                                     .accepted = accepted};
+    enum { NEWCOMERS = 20, WAIT_MS = 100 };
+    struct listener listener;
+    int fds[NEWCOMERS];
+
+    (void)state;
+    accepted_count = 0;
+    is_costly = true; /* one is read in a turn */
+    for (int i = 0; i < PEERS; i++)
+        send_some(&sides[i], MESSAGE);
+    for (int i = 0; i < 2; i++)
+        ev_run(net.loop.ev, EVRUN_NOWAIT);
+    assert_int_equal(net.input.ready.count, PEERS - 1);
+    assert_int_equal(listener_open(&listener, &net, "127.0.0.1:0", &listener_ops, NULL), FF_OK);
+    connect_all(&listener, fds, NEWCOMERS);
+    for (int i = 0; i < PEERS / 2; i++)
+        ev_run(net.loop.ev, EVRUN_NOWAIT);
+    assert_int_equal(accepted_count, 1); /* the busiest can be reached, now and then */
+    pass(WAIT_MS);
+    ev_run(net.loop.ev, EVRUN_NOWAIT);
+    assert_int_equal(accepted_count, 2);
+    while (net.input.ready.count)
+        ev_run(net.loop.ev, EVRUN_NOWAIT);
+    assert_int_equal(accepted_count, 2);
+    pass(WAIT_MS);
+    for (int before = 2; accepted_count < NEWCOMERS; before = accepted_count) {
+        ev_run(net.loop.ev, EVRUN_NOWAIT);
+        assert_in_range(accepted_count - before, 1, NEWCOMERS / 2); /* not all in one turn */
+    }
+    listener_close(&listener);
+    for (int i = 0; i < NEWCOMERS; i++)
+        (void)close(fds[i]);
+}
+
 static void who_ends_in_the_queue_is_passed_over(void **state)
 {
     (void)state;
@@ -300,6 +376,8 @@ int main(void)
                                         close_sides),
         cmocka_unit_test_setup_teardown(newcomers_do_not_stand_behind_the_others, open_sides,
                                         close_sides),
+        cmocka_unit_test_setup_teardown(newcomers_are_not_accepted_while_others_wait_to_be_read,
+                                        open_sides, close_sides),
         cmocka_unit_test_setup_teardown(who_ends_in_the_queue_is_passed_over, open_sides,
                                         close_sides),
     };
