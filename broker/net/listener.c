@@ -47,8 +47,7 @@ static void on_readable(struct ev_loop *ev, ev_io *watcher, int events)
         stop_for(listener, STARVED_MS);
         return;
     }
-    if (is_behind) /* newcomers wait in the backlog, but for one: the busiest can be reached */
-        stop_for(listener, HELD_BACK_MS);
+    /* While others wait to be read newcomers wait in the backlog, but for one a turn. */
     for (int i = 0; i < (is_behind ? 1 : TURN_ACCEPTS); i++) {
         struct address peer = {.len = sizeof(peer.storage)};
         int fd;

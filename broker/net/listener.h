@@ -5,7 +5,7 @@
  * When descriptors or memory run out (EMFILE, ENFILE, ENOMEM, ENOBUFS) it
  * stops looking for a moment instead of being woken without end, and closes a
  * spare descriptor to shed one waiting peer. The owner may hold accepting back; so
- * does input that is behind, but for one newcomer each 10 ms.
+ * does input that is behind, but for one newcomer a turn.
  */
 #ifndef NET_LISTENER_H
 #define NET_LISTENER_H
