@@ -62,7 +62,7 @@ static void detach(struct carrier *carrier, struct subscription *s, uint32_t cur
 
 void carrier_unsubscribe(struct carrier *carrier, struct subscription *s)
 {
-    detach(carrier, s, carrier_cursor_count(carrier, subscription_is_filter(s)));
+    detach(carrier, s, s->cursor_count);
 }
 
 /* Answered. */
@@ -253,6 +253,7 @@ bool carrier_subscribe(struct carrier *carrier, struct subscription *s,
     uint32_t cursors = carrier_cursor_count(carrier, what->is_filter);
     struct pending_subscribe *pending = NULL;
 
+    s->cursor_count = (uint8_t)(cursors & SUBSCRIPTION_CURSORS_MAX);
     if (!carrier_has_room(carrier, what->name, what->is_filter))
         return false;
     if (open_channels(carrier, first, cursors))

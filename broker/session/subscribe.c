@@ -39,11 +39,6 @@ static void tell_skipped(struct session *session, struct subscription *s, bool k
         delivery_tell_skipped(session, s, skipped);
 }
 
-static uint32_t cursors_of(const struct session *session, const struct subscription *s)
-{
-    return carrier_cursor_count(gateway_of(session)->carrier, subscription_is_filter(s));
-}
-
 static void set_rules(struct subscription *s, const struct ff_message *m)
 {
     if (ff_message_has(m, FF_FIELD_OVERFLOW))
@@ -110,15 +105,14 @@ static enum ff_err apply(struct session *session, struct subscription *s,
                          const struct ff_message *m)
 {
     enum ff_err err = router_expand(&gateway_of(session)->router, s);
-    uint32_t cursors = cursors_of(session, s);
 
     if (err)
         return err;
-    for (uint32_t i = 0; i < cursors; i++)
+    for (uint32_t i = 0; i < s->cursor_count; i++)
         change_rules(&s[i], m);
     if (ff_message_has(m, FF_FIELD_RATE) && !subscription_is_filter(s))
         err = change_rate(session, s, m->values[FF_FIELD_RATE].number);
-    for (uint32_t i = 0; i < cursors; i++)
+    for (uint32_t i = 0; i < s->cursor_count; i++)
         if (s[i].state == SUBSCRIPTION_LINKED)
             router_touch(&gateway_of(session)->router, &s[i]);
     return err;

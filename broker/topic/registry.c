@@ -334,24 +334,38 @@ struct topic_log *registry_get_log(struct topic *topic, enum log_kind kind)
     return log;
 }
 
+/* Does anybody on any worker read it? */
+static bool is_read(const struct topic_log *log)
+{
+    return link_count(&log->link) || log->remotes;
+}
+
+static void drop_log(struct registry *registry, struct topic *topic, int kind)
+{
+    struct topic_log *log = topic->logs[kind];
+
+    ff_list_remove(&log->link.turn);
+    link_deinit(&log->link);
+    log_deinit(&log->log, &registry->limbo);
+    ff_mem_free(log);
+    topic->logs[kind] = NULL;
+}
+
+/* Why a topic stays: it has a log, or this worker reads one of another worker's. */
+static bool has_reason_to_stay(const struct topic *topic)
+{
+    for (int i = 0; i < KINDS; i++)
+        if (topic->logs[i])
+            return true;
+    return topic->remotes;
+}
+
 bool registry_drop_unused(struct registry *registry, struct topic *topic)
 {
-    bool is_used = topic->remotes;
-
-    for (int i = 0; i < KINDS; i++) {
-        struct topic_log *log = topic->logs[i];
-
-        if (log && (link_count(&log->link) || log->remotes)) {
-            is_used = true;
-        } else if (log) {
-            ff_list_remove(&log->link.turn);
-            link_deinit(&log->link);
-            log_deinit(&log->log, &registry->limbo);
-            ff_mem_free(log);
-            topic->logs[i] = NULL;
-        }
-    }
-    if (is_used)
+    for (int i = 0; i < KINDS; i++)
+        if (topic->logs[i] && !is_read(topic->logs[i]))
+            drop_log(registry, topic, i);
+    if (has_reason_to_stay(topic))
         return false;
     if (topic->is_filter)
         filter_tree_remove(&registry->filters, topic);

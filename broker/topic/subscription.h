@@ -43,6 +43,10 @@ struct subscription_request {
     bool is_filter;
 };
 
+enum { SUBSCRIPTION_CURSORS_MAX = 127 };
+_Static_assert((int)WORKERS_MAX <= (int)SUBSCRIPTION_CURSORS_MAX,
+               "a filter has a cursor for each owner");
+
 struct subscription {
     union {
         struct link *link;
@@ -58,13 +62,14 @@ struct subscription {
         struct ff_list node;
         struct ff_map_node map_node;
     };
-    struct ff_list pending; /* among those of them that have something to send */
-    struct rate *rate;      /* NULL: every message */
-    uint32_t index;         /* in the link's array */
-    uint8_t state;          /* enum subscription_state */
-    uint8_t zone;           /* enum link_zone */
-    uint8_t overflow;       /* enum overflow_rule */
-    bool no_echo;           /* what its own session published is passed over */
+    struct ff_list pending;   /* among those of them that have something to send */
+    struct rate *rate;        /* NULL: every message */
+    uint32_t index;           /* in the link's array */
+    uint8_t state;            /* enum subscription_state */
+    uint8_t zone;             /* enum link_zone */
+    uint8_t overflow;         /* enum overflow_rule */
+    bool no_echo : 1;         /* what its own session published is passed over */
+    uint8_t cursor_count : 7; /* of an array of them, in the first: the carrier's */
 };
 
 /* Of one that is not detached: the topic's name or the filter. */
