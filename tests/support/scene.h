@@ -8,6 +8,9 @@
  * a drain. Sockets are real, on loopback; time is the test's. The k-th allocation
  * or the k-th system call of the broker can be made to fail; what the clients do
  * is exempt. Afterwards a new client must be served, and nothing may be left.
+ *
+ * With io_uring there is another script, as short as that flush allows: a crowd
+ * that is sent to by one call, TLS among it, readers that stall among it, a drain.
  */
 #ifndef SUPPORT_SCENE_H
 #define SUPPORT_SCENE_H
@@ -22,7 +25,9 @@ struct scene_fault {
     uint64_t call;        /* which system call of the net floor fails, 0: none */
     int error;            /* with this errno, or CALL_SHORT (calls.h) */
     bool is_always_short; /* every call moves one octet at most */
+    bool is_of_ring;      /* of io_uring's own calls, and of what they ask for */
     bool is_strict;       /* all the same nothing may be lost */
+    bool by_uring;        /* the script with io_uring */
 };
 
 struct scene_counts {

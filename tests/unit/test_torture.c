@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Everything that can fail fails in turn, at every place: allocations (OpenSSL's
- * too), and the net floor's system calls (S05, S35, F14, F15). What must hold is
- * in scene.h. `--every N` tries each N-th place only, `--from K` begins at the K-th;
+ * too), and the net floor's system calls (S05, S35, F14, F15), where each
+ * connection is sent to by a call of its own and where io_uring sends to all of
+ * them. What must hold is in scene.h. No test waits for time to pass. `--every N` tries each N-th
+ * place only, `--from K` begins at the K-th;
  * `--random SCENES` plays so many in which one allocation in a thousand fails by chance.
  */
 #include <errno.h>
@@ -18,9 +20,10 @@ static uint64_t scenes = 200;
 static uint64_t seed = 1;
 static struct scene_counts counts;
 
-static size_t warm_up(void)
+static size_t warm_up(const struct scene_fault *fault)
 {
-    const struct scene_fault none = {.is_strict = true};
+    struct scene_fault none = {
+        .is_strict = true, .by_uring = fault->by_uring, .is_of_ring = fault->is_of_ring};
 
     (void)scene_play(&none); /* OpenSSL fills its caches */
     (void)scene_play(&none);
@@ -28,17 +31,29 @@ static size_t warm_up(void)
     return ff_mem_live_blocks();
 }
 
-static void the_script_plays_whole(void **state)
+/* No block is left by it. */
+static void play_whole(bool by_uring, unsigned least_steps)
 {
-    const struct scene_fault none = {.is_strict = true};
-    size_t before = warm_up();
+    const struct scene_fault none = {.is_strict = true, .by_uring = by_uring};
+    size_t before = warm_up(&none);
 
-    (void)state;
     counts = scene_play(&none);
     assert_int_equal(ff_mem_live_blocks(), before);
-    assert_true(counts.steps >= 60);
+    assert_true(counts.steps >= least_steps);
     print_message("    %u steps, %lu allocations, %lu calls\n", counts.steps,
                   (unsigned long)counts.allocations, (unsigned long)counts.calls);
+}
+
+static void the_script_plays_whole(void **state)
+{
+    (void)state;
+    play_whole(false, 60);
+}
+
+static void the_script_with_io_uring_plays_whole(void **state)
+{
+    (void)state;
+    play_whole(true, 40);
 }
 
 /*
@@ -64,43 +79,80 @@ static void play_without_leak(const struct scene_fault *fault, size_t *base)
                  (unsigned long)fault->call, fault->error, (unsigned long)(*base - first));
 }
 
+static void fail_each_allocation(bool by_uring)
+{
+    struct scene_fault fault = {.by_uring = by_uring};
+    size_t base = warm_up(&fault);
+
+    for (fault.allocation = from; fault.allocation <= counts.allocations; fault.allocation += every)
+        play_without_leak(&fault, &base);
+}
+
 static void each_allocation_fails(void **state)
 {
-    size_t base = warm_up();
-
     (void)state;
-    for (uint64_t k = from; k <= counts.allocations; k += every) {
-        struct scene_fault fault = {.allocation = k};
+    fail_each_allocation(false);
+}
 
-        play_without_leak(&fault, &base);
+static void each_allocation_fails_with_io_uring(void **state)
+{
+    (void)state;
+    fail_each_allocation(true);
+}
+
+/* The first `lossless` errors lose nothing. */
+static void fail_each_call(struct scene_fault fault, const int *errors, size_t count,
+                           size_t lossless)
+{
+    size_t base = warm_up(&fault);
+
+    for (size_t i = 0; i < count; i++) {
+        fault.error = errors[i];
+        fault.is_strict = i < lossless;
+        for (fault.call = from; fault.call <= counts.calls; fault.call += every)
+            play_without_leak(&fault, &base);
     }
 }
 
+static const int errors_of_calls[] = {EINTR, EAGAIN,  CALL_SHORT, ECONNRESET,
+                                      EPIPE, ENOBUFS, EMFILE,     ENOMEM};
+
 static void each_call_fails(void **state)
 {
-    static const int errors[] = {EINTR, EAGAIN,  CALL_SHORT, ECONNRESET,
-                                 EPIPE, ENOBUFS, EMFILE,     ENOMEM};
-    size_t base = warm_up();
+    (void)state;
+    fail_each_call((struct scene_fault){.call = 1}, errors_of_calls, FF_COUNT(errors_of_calls), 3);
+}
+
+static void each_call_fails_with_io_uring(void **state)
+{
+    (void)state;
+    fail_each_call((struct scene_fault){.by_uring = true}, errors_of_calls,
+                   FF_COUNT(errors_of_calls), 3);
+}
+
+/* The kernel takes no request, or some, or answers that nothing was sent, or less. */
+static void what_io_uring_does_not_send_is_sent_later(void **state)
+{
+    static const int errors[] = {EINTR,   EAGAIN, EBUSY,      CALL_SHORT,
+                                 ENOBUFS, ENOMEM, ECONNRESET, EPIPE};
 
     (void)state;
-    for (size_t i = 0; i < FF_COUNT(errors); i++) {
-        for (uint64_t k = from; k <= counts.calls; k += every) {
-            struct scene_fault fault = {.call = k, .error = errors[i]};
-
-            fault.is_strict = i < 3; /* these lose nothing */
-            play_without_leak(&fault, &base);
-        }
-    }
+    fail_each_call((struct scene_fault){.by_uring = true, .is_of_ring = true}, errors,
+                   FF_COUNT(errors), 6);
+    print_message("    %lu calls and requests\n", (unsigned long)counts.calls);
+    assert_true(counts.calls > 100);
 }
 
 /* F14: what one failure leaves behind meets the next. */
 static void one_in_a_thousand_fails(void **state)
 {
-    size_t base = warm_up();
+    const struct scene_fault none = {.call = 0};
+    size_t base = warm_up(&none);
 
     (void)state;
     for (uint64_t i = 0; i < scenes; i++) {
-        struct scene_fault fault = {.one_in = 1000, .seed = (seed + i) << 32};
+        struct scene_fault fault = {
+            .one_in = 1000, .seed = (seed + i) << 32, .by_uring = i % 4 == 3};
 
         play_without_leak(&fault, &base);
     }
@@ -108,9 +160,11 @@ static void one_in_a_thousand_fails(void **state)
 
 static void one_octet_at_a_time_loses_nothing(void **state)
 {
-    const struct scene_fault fault = {.is_always_short = true, .is_strict = true};
+    struct scene_fault fault = {.is_always_short = true, .is_strict = true};
 
     (void)state;
+    (void)scene_play(&fault);
+    fault.by_uring = true;
     (void)scene_play(&fault);
 }
 
@@ -118,10 +172,14 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_script_plays_whole),
+        cmocka_unit_test(the_script_with_io_uring_plays_whole),
         cmocka_unit_test(one_octet_at_a_time_loses_nothing),
         cmocka_unit_test(one_in_a_thousand_fails),
         cmocka_unit_test(each_call_fails),
+        cmocka_unit_test(each_call_fails_with_io_uring),
+        cmocka_unit_test(what_io_uring_does_not_send_is_sent_later),
         cmocka_unit_test(each_allocation_fails),
+        cmocka_unit_test(each_allocation_fails_with_io_uring),
     };
     int failed;
 
