@@ -5,59 +5,81 @@
  * much, fail the next call, fail the next allocation, move the clock, run a
  * turn, reload, drain. What must hold whatever it says: no crash, no leak, every
  * descriptor closed once, and whole frames only on every wire (see wire.h).
+ *
+ * The first octet says what is played: one to four workers, a flush by io_uring,
+ * TLS. Several workers are one thread, and the program says whose turn it is, and
+ * at which calls of that turn others have one of theirs: at the end of it nobody
+ * may be owed an answer, and who reads all has all.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "broker/app/drain.h"
+#include "broker/carrier/channel.h"
 #include "broker/net/logger.h"
 #include "broker/session/session.h"
 #include "protocol/base/mem.h"
 #include "tests/fuzz/grammar.h"
+#include "tests/fuzz/speech.h"
 #include "tests/support/wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MAX_STEPS = 400, HEAD = 512, TEXT = 1500, MANY = 1 << 30 };
+enum {
+    MAX_STEPS = 400,
+    MANY = 1 << 30,
+    WORKERS = 4,
+    SINGLES = 12,            /* wires that the program names each by itself, */
+    CROWD = URING_LEAST + 2, /* and those of the crowd */
+    TLS_MOST = 3,            /* handshakes of a run: each costs as much as a plain run */
+    LEAST_ROUNDS = 6,        /* of all workers, until nothing is left to do */
+    MOST_ROUNDS = 3000,
+};
+_Static_assert(SINGLES + CROWD <= WIRES, "there are wires for all of them");
 
 enum dialect { DIALECT_HTTP, DIALECT_JSON, DIALECT_MSGPACK, DIALECT_PLAIN, DIALECT_ECHO };
 
-struct program {
-    const uint8_t *at;
-    const uint8_t *end;
+/* The first octet of the input. */
+enum {
+    SHAPE_WORKERS = 3, /* one more than that */
+    SHAPE_URING = 4,   /* the first worker flushes by io_uring, and has a crowd to send to */
+    SHAPE_TLS = 8,     /* some connections speak TLS */
+    SHAPE_TIGHT = 16,  /* rings between workers are full soon */
 };
 
 static struct shared shared;
-static struct worker worker;
-static struct gateway gateway;
-static struct drain drain;
+static struct worker workers[WORKERS];
+static struct gateway gateways[WORKERS];
+static struct drain drains[WORKERS];
 static struct listener listener; /* never open: connections are handed in */
+static uint8_t shape;
+static uint32_t worker_count;
+static bool is_in_turn[WORKERS];
+static uint32_t yields; /* a bit for each place where a worker may be stopped: is it? */
+static uint32_t undrained;
+static bool is_draining;
+static unsigned handshakes; /* of TLS, so far */
 static struct settings settings;
 static enum dialect dialects[WIRES];
 
-static const char *const topics[] = {"a", "b", "a/b", "a/#", "+", "#", "$SYS/broker", "c//d"};
 static const struct topic_rule rules[] = {
     {.filter = "b", .overflow = OVERFLOW_CLOSE, .max_buffered = 300},
     {.filter = "a/#", .overflow = OVERFLOW_LATEST, .max_message = 200},
 };
 
-static uint8_t next(struct program *program)
-{
-    return program->at < program->end ? *program->at++ : 0;
-}
-
 static struct settings tiny_settings(uint8_t variant)
 {
     return (struct settings){
-        .flush = FLUSH_SEND,
+        .flush = shape & SHAPE_URING ? FLUSH_URING : FLUSH_SEND,
         .max_message = variant & 1 ? 4096 : 300,
         .max_buffered = variant & 2 ? 4000 : 500,
         .max_topics = 4,
         .max_filters = 3,
-        .max_connections = 8,
+        .max_connections = shape & SHAPE_URING ? 8 + CROWD : 8,
         .max_connections_per_address = 3,
-        .max_half_open = variant & 4 ? 2 : 6,
+        .max_half_open = shape & SHAPE_URING ? 2 * CROWD
+                         : variant & 4       ? 2
+                                             : 6,
         .handshake_ms = 1000,
         .max_subscriptions = 5,
         .max_subscribed_filters = 2,
@@ -93,6 +115,18 @@ static void send_frame(struct test_wire *wire, uint8_t first, const void *bytes,
     wire_write(wire, frame, n);
 }
 
+static void write_head(struct test_wire *wire, const char *path, const char *line)
+{
+    char head[HEAD];
+    int len = snprintf(head, sizeof(head),
+                       "GET %s HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                       "Sec-WebSocket-Version: 13\r\n%s\r\n",
+                       path, line);
+
+    wire_write(wire, head, (size_t)len);
+}
+
 static void shake_hands(struct program *program, int i)
 {
     static const char *const lines[] = {"Sec-WebSocket-Protocol: fanfare.v1.json\r\n",
@@ -100,104 +134,12 @@ static void shake_hands(struct program *program, int i)
                                         "Origin: http://a\r\nX-Forwarded-For: 192.0.2.1\r\n"};
     static const char *const paths[] = {"/ws", "/ws", "/ws?topic=a", "/echo", "/", "/nope"};
     uint8_t how = next(program);
-    const char *path = paths[how % 6];
-    char head[HEAD];
-    int len = snprintf(head, sizeof(head),
-                       "GET %s HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                       "Sec-WebSocket-Version: 13\r\n%s\r\n",
-                       path, lines[(how >> 4) % 4]);
 
     dialects[i] = how % 6 == 3          ? DIALECT_ECHO
                   : (how >> 4) % 4 == 0 ? DIALECT_JSON
                   : (how >> 4) % 4 == 1 ? DIALECT_MSGPACK
                                         : DIALECT_PLAIN;
-    wire_write(&wires[i], head, (size_t)len);
-}
-
-static int write_subscribe(char *out, size_t size, const char *topic, uint8_t how)
-{
-    static const char *const overflows[] = {"", ",\"overflow\":\"skip\"",
-                                            ",\"overflow\":\"latest\"", ",\"overflow\":\"close\""};
-    static const char *const rates[] = {"", ",\"rate\":0", ",\"rate\":2.5", ",\"rate\":-1"};
-    static const char *const echoes[] = {"", ",\"echo\":false", ",\"echo\":true", ",\"since\":3"};
-
-    return snprintf(out, size, "{\"type\":5,\"id\":%u,\"topic\":\"%s\"%s%s%s}", how, topic,
-                    overflows[how & 3], rates[(how >> 2) & 3], echoes[(how >> 4) & 3]);
-}
-
-static int write_publish(char *out, size_t size, const char *topic, uint8_t how)
-{
-    static const char filling[] =
-        "0123456789012345678901234567890123456789012345678901234567890123"
-        "0123456789012345678901234567890123456789012345678901234567890123"
-        "0123456789012345678901234567890123456789012345678901234567890123";
-
-    return snprintf(out, size, "{\"type\":7,%s\"topic\":\"%s\",\"message\":\"%.*s\"}",
-                    how & 1 ? "\"id\":1," : "", topic, how < 192 ? how : 190, filling);
-}
-
-/* One message in JSON, or one with several in it. */
-static size_t write_json(struct program *program, char *out, size_t size)
-{
-    uint8_t kind = next(program);
-    const char *topic = topics[next(program) % 8];
-    uint8_t how = next(program);
-    char one[HEAD / 2];
-    int len = 0;
-
-    switch (kind % 8) {
-    case 0:
-    case 1:
-        return (size_t)write_subscribe(out, size, topic, how);
-    case 2:
-        return (size_t)snprintf(out, size, "{\"type\":6,\"id\":%u,\"topic\":\"%s\"}", how, topic);
-    case 3:
-    case 4:
-        return (size_t)write_publish(out, size, topic, how);
-    case 5:
-        return (size_t)snprintf(out, size, "{\"type\":%u,\"id\":%u,\"heartbeat\":5}",
-                                how & 1 ? 1 : 3, how);
-    case 6: /* a batch: to itself, and gone within it */
-        (void)write_publish(one, sizeof(one), topic, how);
-        len = snprintf(out, size, "[%s", one);
-        for (int i = 0; i < (how & 3) && len + HEAD < (int)size; i++)
-            len += snprintf(out + len, size - (size_t)len, ",%s", one);
-        len += snprintf(out + len, size - (size_t)len, ",{\"type\":6,\"topic\":\"%s\"},", topic);
-        len += write_subscribe(out + len, size - (size_t)len, topic, (uint8_t)(how * 7));
-        return (size_t)(len + snprintf(out + len, size - (size_t)len, "]"));
-    default:
-        return (size_t)snprintf(out, size, how & 1 ? "ping" : "{\"type\":2,\"message\":%u}", how);
-    }
-}
-
-static size_t write_msgpack(struct program *program, uint8_t *out)
-{
-    static const uint8_t types[] = {5, 6, 7, 7, 1, 3};
-    uint8_t type = types[next(program) % 6];
-    const char *topic = topics[next(program) % 8];
-    uint8_t how = next(program);
-    size_t n = 0;
-
-    out[n++] = type == 5 ? 0x98 : 0x94;
-    out[n++] = type;
-    out[n++] = how & 1 ? 7 : 0xc0;
-    out[n++] = (uint8_t)(0xa0 | strlen(topic));
-    memcpy(out + n, topic, strlen(topic));
-    n += strlen(topic);
-    if (type == 5) { /* since, overflow, rate, presence, echo */
-        out[n++] = 0xc0;
-        out[n++] = 0xc0;
-        out[n++] = how & 2 ? 2 : 0xc0;
-        out[n++] = 0xc0;
-        out[n++] = how & 4 ? 0xc2 : 0xc0;
-    } else { /* a payload of `how` octets, or a wild one */
-        out[n++] = how & 1 ? 0xc4 : 0xd9;
-        out[n++] = how;
-        memset(out + n, 'x', how);
-        n += how;
-    }
-    return n;
+    write_head(&wires[i], paths[how % 6], lines[(how >> 4) % 4]);
 }
 
 static void send_message(struct program *program, int i)
@@ -240,28 +182,51 @@ static void send_raw(struct program *program, int i)
     size_t left = (size_t)(program->end - program->at);
 
     len = len < left ? len : left;
-    wire_write(&wires[i], program->at, len);
+    if (len & 1)
+        wire_write_raw(&wires[i], program->at, len); /* where it speaks TLS, that is no record */
+    else
+        wire_write(&wires[i], program->at, len);
     program->at += len;
+}
+
+/* Hands a new connection to a worker's gateway, which may hand it on; its wire, or NULL. */
+static struct test_wire *accept_wire(uint32_t worker, size_t window, const char *from, bool is_tls)
+{
+    struct address peer = {.len = sizeof(struct sockaddr_storage)};
+    struct test_wire *wire;
+    int fd;
+
+    listener.net = &workers[worker].net;
+    listener.is_tls = is_tls;
+    if (!gateway_listener_ops.can_accept(&gateways[worker], &listener) || is_draining)
+        return NULL;
+    fd = wire_open(window);
+    if (fd < 0)
+        return NULL;
+    wire = &wires[fd - WIRE_FIRST_FD];
+    dialects[fd - WIRE_FIRST_FD] = DIALECT_HTTP;
+    if (address_parse(&peer, from))
+        abort();
+    gateway_listener_ops.accepted(&gateways[worker], &listener, fd, &peer);
+    return wire;
 }
 
 static void open_connection(struct program *program)
 {
     static const size_t windows[] = {0, 100, 1000, MANY};
     uint8_t how = next(program);
-    struct address peer = {.len = sizeof(struct sockaddr_storage)};
+    bool is_tls = (shape & SHAPE_TLS) && (how & 16) && gateways[0].tls && handshakes < TLS_MOST;
+    struct test_wire *wire;
     char text[32];
-    int fd;
 
-    if (!gateway_listener_ops.can_accept(&gateway, &listener) || drain.is_running)
-        return;
-    fd = wire_open(windows[how & 3]);
-    if (fd < 0)
-        return;
-    dialects[fd - WIRE_FIRST_FD] = DIALECT_HTTP;
     (void)snprintf(text, sizeof(text), how & 4 ? "127.0.0.1:1" : "10.0.0.%d:1", how & 8 ? 1 : 2);
-    if (address_parse(&peer, text))
-        abort();
-    gateway_listener_ops.accepted(&gateway, &listener, fd, &peer);
+    wire = accept_wire((how >> 5) % worker_count, windows[how & 3], text, is_tls);
+    if (wire && is_tls && wire->is_used) {
+        static const size_t records[] = {16384, 1, 30, 200};
+
+        handshakes++;
+        wire_tls_begin(wire, records[next(program) & 3]);
+    }
 }
 
 static void change_wire(struct program *program, struct test_wire *wire)
@@ -293,10 +258,50 @@ static void change_wire(struct program *program, struct test_wire *wire)
     }
 }
 
-static void turn(unsigned first)
+static void turn_of(uint32_t i, unsigned first)
 {
-    worker.net.loop.now_ms = wire_now_ms;
-    wire_turn(&worker.net.loop, first);
+    is_in_turn[i] = true;
+    workers[i].net.loop.now_ms = wire_now_ms;
+    if (shape & SHAPE_TLS)
+        for (int k = 0; k < SINGLES; k++)
+            if (wires[k].is_used && wires[k].tls)
+                wire_tls_work(&wires[k]);
+    wire_turn(&workers[i].net.loop, first);
+    is_in_turn[i] = false;
+}
+
+/* A worker is stopped in the midst of its turn where the program says so, and another has one. */
+static void let_another(void)
+{
+    bool is_now = yields & 1;
+
+    yields >>= 1;
+    for (uint32_t i = 0; is_now && i < worker_count; i++) {
+        if (!is_in_turn[i]) {
+            turn_of(i, 0);
+            return;
+        }
+    }
+}
+
+static void turn_all(unsigned first)
+{
+    for (uint32_t i = 0; i < worker_count; i++)
+        turn_of((first + i) % worker_count, first);
+}
+
+/* One worker's, or one of each; what is left of `yields` holds for nobody else. */
+static void turn(struct program *program, unsigned first)
+{
+    uint8_t how = worker_count > 1 ? next(program) : 0;
+
+    if (how & 8)
+        yields = next(program) + next(program) * 256U + next(program) * 65536U;
+    if (how & 4 || worker_count == 1)
+        turn_all(first);
+    else
+        turn_of(how % worker_count, first);
+    yields = 0;
 }
 
 static void pass_time(struct program *program)
@@ -305,62 +310,104 @@ static void pass_time(struct program *program)
     uint8_t how = next(program);
 
     wire_now_ms += steps_ms[how & 7];
-    turn(how >> 3);
+    turn_all(how >> 3);
+}
+
+/* The wire that an operation is about: one by itself, or one of the crowd. */
+static int choose_wire(struct program *program, uint8_t op)
+{
+    int i = op >> 4;
+
+    if (i >= SINGLES && shape & SHAPE_URING)
+        return SINGLES + next(program) % CROWD;
+    return i % SINGLES;
+}
+
+static void on_drained(void *arg)
+{
+    (void)arg;
+    wire_is_stopped = --undrained == 0;
+}
+
+static void begin_drain(void)
+{
+    is_draining = true;
+    undrained = worker_count;
+    for (uint32_t i = 0; i < worker_count; i++)
+        drain_begin(&drains[i], 2);
+}
+
+static void fail_something(struct program *program, uint8_t op)
+{
+    static const int errors[] = {EINTR, EAGAIN, EBUSY};
+    uint8_t how = next(program);
+
+    if (!(shape & SHAPE_URING) || op & 16)
+        ff_mem_fail_at(how % 32);
+    else
+        wire_ring = (struct wire_ring){.refusals = how % 20,
+                                       .error = errors[how % 3],
+                                       .most = (how >> 5) * 3U,
+                                       .is_backwards = op & 32};
+}
+
+static void speak(struct program *program, uint8_t op)
+{
+    int i = choose_wire(program, op);
+
+    if (!wires[i].is_used)
+        return;
+    switch (op & 15) {
+    case 1:
+        shake_hands(program, i);
+        break;
+    case 7:
+        send_control(program, i);
+        break;
+    case 8:
+        send_raw(program, i);
+        break;
+    case 14:
+        send_by_grammar(program, i);
+        break;
+    default:
+        send_message(program, i);
+        break;
+    }
 }
 
 static void step(struct program *program)
 {
     uint8_t op = next(program);
-    int i = (op >> 4) % WIRES;
 
     switch (op & 15) {
     case 0:
         open_connection(program);
         break;
-    case 1:
-        if (wires[i].is_used)
-            shake_hands(program, i);
-        break;
-    case 2:
-    case 3:
-    case 4:
-    case 5:
-    case 6:
-        if (wires[i].is_used)
-            send_message(program, i);
-        break;
-    case 7:
-        if (wires[i].is_used)
-            send_control(program, i);
-        break;
-    case 8:
-        if (wires[i].is_used)
-            send_raw(program, i);
-        break;
     case 9:
     case 10:
-        change_wire(program, &wires[i]);
+        change_wire(program, &wires[choose_wire(program, op)]);
         break;
     case 11:
         pass_time(program);
         break;
-    case 14:
-        if (wires[i].is_used)
-            send_by_grammar(program, i);
-        break;
     case 12:
-        ff_mem_fail_at(next(program) % 32);
+        fail_something(program, op);
         break;
     case 13:
-        if (next(program) < 16 && !drain.is_running) {
-            drain_begin(&drain, 2);
-        } else {
-            settings = tiny_settings(next(program));
-            gateway_configure(&gateway, &settings, rules, (op >> 4) % 3);
+        if (next(program) < 16 && !is_draining) {
+            begin_drain();
+            break;
         }
+        settings = tiny_settings(next(program));
+        for (uint32_t i = 0; i < worker_count; i++)
+            gateway_configure(&gateways[i], &settings, rules, (op >> 4) % 3);
+        break;
+    case 15:
+        turn(program, op >> 4);
         break;
     default:
-        turn(op >> 4);
+        speak(program, op);
         break;
     }
 }
@@ -371,47 +418,161 @@ static void abort_session(void *arg, struct session *session)
     conn_abort(&session->conn);
 }
 
-static void on_drained(void *arg)
+/* Has a session that reads all that it asked for, and all that came? */
+static void check_session(void *arg, struct session *session)
 {
-    (void)arg;
-    wire_is_stopped = true;
+    const struct subscription *s = NULL;
+    bool *is_calm = arg;
+
+    if (!session_is_open(session))
+        return;
+    *is_calm &= !session->awaited && !session->conn.is_blocked;
+    while ((s = subscriptions_next(&session->subscriptions, s)))
+        if (!s->rate && s->state != SUBSCRIPTION_IDLE)
+            *is_calm &= s->state == SUBSCRIPTION_LINKED &&
+                        s->cursor.byte == log_look(s->link->log).head_byte;
+}
+
+static bool is_calm(void)
+{
+    bool is_calm = true;
+
+    for (uint32_t i = 0; i < worker_count; i++)
+        gateway_each(&gateways[i], check_session, &is_calm);
+    return is_calm;
+}
+
+/*
+ * Whoever was stopped goes on, and sockets take everything, while time stands: then an answer
+ * that is not there was lost, or a worker was not told of something.
+ */
+static void settle(void)
+{
+    ff_mem_fail_at(0);
+    wire_ring = (struct wire_ring){.refusals = 0};
+    for (int round = 0; round < LEAST_ROUNDS || !is_calm(); round++) {
+        if (round == MOST_ROUNDS)
+            abort();
+        for (int i = 0; i < WIRES; i++) {
+            wires[i].window = MANY;
+            wires[i].unsent = wires[i].chop = 0;
+            wires[i].failure = 0;
+        }
+        turn_all((unsigned)round);
+    }
+}
+
+/* As the server does it: what workers still have to tell each other is told. */
+static void wind_up(void)
+{
+    bool is_quiet = false;
+
+    for (int round = 0; !is_quiet; round++) {
+        if (round == 1000)
+            abort(); /* they never come to an end */
+        is_quiet = true;
+        for (uint32_t i = 0; i < worker_count; i++) {
+            mailbox_open(&workers[i].mailbox);
+            gateway_each(&gateways[i], abort_session, NULL);
+            net_abort_all(&workers[i].net);
+            net_free_dead(&workers[i].net);
+            carrier_notify(gateways[i].carrier);
+            is_quiet &= worker_count == 1 || gateways[i].router.registry.topics.count == 0;
+        }
+        for (uint32_t i = 0; i < worker_count; i++)
+            is_quiet &= mailbox_is_empty(&workers[i].mailbox);
+    }
 }
 
 static void end_all(void)
 {
     ff_mem_fail_at(0);
+    yields = 0;
+    if (shape && !wire_is_stopped)
+        settle();
     for (int i = 0; i < 3; i++)
-        turn(0);
-    gateway_each(&gateway, abort_session, NULL);
-    net_abort_all(&worker.net);
-    net_free_dead(&worker.net);
-    wheel_stop(&worker.net.wheel, &drain.timer);
-    gateway_deinit(&gateway);
-    worker_deinit(&worker);
+        turn_all(0);
+    wire_yield = NULL;
+    wind_up();
+    for (uint32_t i = 0; i < worker_count; i++)
+        wheel_stop(&workers[i].net.wheel, &drains[i].timer);
+    for (uint32_t i = 0; i < worker_count; i++)
+        gateway_deinit(&gateways[i]);
+    for (uint32_t i = 0; i < worker_count; i++)
+        worker_deinit(&workers[i]);
     shared_deinit(&shared);
     for (int i = 0; i < WIRES; i++)
         if (wires[i].is_used)
             abort(); /* a descriptor was left open */
 }
 
+/* So many of the first worker's that it flushes by io_uring. */
+static void open_crowd(void)
+{
+    for (int i = 0; i < CROWD; i++) {
+        struct test_wire *wire;
+
+        for (uint32_t k = 1; k < worker_count; k++) /* it is not handed on */
+            atomic_fetch_add(&workers[k].load, 1000);
+        wire = accept_wire(0, MANY, "127.0.0.1:1", false);
+        for (uint32_t k = 1; k < worker_count; k++)
+            atomic_fetch_sub(&workers[k].load, 1000);
+        if (wire)
+            write_head(wire, "/ws?topic=a", "");
+    }
+    for (int i = 0; i < 4; i++)
+        turn_all(0);
+}
+
+static void begin(void)
+{
+    static const struct listener closed = {.is_open = false};
+
+    listener = closed;
+    is_draining = false;
+    yields = 0;
+    handshakes = 0;
+    worker_count = 1 + (shape & SHAPE_WORKERS);
+    if (shared_init(&shared, worker_count))
+        abort();
+    if (shared.exchange) {
+        exchange_free(shared.exchange);
+        shared.exchange = shape & SHAPE_TIGHT ? exchange_new(worker_count, 4096, 1024)
+                                              : exchange_new(worker_count, 16384, 4096);
+    }
+    for (uint32_t i = 0; i < worker_count; i++) {
+        if (worker_init(&workers[i], i, worker_count > 1 ? &shared.qsbr : NULL) ||
+            gateway_init(&gateways[i], &workers[i], &shared, &settings))
+            abort();
+        gateway_configure(&gateways[i], &settings, rules, FF_COUNT(rules));
+        gateways[i].tls = shape & SHAPE_TLS ? wire_tls_context() : NULL;
+        workers[i].net.close_ms = 300;
+        workers[i].net.outbox_max = 2000;
+        drain_init(&drains[i], &gateways[i], on_drained, NULL);
+    }
+    if (shape & SHAPE_URING && net_use_uring(&workers[0].net))
+        abort();
+    if (shape & SHAPE_URING)
+        open_crowd();
+    if (worker_count > 1)
+        wire_yield = let_another;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct program program = {data, data + size};
-    size_t before = ff_mem_live_blocks();
+    size_t before;
 
-    if (!size)
+    if (size < 2)
         return 0;
     log_set(LOG_ERROR, false);
+    shape = next(&program);
+    if (shape & SHAPE_TLS) /* what it makes once is there before the first descriptor */
+        (void)wire_tls_context();
+    before = ff_mem_live_blocks();
     wire_reset();
     settings = tiny_settings(next(&program));
-    if (shared_init(&shared, 1) || worker_init(&worker, 0, NULL) ||
-        gateway_init(&gateway, &worker, &shared, &settings))
-        abort();
-    gateway_configure(&gateway, &settings, rules, FF_COUNT(rules));
-    worker.net.close_ms = 300;
-    worker.net.outbox_max = 2000;
-    drain_init(&drain, &gateway, on_drained, NULL);
-    listener = (struct listener){.net = &worker.net};
+    begin();
     for (int i = 0; i < MAX_STEPS && program.at < program.end && !wire_is_stopped; i++)
         step(&program);
     end_all();

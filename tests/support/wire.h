@@ -8,6 +8,10 @@
  * sends is checked as it comes: a whole HTTP answer, then whole frames as a
  * server may send them, and nothing behind a close frame. A descriptor that is
  * closed twice, or used after it was closed, ends the program.
+ *
+ * There may be several loops, one a worker: a wire is its loop's that watches it.
+ * At each call a worker may be stopped and another one go on (wire_yield). A wire
+ * may speak TLS (wire_tls.c), and io_uring is played, too (wire_ring.c).
  */
 #ifndef SUPPORT_WIRE_H
 #define SUPPORT_WIRE_H
@@ -15,10 +19,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "broker/net/loop.h"
 
-enum { WIRES = 12, WIRE_FIRST_FD = 100000, WIRE_INPUT = 16384 };
+enum { WIRES = 32, WIRE_FIRST_FD = 100000, WIRE_INPUT = 16384 };
+
+struct wire_tls;
 
 /* What the broker sent on one wire, as far as it is understood. */
 struct wire_output {
@@ -35,7 +42,9 @@ struct wire_output {
 };
 
 struct test_wire {
-    ev_io *watcher; /* while the broker looks at it */
+    ev_io *watcher;       /* while the broker looks at it, */
+    struct ev_loop *ev;   /* with this loop */
+    struct wire_tls *tls; /* NULL: it speaks plain TCP */
     uint8_t in[WIRE_INPUT];
     size_t in_at;
     size_t in_len;
@@ -52,16 +61,57 @@ extern struct test_wire wires[WIRES];
 extern uint64_t wire_now_ms;
 extern bool wire_is_stopped; /* the loop was told to end */
 
+/* Called wherever another worker may do something before this one goes on; NULL: nowhere. */
+extern void (*wire_yield)(void);
+
 /* Everything is new, the clock stands at an hour. */
 void wire_reset(void);
 
 /* A descriptor that nobody uses, or -1. */
 int wire_open(size_t window);
 
-/* Adds to what will be received; what does not fit is left out. */
+/* Adds to what the peer sends: in records where it speaks TLS. What does not fit is left out. */
 void wire_write(struct test_wire *wire, const void *bytes, size_t len);
 
-/* A turn: calls back all that is ready, beginning with the `first`-th wire. */
+/* The same past TLS: octets of the socket. */
+void wire_write_raw(struct test_wire *wire, const void *bytes, size_t len);
+
+/* A turn: calls back all of this loop's that is ready, beginning with the `first`-th wire. */
 void wire_turn(struct loop *loop, unsigned first);
+
+/* What the broker said, in the clear. */
+void wire_check(struct test_wire *wire, const uint8_t *bytes, size_t len);
+
+/* The system's calls, as io_uring and OpenSSL make them. */
+ssize_t wire_recv(int fd, void *out, size_t size);
+ssize_t wire_send(int fd, const void *bytes, size_t len);
+
+/* How io_uring's kernel behaves from now on; all 0: well. */
+struct wire_ring {
+    unsigned refusals; /* so many calls take nothing, */
+    int error;         /* with this errno */
+    unsigned most;     /* requests that a call takes, 0: all */
+    bool is_backwards; /* the last request is done first */
+};
+extern struct wire_ring wire_ring;
+
+struct tls_context;
+
+/* The server's side for all wires that speak TLS; NULL: this build cannot play it. */
+struct tls_context *wire_tls_context(void);
+
+/* The wire speaks TLS from its first octet on, in records of at most `record` octets. */
+void wire_tls_begin(struct test_wire *wire, size_t record);
+void wire_tls_end(struct test_wire *wire);
+
+/* Octets of the peer's that are to be sent in records; of the broker's that came. */
+void wire_tls_say(struct test_wire *wire, const void *bytes, size_t len);
+void wire_tls_hear(struct test_wire *wire, const void *bytes, size_t len);
+
+/* The peer goes on with what it has: its handshake, what it has to say, what it hears. */
+void wire_tls_work(struct test_wire *wire);
+
+/* Its random numbers are the same in each run. */
+void wire_tls_reset(void);
 
 #endif
