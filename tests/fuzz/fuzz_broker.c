@@ -152,6 +152,18 @@ static void send_message(struct program *program, int i)
     send_frame(&wires[i], is_binary ? 0x82 : 0x81, text, len);
 }
 
+/* Several publishes at once: rings get full, logs are trimmed while others read them. */
+static void send_burst(struct program *program, int i)
+{
+    const char *topic = topics[next(program) % 4];
+    uint8_t how = next(program);
+    char text[TEXT];
+
+    for (int count = 2 + how % 32; count > 0; count--)
+        send_frame(&wires[i], 0x81, text,
+                   (size_t)write_publish(text, sizeof(text), topic, (uint8_t)(how ^ count)));
+}
+
 /* A message by the grammar: two octets of the program decide which of 65,536. */
 static void send_by_grammar(struct program *program, int i)
 {
@@ -190,17 +202,16 @@ static void send_raw(struct program *program, int i)
 }
 
 /* Hands a new connection to a worker's gateway, which may hand it on; its wire, or NULL. */
-static struct test_wire *accept_wire(uint32_t worker, size_t window, const char *from, bool is_tls)
+static struct test_wire *accept_wire(uint32_t worker, int first, size_t window, const char *from)
 {
     struct address peer = {.len = sizeof(struct sockaddr_storage)};
     struct test_wire *wire;
     int fd;
 
     listener.net = &workers[worker].net;
-    listener.is_tls = is_tls;
     if (!gateway_listener_ops.can_accept(&gateways[worker], &listener) || is_draining)
         return NULL;
-    fd = wire_open(window);
+    fd = wire_open(first, first == SINGLES ? WIRES : SINGLES, window);
     if (fd < 0)
         return NULL;
     wire = &wires[fd - WIRE_FIRST_FD];
@@ -220,7 +231,8 @@ static void open_connection(struct program *program)
     char text[32];
 
     (void)snprintf(text, sizeof(text), how & 4 ? "127.0.0.1:1" : "10.0.0.%d:1", how & 8 ? 1 : 2);
-    wire = accept_wire((how >> 5) % worker_count, windows[how & 3], text, is_tls);
+    listener.is_tls = is_tls;
+    wire = accept_wire((how >> 5) % worker_count, 0, windows[how & 3], text);
     if (wire && is_tls && wire->is_used) {
         static const size_t records[] = {16384, 1, 30, 200};
 
@@ -360,6 +372,12 @@ static void speak(struct program *program, uint8_t op)
     switch (op & 15) {
     case 1:
         shake_hands(program, i);
+        break;
+    case 6:
+        if (worker_count > 1 && dialects[i] == DIALECT_JSON)
+            send_burst(program, i);
+        else
+            send_message(program, i);
         break;
     case 7:
         send_control(program, i);
@@ -514,7 +532,7 @@ static void open_crowd(void)
 
         for (uint32_t k = 1; k < worker_count; k++) /* it is not handed on */
             atomic_fetch_add(&workers[k].load, 1000);
-        wire = accept_wire(0, MANY, "127.0.0.1:1", false);
+        wire = accept_wire(0, SINGLES, MANY, "127.0.0.1:1");
         for (uint32_t k = 1; k < worker_count; k++)
             atomic_fetch_sub(&workers[k].load, 1000);
         if (wire)

@@ -67,8 +67,8 @@ extern void (*wire_yield)(void);
 /* Everything is new, the clock stands at an hour. */
 void wire_reset(void);
 
-/* A descriptor that nobody uses, or -1. */
-int wire_open(size_t window);
+/* A descriptor that nobody uses, of the `first`-th wire or one before the `end`-th; or -1. */
+int wire_open(int first, int end, size_t window);
 
 /* Adds to what the peer sends: in records where it speaks TLS. What does not fit is left out. */
 void wire_write(struct test_wire *wire, const void *bytes, size_t len);
