@@ -166,27 +166,37 @@ static void keep_cut(struct session *session, struct subscription *s, const stru
     }
 }
 
+/* Not all of a range was taken, or there is more behind it. False: the session is over. */
+static bool account_range(struct session *session, struct flush_range *range, size_t *len)
+{
+    struct subscription *s = range->subscription;
+    struct cut_unit unit = {.gap = {NULL, 0}};
+    bool is_at_head = subscription_taken(range, session->tag, len, &unit);
+
+    if (unit.gap.len || unit.cut.len) {
+        keep_cut(session, s, &unit);
+        if (!conn_is_open(&session->conn))
+            return false;
+    }
+    if (is_at_head) {
+        note_at_head(s);
+    } else { /* the session's other topics first */
+        link_set_pending(s, NULL);
+        link_set_pending(s, &session->pending);
+    }
+    return true;
+}
+
 void delivery_taken(struct conn *conn, const struct plan *plan, size_t len)
 {
     struct session *session = session_of(conn);
     struct flush_range *ranges = gateway_of(session)->ranges->ranges + plan->first_range;
 
     for (uint32_t i = 0; i < plan->range_count && len; i++) {
-        struct subscription *s = ranges[i].subscription;
-        struct cut_unit unit = {.gap = {NULL, 0}};
-        bool is_at_head = subscription_taken(&ranges[i], session->tag, &len, &unit);
-
-        if (unit.gap.len || unit.cut.len) {
-            keep_cut(session, s, &unit);
-            if (!conn_is_open(conn))
-                return;
-        }
-        if (is_at_head) {
-            note_at_head(s);
-        } else { /* the session's other topics first */
-            link_set_pending(s, NULL);
-            link_set_pending(s, &session->pending);
-        }
+        if (subscription_took_all(&ranges[i], &len))
+            note_at_head(ranges[i].subscription);
+        else if (!account_range(session, &ranges[i], &len))
+            return;
     }
     if (!ff_list_is_empty(&session->pending))
         conn_mark(conn);

@@ -101,6 +101,25 @@ static void target_overrun(struct subscription *s, struct flush_range *range)
     range->gap_len = subscription_write_gap(s, "slow", range->target.offset - before, range->gap);
 }
 
+/*
+ * Nearly always: all that a subscription is owed lies in the newest segment and
+ * goes as one range, so that nothing but its length is worked out.
+ */
+static bool collect_newest(const struct subscription *s, struct plan *plan, size_t max,
+                           struct flush_range *range)
+{
+    const struct segment *last = range->view.last;
+    uint64_t owed = range->view.head_byte - s->cursor.byte;
+
+    if (s->rate || s->no_echo || owed == 0 || owed > max || !last ||
+        s->cursor.byte < last->first_byte)
+        return false;
+    range->range_len = owed;
+    range->is_to_head = true;
+    plan_add(plan, last->bytes + (s->cursor.byte - last->first_byte), owed);
+    return true;
+}
+
 bool subscription_collect(struct subscription *s, uint64_t session_tag, struct plan *plan,
                           size_t max, struct flush_range *range)
 {
@@ -109,8 +128,10 @@ bool subscription_collect(struct subscription *s, uint64_t session_tag, struct p
 
     range->subscription = s;
     range->gap_len = 0;
-    range->range_len = 0;
     range->is_moved = false;
+    if (collect_newest(s, plan, max, range))
+        return true;
+    range->range_len = 0;
     range->is_to_head = false;
     range->target = s->cursor;
     if (s->cursor.byte == range->view.head_byte)
@@ -161,6 +182,18 @@ static void note_rate(struct flush_range *range, uint64_t before)
     rate_sent(s);
 }
 
+bool subscription_took_all(struct flush_range *range, size_t *len)
+{
+    struct subscription *s = range->subscription;
+    size_t whole = range->gap_len + range->range_len;
+
+    if (*len < whole || !range->is_to_head || s->rate)
+        return false;
+    *len -= whole;
+    cursor_to_head(&s->cursor, &range->view); /* it leaves the waiting ones, which tells its link */
+    return true;
+}
+
 bool subscription_taken(struct flush_range *range, uint64_t session_tag, size_t *len,
                         struct cut_unit *unit)
 {
@@ -175,11 +208,6 @@ bool subscription_taken(struct flush_range *range, uint64_t session_tag, size_t 
     *len -= taken;
     if (!taken)
         return false;
-    if (taken == whole && range->is_to_head && !s->rate) {
-        cursor_to_head(&s->cursor,
-                       &range->view); /* it leaves the waiting ones, which tells its link */
-        return true;
-    }
     if (range->is_moved)
         s->cursor = range->target;
     if (range->gap_len) {

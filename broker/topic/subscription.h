@@ -82,7 +82,7 @@ struct flush_range {
     size_t gap_len; /* octets of a GAP before the range */
     size_t range_len;
     struct log_view view; /* of this flush */
-    struct cursor target; /* where the range begins, when the overflow or rate rule moved it */
+    struct cursor target; /* where the range begins, if a rule moved it or there is a GAP */
     bool is_moved;
     bool is_to_head; /* the range ends at the view's head */
     char *gap;       /* GAP_MAX octets of room */
@@ -102,6 +102,13 @@ struct cut_unit {
     struct ff_slice gap;
     struct cursor_cut cut;
 };
+
+/*
+ * Nearly always: were all of this range's octets among the `*len` that were taken,
+ * and is the subscription at the head by that? Then they are subtracted, and this
+ * stands for subscription_taken().
+ */
+bool subscription_took_all(struct flush_range *range, size_t *len);
 
 /*
  * `*len` octets from this range on were taken; what belongs to the range is
