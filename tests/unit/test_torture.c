@@ -16,6 +16,8 @@
 
 static uint64_t every = 1;
 static uint64_t from = 1;
+static uint64_t sparse =
+    7; /* the script with io_uring is long: each 7th of its places, and each in --long */
 static uint64_t scenes = 200;
 static uint64_t seed = 1;
 static struct scene_counts counts;
@@ -84,7 +86,8 @@ static void fail_each_allocation(bool by_uring)
     struct scene_fault fault = {.by_uring = by_uring};
     size_t base = warm_up(&fault);
 
-    for (fault.allocation = from; fault.allocation <= counts.allocations; fault.allocation += every)
+    for (fault.allocation = from; fault.allocation <= counts.allocations;
+         fault.allocation += by_uring ? every * sparse : every)
         play_without_leak(&fault, &base);
 }
 
@@ -109,7 +112,8 @@ static void fail_each_call(struct scene_fault fault, const int *errors, size_t c
     for (size_t i = 0; i < count; i++) {
         fault.error = errors[i];
         fault.is_strict = i < lossless;
-        for (fault.call = from; fault.call <= counts.calls; fault.call += every)
+        for (fault.call = from; fault.call <= counts.calls;
+             fault.call += fault.by_uring ? every * sparse : every)
             play_without_leak(&fault, &base);
     }
 }
@@ -185,6 +189,7 @@ int main(int argc, char **argv)
 
     every = test_option(argc, argv, "--every", every);
     from = test_option(argc, argv, "--from", from);
+    sparse = getenv("FANFARE_LONG") ? 1 : sparse;
     scenes = test_option(argc, argv, "--random", scenes);
     seed = test_option(argc, argv, "--seed", seed);
     scene_set_up();
