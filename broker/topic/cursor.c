@@ -26,23 +26,6 @@ void cursor_to_tail(struct cursor *cursor, const struct log_view *view)
         cursor_to_head(cursor, view);
 }
 
-/* The first frame with a message behind `passed`, which is not the segment's last one. */
-static uint32_t seek(const struct segment *segment, uint64_t passed)
-{
-    uint32_t low = 0;
-    uint32_t high = atomic_load_explicit(&segment->count, memory_order_acquire);
-
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-
-        if (segment_entry(segment, middle)->passed <= passed)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 bool cursor_to_offset(struct cursor *cursor, const struct log_view *view, uint64_t offset)
 {
     struct segment *segment = view->first;
@@ -63,7 +46,7 @@ bool cursor_to_offset(struct cursor *cursor, const struct log_view *view, uint64
             break;
         segment = next;
     }
-    i = seek(segment, offset - segment->offset);
+    i = segment_find_message(segment, offset - segment->offset);
     *cursor = (struct cursor){segment, segment->first_byte + segment_frame(segment, i),
                               segment->offset + segment_passed(segment, i)};
     return true;

@@ -114,20 +114,32 @@ void log_deinit(struct log *log, struct limbo *limbo)
         log_cut(log, limbo);
 }
 
-uint32_t segment_find(const struct segment *segment, uint32_t at)
+/* The first entry that ends, or has passed more messages, behind `value`; `count` at the end. */
+static uint32_t search(const struct segment *segment, uint64_t value, bool by_passed)
 {
     uint32_t low = 0;
     uint32_t high = count_of(segment);
 
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
+        const struct entry *entry = segment_entry(segment, middle);
 
-        if (segment_entry(segment, middle)->end <= at)
+        if ((by_passed ? entry->passed : entry->end) <= value)
             low = middle + 1;
         else
             high = middle;
     }
     return low;
+}
+
+uint32_t segment_find(const struct segment *segment, uint32_t at)
+{
+    return search(segment, at, false);
+}
+
+uint32_t segment_find_message(const struct segment *segment, uint64_t passed)
+{
+    return search(segment, passed, true);
 }
 
 static bool has_room(const struct segment *segment, size_t size)

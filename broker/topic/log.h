@@ -158,6 +158,9 @@ static inline uint32_t segment_passed(const struct segment *segment, uint32_t i)
 /* The frame that the segment's octet `at` lies in; `count` at the end. O(log frames). */
 uint32_t segment_find(const struct segment *segment, uint32_t at);
 
+/* The first frame with a message behind the segment's first `passed` ones. O(log frames). */
+uint32_t segment_find_message(const struct segment *segment, uint64_t passed);
+
 /*
  * Makes room for a frame of `size` octets; log_commit() or log_cancel() must
  * follow before anything else. FF_OK, FF_ENOMEM (the budget's room is used up, too).

@@ -1,53 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Holes among messages, and cursors that are put back to an offset. */
-#include "broker/topic/router.h"
-#include "tests/support/subscriber.h"
-
-static struct router router;
-static struct pool pool;
-static struct wheel wheel;
-static uint64_t now_ms = 1000;
-
-static bool on_ready(void *arg, struct subscription *s)
-{
-    return s->owner ? subscriber_ready(arg, s) : true;
-}
-
-static void on_overrun(void *arg, struct subscription *s)
-{
-    (void)arg;
-    router_unsubscribe(&router, s);
-}
-
-static void on_skipped(void *arg, struct subscription *s, uint64_t count)
-{
-    (void)arg;
-    (void)s;
-    (void)count;
-}
-
-static int set_up(void **state)
-{
-    static const struct router_ops ops = {
-        .ready = on_ready, .overrun = on_overrun, .skipped = on_skipped};
-    struct router_env env = {
-        .pool = &pool, .wheel = &wheel, .now_ms = &now_ms, .key = {{3, 4}}, .ops = &ops};
-    struct router_limits limits = {
-        .max_message = 65536, .max_buffered = 1 << 20, .max_topics = 1000, .max_filters = 1000};
-
-    (void)state;
-    pool_init(&pool, 1 << 20);
-    wheel_init(&wheel, &now_ms);
-    return router_init(&router, &env, &limits) == FF_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    router_deinit(&router);
-    pool_deinit(&pool);
-    return ff_mem_live_blocks() == 0 ? 0 : -1;
-}
+#include "tests/support/lone_router.h"
 
 enum { STEPS = 2000 };
 
@@ -185,8 +138,8 @@ static void a_cursor_finds_each_offset(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_hole_is_told_in_its_place, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_cursor_finds_each_offset, set_up, tear_down),
+        WITH_ROUTER(a_hole_is_told_in_its_place),
+        WITH_ROUTER(a_cursor_finds_each_offset),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

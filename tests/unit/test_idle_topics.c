@@ -1,63 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Topics that nobody publishes to: when they are compacted, what they cost, what wakes them. */
 #include "broker/topic/rate.h"
-#include "broker/topic/router.h"
-#include "tests/support/subscriber.h"
-
-static struct router router;
-static struct pool pool;
-static struct wheel wheel;
-static uint64_t now_ms = 1000;
-
-static bool on_ready(void *arg, struct subscription *s)
-{
-    return s->owner ? subscriber_ready(arg, s) : true;
-}
-
-static void on_overrun(void *arg, struct subscription *s)
-{
-    (void)arg;
-    router_unsubscribe(&router, s);
-}
-
-static void on_skipped(void *arg, struct subscription *s, uint64_t count)
-{
-    (void)arg;
-    (void)s;
-    (void)count;
-}
-
-static int set_up(void **state)
-{
-    static const struct router_ops ops = {
-        .ready = on_ready, .overrun = on_overrun, .skipped = on_skipped};
-    struct router_env env = {
-        .pool = &pool, .wheel = &wheel, .now_ms = &now_ms, .key = {{3, 4}}, .ops = &ops};
-    struct router_limits limits = {
-        .max_message = 65536, .max_buffered = 1 << 20, .max_topics = 1000, .max_filters = 1000};
-
-    (void)state;
-    pool_init(&pool, 1 << 20);
-    wheel_init(&wheel, &now_ms);
-    return router_init(&router, &env, &limits) == FF_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    router_deinit(&router);
-    pool_deinit(&pool);
-    return ff_mem_live_blocks() == 0 ? 0 : -1;
-}
-
-static enum ff_err publish(const char *topic, struct receipt *receipt)
-{
-    struct publication p = {.topic = ff_slice_of(topic),
-                            .payload = {FF_PAYLOAD_JSON, FF_SLICE("\"hello\"")},
-                            .publisher = 1};
-
-    return router_publish(&router, &p, receipt);
-}
+#include "tests/support/lone_router.h"
 
 static struct subscriber reader;
 static unsigned read_count;
@@ -136,7 +80,7 @@ static void three_messages(void)
     struct receipt receipt;
 
     for (int i = 0; i < 3; i++)
-        assert_int_equal(publish("a", &receipt), FF_OK);
+        assert_int_equal(publish_hello("a", &receipt), FF_OK);
     assert_int_equal(receipt.receivers, 1);
     assert_int_equal(router_topic_of(&anna)->offset - router_topic_of(&anna)->reported, 3);
 }
@@ -239,7 +183,7 @@ static void for_want_of_memory_a_sleeper_sleeps_on(void **state)
     assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), KIND_JSON), FF_OK);
     do {
         ff_mem_fail_at(++k);
-        err = publish("a", &receipt);
+        err = publish_hello("a", &receipt);
         ff_mem_fail_at(0);
         assert_int_equal(router.registry.topic_count, 1);
     } while (err);
@@ -283,8 +227,6 @@ static void a_quiet_topic_costs_at_most_200_octets(void **state)
         ff_mem_free(subs[i]);
     }
 }
-
-#define WITH_ROUTER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
 {

@@ -1,63 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Topics that come and go, filters against a naive match, and messages for want of memory. */
 #include "broker/topic/rate.h"
-#include "broker/topic/router.h"
-#include "tests/support/subscriber.h"
-
-static struct router router;
-static struct pool pool;
-static struct wheel wheel;
-static uint64_t now_ms = 1000;
-
-static bool on_ready(void *arg, struct subscription *s)
-{
-    return s->owner ? subscriber_ready(arg, s) : true;
-}
-
-static void on_overrun(void *arg, struct subscription *s)
-{
-    (void)arg;
-    router_unsubscribe(&router, s);
-}
-
-static void on_skipped(void *arg, struct subscription *s, uint64_t count)
-{
-    (void)arg;
-    (void)s;
-    (void)count;
-}
-
-static int set_up(void **state)
-{
-    static const struct router_ops ops = {
-        .ready = on_ready, .overrun = on_overrun, .skipped = on_skipped};
-    struct router_env env = {
-        .pool = &pool, .wheel = &wheel, .now_ms = &now_ms, .key = {{3, 4}}, .ops = &ops};
-    struct router_limits limits = {
-        .max_message = 65536, .max_buffered = 1 << 20, .max_topics = 1000, .max_filters = 1000};
-
-    (void)state;
-    pool_init(&pool, 1 << 20);
-    wheel_init(&wheel, &now_ms);
-    return router_init(&router, &env, &limits) == FF_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    router_deinit(&router);
-    pool_deinit(&pool);
-    return ff_mem_live_blocks() == 0 ? 0 : -1;
-}
-
-static enum ff_err publish(const char *topic, struct receipt *receipt)
-{
-    struct publication p = {.topic = ff_slice_of(topic),
-                            .payload = {FF_PAYLOAD_JSON, FF_SLICE("\"hello\"")},
-                            .publisher = 1};
-
-    return router_publish(&router, &p, receipt);
-}
+#include "tests/support/lone_router.h"
 
 static void a_topic_is_there_while_it_has_subscriptions(void **state)
 {
@@ -66,12 +10,12 @@ static void a_topic_is_there_while_it_has_subscriptions(void **state)
     size_t before = ff_mem_live_blocks();
 
     (void)state;
-    assert_int_equal(publish("a", &receipt), FF_OK);
+    assert_int_equal(publish_hello("a", &receipt), FF_OK);
     assert_int_equal(receipt.receivers, 0);
     assert_null(router_find(&router, FF_SLICE("a"))); /* a publish makes none */
     assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), KIND_JSON), FF_OK);
     assert_non_null(registry_find_idle(&router.registry, FF_SLICE("a")));
-    assert_int_equal(publish("a", &receipt), FF_OK);
+    assert_int_equal(publish_hello("a", &receipt), FF_OK);
     assert_int_equal(receipt.receivers, 1);
     assert_non_null(router_find(&router, FF_SLICE("a")));
     router_unsubscribe(&router, &s);
@@ -89,7 +33,7 @@ static void a_quiet_topic_holds_no_segment(void **state)
     (void)state;
     assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), KIND_JSON), FF_OK);
     for (int i = 0; i < 100; i++)
-        assert_int_equal(publish("a", &receipt), FF_OK);
+        assert_int_equal(publish_hello("a", &receipt), FF_OK);
     assert_true(pool.used_bytes > 0);
     router_mark_ready(&router);
     view = log_look(s.link->log);
@@ -170,7 +114,7 @@ static void a_steady_state_allocates_nothing(void **state)
         if (round == 100)
             asked = ff_mem_count();
         for (int k = 0; k <= round % 40; k++)
-            assert_int_equal(publish("a", &receipt), FF_OK);
+            assert_int_equal(publish_hello("a", &receipt), FF_OK);
         router_mark_ready(&router);
         for (int i = 0; i < COUNT; i++)
             (void)send_all(&subs[i]);
@@ -220,7 +164,7 @@ static void random_filters_match_as_the_naive_way_says(void **state)
             }
             for (int i = 0; i < COUNT; i++)
                 wanted += ff_topic_is_match(ff_slice_of(filters[i]), ff_slice_of(name));
-            assert_int_equal(publish(name, &receipt), FF_OK);
+            assert_int_equal(publish_hello(name, &receipt), FF_OK);
             assert_int_equal(receipt.receivers, wanted);
         }
         for (int i = 0; i < COUNT; i++)
@@ -242,13 +186,13 @@ static void a_generation_of_filters_never_comes_again(void **state)
         uint64_t generation;
 
         assert_int_equal(router_subscribe(&router, &filter, FF_SLICE("+"), KIND_JSON), FF_OK);
-        assert_int_equal(publish("a", &receipt), FF_OK);
+        assert_int_equal(publish_hello("a", &receipt), FF_OK);
         assert_int_equal(receipt.receivers, 2);
         generation = router.registry.filters.generation; /* what the topic knows is as of this */
         router_unsubscribe(&router, &filter);
         router.registry.filters.generation = generation;
         router.registry.filters.generation += UINT64_C(1) << bits;
-        assert_int_equal(publish("a", &receipt), FF_OK);
+        assert_int_equal(publish_hello("a", &receipt), FF_OK);
         assert_int_equal(receipt.receivers, 1);
         router_mark_ready(&router);
         (void)router_trim(&router);
@@ -274,7 +218,7 @@ static void for_want_of_memory_a_message_goes_to_all_or_to_none(void **state)
         pool_deinit(&pool); /* cold, so that segments ask the heap */
         pool_init(&pool, 0);
         ff_mem_fail_at(k);
-        err = publish("a/b", &receipt);
+        err = publish_hello("a/b", &receipt);
         ff_mem_fail_at(0);
         published += err == FF_OK;
         for (int i = 0; i < 4; i++) {
@@ -319,8 +263,8 @@ static void limits_and_rules_hold(void **state)
     assert_int_equal(router_topic_of(&s[1])->rule->overflow, OVERFLOW_LATEST);
     assert_int_equal(router_subscribe(&router, &s[2], FF_SLICE("y"), KIND_JSON), FF_ELIMIT);
     assert_int_equal(router_subscribe(&router, &s[2], FF_SLICE("#"), KIND_JSON), FF_ELIMIT);
-    assert_int_equal(publish("chat/x", &receipt), FF_ETOOBIG);
-    assert_int_equal(publish("chat/vip", &receipt), FF_OK);
+    assert_int_equal(publish_hello("chat/x", &receipt), FF_ETOOBIG);
+    assert_int_equal(publish_hello("chat/vip", &receipt), FF_OK);
     router_unsubscribe(&router, &s[0]);
     router_unsubscribe(&router, &s[1]);
 }
@@ -373,8 +317,6 @@ static void what_may_be_pinned_never_shrinks(void **state)
     assert_true(registry_max_pinned(&router.registry) > before);
 }
 
-#define WITH_ROUTER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
-
 static struct subscriber reader;
 
 static void on_received(struct subscriber *who, const struct ff_message *m)
@@ -408,7 +350,7 @@ static void publish_octets(uint64_t octets)
     uint64_t end = log_head_byte(&topic->logs[KIND_JSON]->log) + octets;
 
     while (log_head_byte(&topic->logs[KIND_JSON]->log) < end)
-        assert_int_equal(publish("a", &receipt), FF_OK);
+        assert_int_equal(publish_hello("a", &receipt), FF_OK);
 }
 
 static void who_has_not_had_its_turn_is_not_overrun_by_a_burst(void **state)
@@ -420,7 +362,7 @@ static void who_has_not_had_its_turn_is_not_overrun_by_a_burst(void **state)
     (void)state;
     begin_reading();
     assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a"), KIND_JSON), FF_OK);
-    assert_int_equal(publish("a", &receipt), FF_OK);
+    assert_int_equal(publish_hello("a", &receipt), FF_OK);
     publish_octets(3 * MAX_BUFFERED);
     end_turn(); /* its socket is not full, it was only not its turn */
     assert_true(s.cursor.byte >= log_tail_byte(s.link->log));
