@@ -319,7 +319,7 @@ void carrier_notify(struct carrier *carrier)
     }
 }
 
-/* Each ring by the worker that writes into it. */
+/* Each ring by the worker that writes into it. An answer that is being written is in none yet. */
 void carrier_release_idle(struct carrier *carrier)
 {
     for (uint32_t i = 0; carrier->env.exchange && i < carrier->owners; i++) {
@@ -327,7 +327,7 @@ void carrier_release_idle(struct carrier *carrier)
 
         if (channel_to(carrier, i)->requests)
             ring_release_idle(channel_to(carrier, i)->requests);
-        if (from->was_used)
+        if (from->was_used && !from->open)
             ring_release_idle(from->answers);
     }
 }

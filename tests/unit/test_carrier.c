@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The carriers of two workers, with engines that answer when the test says so. */
+#include "broker/carrier/channel.h"
+#include "tests/support/late_engine.h"
+#include "tests/support/test.h"
+
+enum { COUNT = 2, SOME = 100 /* whose answers fill pages of a ring */, ALL = 10000 };
+
+static struct worker {
+    struct router router;
+    struct pool pool;
+    struct wheel wheel;
+    struct mailbox box;
+    struct carrier *carrier;
+    uint32_t wakes; /* how often its sleep was ended */
+    uint32_t published;
+    uint32_t rooms;
+} workers[COUNT];
+
+static struct exchange *exchange;
+static struct qsbr qsbr;
+static _Atomic uint32_t all_topics;
+static uint64_t now_ms = 1000;
+
+static bool on_ready(void *arg, struct subscription *s)
+{
+    (void)arg;
+    (void)s;
+    return true;
+}
+
+static void on_overrun(void *arg, struct subscription *s)
+{
+    (void)arg;
+    (void)s;
+}
+
+static void on_skipped(void *arg, struct subscription *s, uint64_t count)
+{
+    (void)arg;
+    (void)s;
+    (void)count;
+}
+
+static void on_published(void *arg, struct ticket ticket, const struct engine_receipt *receipt,
+                         uint32_t count)
+{
+    struct worker *worker = arg;
+
+    (void)ticket;
+    assert_int_equal(receipt->err, FF_OK);
+    worker->published += count;
+}
+
+static void on_subscribed(void *arg, struct ticket ticket, struct subscription *s,
+                          struct ff_slice name, const struct engine_start *start)
+{
+    (void)arg;
+    (void)ticket;
+    (void)s;
+    (void)name;
+    (void)start;
+}
+
+static void on_turn(void *arg, struct ticket ticket, struct ff_slice frame, enum ff_err err)
+{
+    (void)arg;
+    (void)ticket;
+    (void)frame;
+    (void)err;
+}
+
+static void on_room(void *arg, uint32_t queue)
+{
+    struct worker *worker = arg;
+
+    worker->rooms += queue < COUNT;
+}
+
+static void wake(void *arg)
+{
+    struct worker *worker = arg;
+
+    worker->wakes++;
+}
+
+static void set_up_worker(struct worker *worker)
+{
+    static const struct router_ops ops = {
+        .ready = on_ready, .overrun = on_overrun, .skipped = on_skipped};
+    static const struct carrier_events events = {.published = on_published,
+                                                 .subscribed = on_subscribed,
+                                                 .turn_came = on_turn,
+                                                 .room = on_room};
+    static const struct router_limits limits = {
+        .max_message = 65536, .max_buffered = 65536, .max_topics = 100, .max_filters = 100};
+    struct router_env env = {.pool = &worker->pool,
+                             .wheel = &worker->wheel,
+                             .now_ms = &now_ms,
+                             .key = {{1, 2}},
+                             .ops = &ops,
+                             .arg = worker,
+                             .qsbr = &qsbr,
+                             .all_topics = &all_topics};
+    struct carrier_env carrier_env = {.router = &worker->router,
+                                      .exchange = exchange,
+                                      .box = &worker->box,
+                                      .index = (uint32_t)(worker - workers),
+                                      .events = &events,
+                                      .arg = worker};
+
+    *worker = (struct worker){.wakes = 0};
+    pool_init(&worker->pool, 1 << 20);
+    wheel_init(&worker->wheel, &now_ms);
+    mailbox_init(&worker->box, wake, worker);
+    assert_int_equal(router_init(&worker->router, &env, &limits), FF_OK);
+    carrier_env.engine = late_engine_new(&worker->router);
+    worker->carrier = carrier_new(&carrier_env);
+    assert_non_null(worker->carrier);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    qsbr_init(&qsbr, COUNT);
+    exchange = exchange_new(COUNT, CHANNEL_REQUESTS, CHANNEL_ANSWERS);
+    assert_non_null(exchange);
+    for (int i = 0; i < COUNT; i++)
+        set_up_worker(&workers[i]);
+    return 0;
+}
+
+static int end(void **state)
+{
+    for (int i = 0; i < COUNT; i++) {
+        carrier_free(workers[i].carrier);
+        router_deinit(&workers[i].router);
+        pool_deinit(&workers[i].pool);
+    }
+    exchange_free(exchange);
+    return nothing_leaked(state);
+}
+
+/* True: it was taken. */
+static bool publish(struct worker *worker, bool has_id)
+{
+    static char name[8];
+    struct publication p = {.publisher = 1, .payload = {FF_PAYLOAD_JSON, FF_SLICE("1")}};
+
+    for (unsigned i = 0;
+         i == 0 || carrier_owner(worker->carrier, ff_slice_of(name)) == worker->carrier->env.index;
+         i++)
+        (void)snprintf(name, sizeof(name), "t%u", i % 1000);
+    p.topic = ff_slice_of(name);
+    return carrier_publish(worker->carrier, &p,
+                           (struct ticket){.session_tag = 1, .has_id = has_id});
+}
+
+static void turn(struct worker *worker)
+{
+    mailbox_open(&worker->box);
+    carrier_notify(worker->carrier);
+}
+
+static void work(struct worker *worker)
+{
+    late_engine_work(worker->carrier->env.engine, ALL);
+}
+
+/* All that the first worker asks is with the other one's engine. */
+static void ask(int count)
+{
+    while (count-- > 0)
+        assert_true(publish(&workers[0], true));
+    turn(&workers[0]);
+    turn(&workers[1]);
+}
+
+static void hear(uint32_t published)
+{
+    turn(&workers[1]);
+    turn(&workers[0]);
+    assert_int_equal(workers[0].published, published);
+}
+
+/* An engine answers when it can: also right before the work of a second that was quiet. */
+static void an_answer_outlives_a_quiet_second(void **state)
+{
+    (void)state;
+    ask(SOME);
+    work(&workers[1]);
+    hear(SOME);
+    carrier_release_idle(workers[1].carrier);
+    ask(1);
+    work(&workers[1]);
+    carrier_release_idle(workers[1].carrier);
+    hear(SOME + 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_answer_outlives_a_quiet_second, begin, end),
+    };
+
+    return cmocka_run_group_tests_name("carrier", tests, NULL, NULL);
+}
