@@ -73,7 +73,12 @@ struct request *channel_reserve(struct channel *channel, size_t extra, size_t bl
 {
     struct request *request = NULL;
 
-    if (channel->unanswered < channel->exchange->max_unanswered && has_room_for(channel, block))
+    if (channel->unanswered == channel->exchange->max_unanswered) { /* the next answer tells */
+        if (channel->unnotified_bytes)
+            channel_notify(channel);
+        return NULL;
+    }
+    if (has_room_for(channel, block))
         request = ring_reserve(channel->requests, (uint32_t)(sizeof(*request) + extra));
     if (request)
         return request;

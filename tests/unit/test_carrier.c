@@ -197,10 +197,39 @@ static void an_answer_outlives_a_quiet_second(void **state)
     hear(SOME + 1);
 }
 
+/* Both workers sleep while the engine takes its time, whoever waits for it. */
+static void nobody_is_woken_before_there_is_an_answer(void **state)
+{
+    uint32_t asked = 0;
+    uint32_t wakes;
+
+    (void)state;
+    for (int i = 0; i < 3; i++) { /* a full ring of requests is emptied, that of answers is not */
+        while (publish(&workers[0], true))
+            asked++;
+        turn(&workers[0]);
+        turn(&workers[1]);
+        turn(&workers[0]);
+    }
+    assert_int_equal(asked, exchange->max_unanswered);
+    workers[0].rooms = 0;
+    wakes = workers[0].wakes + workers[1].wakes;
+    for (int i = 0; i < 100; i++) {
+        assert_false(publish(&workers[0], true));
+        turn(&workers[0]);
+        turn(&workers[1]);
+    }
+    assert_int_equal(workers[0].wakes + workers[1].wakes, wakes);
+    work(&workers[1]);
+    hear(asked);
+    assert_int_equal(workers[0].rooms, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_answer_outlives_a_quiet_second, begin, end),
+        cmocka_unit_test_setup_teardown(nobody_is_woken_before_there_is_an_answer, begin, end),
     };
 
     return cmocka_run_group_tests_name("carrier", tests, NULL, NULL);
