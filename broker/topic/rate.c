@@ -132,6 +132,15 @@ void rate_told(struct rate *rate)
     rate->told_ms = router_now_ms(rate->router);
 }
 
+/* Messages of the log up to the end of the frame at the cursor: a hole is one frame and several. */
+static uint64_t find_end(const struct cursor *cursor)
+{
+    const struct segment *segment = cursor->segment;
+    uint32_t at = (uint32_t)(cursor->byte - segment->first_byte);
+
+    return segment->offset + segment_entry(segment, segment_find(segment, at))->passed;
+}
+
 uint64_t rate_take_skipped(struct subscription *s, uint64_t session_tag, bool keep_newest)
 {
     struct log_view view = log_look(s->link->log);
@@ -140,7 +149,7 @@ uint64_t rate_take_skipped(struct subscription *s, uint64_t session_tag, bool ke
 
     /* Own messages that it does not want are no gap by themselves. */
     if (cursor_to_newest(&newest, &view, s->no_echo ? session_tag : 0))
-        skipped += newest.offset + !keep_newest - s->cursor.offset;
+        skipped += (keep_newest ? newest.offset : find_end(&newest)) - s->cursor.offset;
     if (keep_newest)
         s->cursor = newest;
     else

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Holes among messages, and cursors that are put back to an offset. */
+#include "broker/topic/rate.h"
 #include "tests/support/lone_router.h"
 
 enum { STEPS = 2000 };
@@ -135,11 +136,30 @@ static void a_cursor_finds_each_offset(void **state)
     router_unsubscribe(&router, &s);
 }
 
+/* Who leaves, or changes its rate, is told of what it has not seen: of each message in a hole. */
+static void a_hole_that_a_rate_held_back_is_counted(void **state)
+{
+    (void)state;
+    for (int no_echo = 0; no_echo <= 1; no_echo++) {
+        struct subscription s = {.no_echo = no_echo};
+
+        assert_int_equal(rate_set(&router, &s, 0), FF_OK);
+        assert_int_equal(router_subscribe(&router, &s, FF_SLICE("a/b"), KIND_JSON), FF_OK);
+        publish(1, 1);
+        publish(2, 1);
+        lose(9);
+        assert_int_equal(rate_take_skipped(&s, 7, true), 2); /* the hole is kept, as the newest */
+        assert_int_equal(rate_take_skipped(&s, 7, false), 9);
+        router_unsubscribe(&router, &s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_ROUTER(a_hole_is_told_in_its_place),
         WITH_ROUTER(a_cursor_finds_each_offset),
+        WITH_ROUTER(a_hole_that_a_rate_held_back_is_counted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
