@@ -254,6 +254,10 @@ void session_refuse_subscription(struct session *session, struct ticket ticket, 
                       ticket.is_filter ? "max_filters of the broker is %u"
                                        : "max_topics of the broker is %u",
                       ticket.is_filter ? limits->max_filters : limits->max_topics);
+    else if (err == FF_ETIMEDOUT)
+        session_error(session, ticket, FF_ERROR_TIMEOUT, "%s", ff_error_text(FF_ERROR_TIMEOUT));
+    else if (err == FF_EAWAY)
+        session_error(session, ticket, FF_ERROR_AWAY, "what keeps the messages is away");
     else
         session_error(session, ticket, FF_ERROR_INTERNAL, "out of memory");
 }

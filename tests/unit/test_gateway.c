@@ -155,6 +155,44 @@ static void what_newcomers_ask_is_done_in_its_turn(void **state)
     (void)close(fd);
 }
 
+static void be_away(struct engine *engine, const struct engine_subscription *what,
+                    struct engine_caller caller)
+{
+    static const struct engine_start away = {.err = FF_EAWAY};
+
+    (void)what;
+    engine->events->started(engine->arg, caller, &away);
+}
+
+/* An engine that cannot be reached is no want of memory: the client may try again. */
+static void a_subscription_is_refused_as_its_engine_says(void **state)
+{
+    struct engine *engine = hand_gateways[0].carrier->env.engine;
+    const struct engine_ops *ops = engine->ops;
+    struct engine_ops away = *ops;
+    struct hand_client client;
+    char payload[HAND_FRAME];
+    size_t len;
+
+    (void)state;
+    away.subscribe = be_away;
+    engine->ops = &away;
+    hand_connect(&client, 0, "/ws", "fanfare.v1.json");
+    assert_int_not_equal(hand_next(&client, payload, &len), 0); /* WELCOME */
+    hand_put_text(&client,
+                  "{\"type\":5,\"id\":1,\"topic\":\"#\"}"); /* asks both, is refused once */
+    for (int i = 0; i < 3; i++)
+        hand_turn_all();
+    hand_read(&client);
+    assert_int_not_equal(hand_next(&client, payload, &len), 0);
+    assert_non_null(strstr(payload, "\"code\":503"));
+    assert_non_null(strstr(payload, "\"retry\":true"));
+    assert_int_equal(hand_next(&client, payload, &len), 0);
+    assert_int_equal(client.session->subscriptions.count, 0);
+    engine->ops = ops;
+    hand_disconnect(&client);
+}
+
 static bool is_reset(int fd)
 {
     char byte;
@@ -391,6 +429,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_asked_in_the_flush_is_told_in_the_same_turn, begin,
                                         hand_end),
         cmocka_unit_test_setup_teardown(what_newcomers_ask_is_done_in_its_turn, begin, hand_end),
+        cmocka_unit_test_setup_teardown(a_subscription_is_refused_as_its_engine_says, begin,
+                                        hand_end),
         cmocka_unit_test_setup_teardown(a_crowded_worker_is_handed_no_socket, begin, hand_end),
         cmocka_unit_test_setup_teardown(a_tag_is_never_given_out_again, begin, hand_end),
         cmocka_unit_test_setup_teardown(workers_give_out_different_tags, begin, hand_end),
