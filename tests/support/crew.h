@@ -78,7 +78,8 @@ struct worker_model {
     uint64_t starved; /* requests refused for want of memory */
     pthread_t thread;
     char payload[MAX_PAYLOAD + 64];
-    uint32_t last_from[TRUTH_OWNERS * PEERS * 4]; /* as an owner: the last id of each publisher */
+    /* As an owner: the last id of each publisher; a late engine keeps order by name. */
+    uint32_t last_from[TRUTH_OWNERS * PEERS * 4][TRUTH_NAMES];
 };
 
 /*

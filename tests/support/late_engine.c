@@ -8,11 +8,14 @@
 
 uint32_t late_engine_content;
 
+enum { REFUSED = 40 /* one of so many */, LOOKED_AT = 50 };
+
 enum kind { PUBLISH, SUBSCRIBE, PASS };
 
 struct job {
     struct ff_list node;
     enum kind kind;
+    struct ff_slice name; /* or filter */
     struct publication p;
     struct ticket ticket;
     struct engine_subscription what;
@@ -55,7 +58,7 @@ static void late_publish(struct engine *engine, const struct publication *p, str
     struct job *job = add(engine, PUBLISH, p->topic.len + p->payload.bytes.len);
 
     job->p = *p;
-    job->p.topic = copy(job->bytes, p->topic);
+    job->name = job->p.topic = copy(job->bytes, p->topic);
     job->p.payload.bytes = copy(job->bytes + p->topic.len, p->payload.bytes);
     job->ticket = ticket;
 }
@@ -66,22 +69,33 @@ static void late_subscribe(struct engine *engine, const struct engine_subscripti
     struct job *job = add(engine, SUBSCRIBE, what->name.len * (size_t)(late_engine_content + 1));
 
     job->what = *what;
-    job->what.name = copy(job->bytes, what->name);
+    job->name = job->what.name = copy(job->bytes, what->name);
     job->caller = caller;
 }
 
 static void late_pass(struct engine *engine, struct ff_slice name, struct engine_caller caller)
 {
-    (void)name;
-    add(engine, PASS, 0)->caller = caller;
+    struct job *job = add(engine, PASS, name.len);
+
+    job->name = copy(job->bytes, name);
+    job->caller = caller;
 }
 
-static void start(struct late_engine *late, struct job *job)
+static void publish(struct late_engine *late, struct job *job, enum ff_err err)
+{
+    struct engine_receipt receipt = {.err = err};
+
+    if (!err)
+        receipt.err = router_publish(late->router, &job->p, &receipt.receipt);
+    late->engine.events->published(late->engine.arg, job->ticket, &receipt);
+}
+
+static void start(struct late_engine *late, struct job *job, enum ff_err err)
 {
     size_t len = job->what.name.len;
-    struct engine_start start = {.err = FF_OK};
+    struct engine_start start = {.err = err};
 
-    if (!job->what.is_filter && late_engine_content) {
+    if (!err && !job->what.is_filter && late_engine_content) {
         for (uint32_t i = 1; i < late_engine_content; i++)
             memcpy(job->bytes + i * len, job->bytes, len);
         start.content = (struct ff_slice){job->bytes, len * late_engine_content};
@@ -89,22 +103,42 @@ static void start(struct late_engine *late, struct job *job)
     late->engine.events->started(late->engine.arg, job->caller, &start);
 }
 
-void late_engine_work(struct engine *engine, uint32_t most)
+static struct job *job_of(struct ff_list *node)
+{
+    return FF_CONTAINER(node, struct job, node);
+}
+
+/* Any of the oldest, or rather the first about the same name. NULL: there is none. */
+static struct job *take(struct late_engine *late, struct dice *dice)
+{
+    uint32_t passed = dice ? dice_below(dice, LOOKED_AT) : 0;
+    struct ff_list *node = late->jobs.next;
+    struct ff_list *first = late->jobs.next;
+
+    if (ff_list_is_empty(&late->jobs))
+        return NULL;
+    while (passed-- > 0 && node->next != &late->jobs)
+        node = node->next;
+    while (!ff_slice_is_equal(job_of(first)->name, job_of(node)->name))
+        first = first->next;
+    ff_list_remove(first);
+    return job_of(first);
+}
+
+void late_engine_work(struct engine *engine, uint32_t most, struct dice *dice)
 {
     struct late_engine *late = late_of(engine);
-    struct engine_receipt receipt = {.err = FF_OK};
-    struct ff_list *node;
+    struct job *job;
 
-    while (most-- > 0 && (node = ff_list_pop(&late->jobs))) {
-        struct job *job = FF_CONTAINER(node, struct job, node);
+    while (most-- > 0 && (job = take(late, dice))) {
+        enum ff_err err = dice && dice_below(dice, REFUSED) == 0 ? FF_EAWAY : FF_OK;
 
         switch (job->kind) {
         case PUBLISH:
-            receipt.err = router_publish(late->router, &job->p, &receipt.receipt);
-            engine->events->published(engine->arg, job->ticket, &receipt);
+            publish(late, job, err);
             break;
         case SUBSCRIBE:
-            start(late, job);
+            start(late, job, err);
             break;
         case PASS:
             engine->events->passed(engine->arg, job->caller);

@@ -164,7 +164,7 @@ static void turn(struct worker *worker)
 
 static void work(struct worker *worker)
 {
-    late_engine_work(worker->carrier->env.engine, ALL);
+    late_engine_work(worker->carrier->env.engine, ALL, NULL);
 }
 
 /* All that the first worker asks is with the other one's engine. */

@@ -39,6 +39,8 @@ static _Atomic uint64_t steps_left;
 /* One of the phases of a turn, as the worker and its gateway order them. */
 static void run_phase(struct worker_model *at)
 {
+    if (at->is_late && at->phase % 4 == 0 && dice_below(&at->dice, 2)) /* before all, or after */
+        late_engine_work(at->carrier->env.engine, dice_below(&at->dice, 40), &at->dice);
     if (at->phase != 3) /* there the subscribers read, and have no other memory */
         crew_starve(at);
     switch (at->phase) {
@@ -46,8 +48,6 @@ static void run_phase(struct worker_model *at)
         qsbr_online(&qsbr, at->index);
         at->now_ms += dice_below(&at->dice, 200) ? dice_below(&at->dice, 20) : 11000;
         wheel_advance(&at->wheel);
-        if (at->is_late)
-            late_engine_work(at->carrier->env.engine, dice_below(&at->dice, 40));
         break;
     case 1:
         mailbox_open(&at->box);
