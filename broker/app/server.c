@@ -161,13 +161,17 @@ static void join(struct server *server)
 }
 
 /*
- * All threads have ended: connections are reset, and what the workers still
- * have to tell each other is told, until no topic is left.
+ * All threads have ended: connections are reset, engines keep nobody waiting, and
+ * what the workers still have to tell each other is told, until no topic is left.
  */
 static void wind_up(struct server *server)
 {
     bool is_quiet = false;
 
+    for (uint32_t i = 0; i < server->thread_count; i++) {
+        worker_thread_abort(&server->threads[i]);
+        carrier_stop(server->threads[i].gateway.carrier);
+    }
     while (!is_quiet) {
         is_quiet = true;
         for (uint32_t i = 0; i < server->thread_count; i++) {

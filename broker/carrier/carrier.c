@@ -332,6 +332,11 @@ void carrier_release_idle(struct carrier *carrier)
     }
 }
 
+void carrier_stop(struct carrier *carrier)
+{
+    engine_stop(carrier->env.engine);
+}
+
 void carrier_free(struct carrier *carrier)
 {
     if (!carrier)

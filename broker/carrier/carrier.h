@@ -88,6 +88,12 @@ struct carrier {
  */
 FF_MUST_CHECK struct carrier *carrier_new(const struct carrier_env *env);
 
+/*
+ * The worker ends: from here on its engine answers at once, with an error what it
+ * would have to wait for. So all that waits is over when the mails are opened.
+ */
+void carrier_stop(struct carrier *carrier);
+
 /* NULL is allowed. */
 void carrier_free(struct carrier *carrier);
 

@@ -22,7 +22,7 @@
  *   FF_ETOOBIG   the payload is over its topic's own limit
  *   FF_EINVAL    the payload cannot be rewritten for another encoding
  *   FF_ETIMEDOUT nobody knows whether the message was kept: 408, retry with the same key
- *   FF_EAWAY     what keeps the messages cannot be reached: 503
+ *   FF_EAWAY     what keeps the messages cannot be reached, or the worker ends: 503
  */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
@@ -88,6 +88,9 @@ struct engine_ops {
     void (*subscribe)(struct engine *engine, const struct engine_subscription *what,
                       struct engine_caller caller);
     void (*pass)(struct engine *engine, struct ff_slice name, struct engine_caller caller);
+    /* All that is unanswered is answered in this step, and what is asked later at once: FF_EAWAY.
+     */
+    void (*stop)(struct engine *engine);
     void (*free)(struct engine *engine);
 };
 
@@ -116,7 +119,13 @@ static inline void engine_pass(struct engine *engine, struct ff_slice name,
     engine->ops->pass(engine, name, caller);
 }
 
-/* Its worker has ended. NULL is allowed. */
+/* Its worker ends: it is asked only what others have asked already, and keeps nobody waiting. */
+static inline void engine_stop(struct engine *engine)
+{
+    engine->ops->stop(engine);
+}
+
+/* Its worker has ended, and nothing is unanswered. NULL is allowed. */
 static inline void engine_free(struct engine *engine)
 {
     if (engine)

@@ -34,6 +34,11 @@ static void memory_pass(struct engine *engine, struct ff_slice name, struct engi
     engine->events->passed(engine->arg, caller);
 }
 
+static void memory_stop(struct engine *engine)
+{
+    (void)engine; /* it keeps nobody waiting */
+}
+
 static void memory_free(struct engine *engine)
 {
     ff_mem_free(FF_CONTAINER(engine, struct memory_engine, engine));
@@ -45,6 +50,7 @@ struct engine *memory_engine_new(struct router *router)
         .publish = memory_publish,
         .subscribe = memory_subscribe,
         .pass = memory_pass,
+        .stop = memory_stop,
         .free = memory_free,
     };
     struct memory_engine *memory = ff_mem_zalloc(sizeof(*memory));

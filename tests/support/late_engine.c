@@ -27,6 +27,7 @@ struct late_engine {
     struct engine engine;
     struct router *router;
     struct ff_list jobs;
+    bool is_stopped;
 };
 
 static struct late_engine *late_of(struct engine *engine)
@@ -51,34 +52,6 @@ static struct ff_slice copy(char *to, struct ff_slice from)
     if (from.len)
         memcpy(to, from.at, from.len);
     return (struct ff_slice){to, from.len};
-}
-
-static void late_publish(struct engine *engine, const struct publication *p, struct ticket ticket)
-{
-    struct job *job = add(engine, PUBLISH, p->topic.len + p->payload.bytes.len);
-
-    job->p = *p;
-    job->name = job->p.topic = copy(job->bytes, p->topic);
-    job->p.payload.bytes = copy(job->bytes + p->topic.len, p->payload.bytes);
-    job->ticket = ticket;
-}
-
-static void late_subscribe(struct engine *engine, const struct engine_subscription *what,
-                           struct engine_caller caller)
-{
-    struct job *job = add(engine, SUBSCRIBE, what->name.len * (size_t)(late_engine_content + 1));
-
-    job->what = *what;
-    job->name = job->what.name = copy(job->bytes, what->name);
-    job->caller = caller;
-}
-
-static void late_pass(struct engine *engine, struct ff_slice name, struct engine_caller caller)
-{
-    struct job *job = add(engine, PASS, name.len);
-
-    job->name = copy(job->bytes, name);
-    job->caller = caller;
 }
 
 static void publish(struct late_engine *late, struct job *job, enum ff_err err)
@@ -108,6 +81,67 @@ static struct job *job_of(struct ff_list *node)
     return FF_CONTAINER(node, struct job, node);
 }
 
+static void answer(struct late_engine *late, struct job *job, enum ff_err err)
+{
+    switch (job->kind) {
+    case PUBLISH:
+        publish(late, job, err);
+        break;
+    case SUBSCRIBE:
+        start(late, job, err);
+        break;
+    case PASS:
+        late->engine.events->passed(late->engine.arg, job->caller);
+        break;
+    }
+    free(job);
+}
+
+static void refuse_all(struct late_engine *late)
+{
+    struct ff_list *node;
+
+    while ((node = ff_list_pop(&late->jobs)))
+        answer(late, job_of(node), FF_EAWAY);
+}
+
+static void refuse_if_stopped(struct engine *engine)
+{
+    if (late_of(engine)->is_stopped)
+        refuse_all(late_of(engine));
+}
+
+static void late_publish(struct engine *engine, const struct publication *p, struct ticket ticket)
+{
+    struct job *job = add(engine, PUBLISH, p->topic.len + p->payload.bytes.len);
+
+    job->p = *p;
+    job->name = job->p.topic = copy(job->bytes, p->topic);
+    job->p.payload.bytes = copy(job->bytes + p->topic.len, p->payload.bytes);
+    job->ticket = ticket;
+    refuse_if_stopped(engine);
+}
+
+static void late_subscribe(struct engine *engine, const struct engine_subscription *what,
+                           struct engine_caller caller)
+{
+    struct job *job = add(engine, SUBSCRIBE, what->name.len * (size_t)(late_engine_content + 1));
+
+    job->what = *what;
+    job->name = job->what.name = copy(job->bytes, what->name);
+    job->caller = caller;
+    refuse_if_stopped(engine);
+}
+
+static void late_pass(struct engine *engine, struct ff_slice name, struct engine_caller caller)
+{
+    struct job *job = add(engine, PASS, name.len);
+
+    job->name = copy(job->bytes, name);
+    job->caller = caller;
+    refuse_if_stopped(engine);
+}
+
 /* Any of the oldest, or rather the first about the same name. NULL: there is none. */
 static struct job *take(struct late_engine *late, struct dice *dice)
 {
@@ -130,22 +164,14 @@ void late_engine_work(struct engine *engine, uint32_t most, struct dice *dice)
     struct late_engine *late = late_of(engine);
     struct job *job;
 
-    while (most-- > 0 && (job = take(late, dice))) {
-        enum ff_err err = dice && dice_below(dice, REFUSED) == 0 ? FF_EAWAY : FF_OK;
+    while (most-- > 0 && (job = take(late, dice)))
+        answer(late, job, dice && dice_below(dice, REFUSED) == 0 ? FF_EAWAY : FF_OK);
+}
 
-        switch (job->kind) {
-        case PUBLISH:
-            publish(late, job, err);
-            break;
-        case SUBSCRIBE:
-            start(late, job, err);
-            break;
-        case PASS:
-            engine->events->passed(engine->arg, job->caller);
-            break;
-        }
-        free(job);
-    }
+static void late_stop(struct engine *engine)
+{
+    late_of(engine)->is_stopped = true;
+    refuse_all(late_of(engine));
 }
 
 static void late_free(struct engine *engine)
@@ -156,8 +182,11 @@ static void late_free(struct engine *engine)
 
 struct engine *late_engine_new(struct router *router)
 {
-    static const struct engine_ops ops = {
-        .publish = late_publish, .subscribe = late_subscribe, .pass = late_pass, .free = late_free};
+    static const struct engine_ops ops = {.publish = late_publish,
+                                          .subscribe = late_subscribe,
+                                          .pass = late_pass,
+                                          .stop = late_stop,
+                                          .free = late_free};
     struct late_engine *late = calloc(1, sizeof(*late));
 
     FF_CHECK(late);
