@@ -96,6 +96,23 @@ static void check_cut(struct follower *f, const struct cursor_cut *cut)
     qsbr_online(&qsbr, f->worker);
 }
 
+/* Behind any message that is there: the next frame is the one after it. */
+static void check_offset(struct follower *f, const struct log_view *view)
+{
+    uint64_t first = view->first ? view->first->offset : view->offset;
+    uint64_t offset = first + dice_below(&f->dice, (uint32_t)(view->offset - first + 1));
+    struct cursor cursor;
+    struct frame frame;
+
+    assert_true(cursor_to_offset(&cursor, view, offset));
+    assert_int_equal(cursor.offset, offset);
+    if (cursor.byte == view->head_byte)
+        return;
+    memcpy(&frame, cursor.segment->bytes + (cursor.byte - cursor.segment->first_byte),
+           sizeof(frame));
+    assert_int_equal(frame.number, offset);
+}
+
 /* What a flush does: look, catch up where it was overrun, collect, take a part of it. */
 static void follow(struct follower *f)
 {
@@ -106,6 +123,7 @@ static void follow(struct follower *f)
     uint64_t number;
     size_t taken;
 
+    check_offset(f, &view);
     if (cursor_is_behind_tail(&f->cursor, &view)) {
         number = f->cursor.offset;
         cursor_to_tail(&f->cursor, &view);
