@@ -204,8 +204,11 @@ static void pass(struct carrier *carrier, struct turn *turn)
     if (--turn->left > 0)
         return;
     FF_CHECK(!ff_list_is_in(&turn->node));
-    carrier->env.events->turn_came(carrier->env.arg, turn->ticket,
-                                   (struct ff_slice){turn->frame, turn->len}, turn->err);
+    if (turn->refused)
+        subscribing_pass(carrier, turn->refused);
+    else
+        carrier->env.events->turn_came(carrier->env.arg, turn->ticket,
+                                       (struct ff_slice){turn->frame, turn->len}, turn->err);
     ff_mem_free(turn);
 }
 
@@ -257,6 +260,21 @@ void carrier_await_turn(struct carrier *carrier, const struct carrier_turn *what
     for (uint32_t owner = first; owner < first + cursors; owner++)
         ask_turn(carrier, turn, what->name, owner);
     pass(carrier, turn);
+}
+
+bool carrier_pass(struct carrier *carrier, struct pending_subscribe *pending, uint32_t first,
+                  uint32_t count)
+{
+    struct ff_slice name = pending->what.name;
+    struct turn *turn = ff_mem_alloc(sizeof(*turn));
+
+    if (!turn)
+        return false;
+    *turn = (struct turn){.refused = pending, .left = 1};
+    for (uint32_t owner = first; owner < first + count; owner++)
+        ask_turn(carrier, turn, name, owner);
+    pass(carrier, turn);
+    return true;
 }
 
 /* Answers of other workers. */

@@ -76,52 +76,88 @@ static void release_turns(struct pending_subscribe *pending, enum ff_err err)
         FF_CONTAINER(node, struct turn, node)->err = err;
 }
 
-static void answer(struct carrier *carrier, struct pending_subscribe *pending,
-                   struct subscription *s, const struct engine_start *start)
+/* Asked for, as far as the session knows, whatever the owners have said. */
+static void set_requested(struct waiter *waiter)
 {
-    pending->is_answered = true;
-    release_turns(pending, start->err);
-    carrier->env.events->subscribed(carrier->env.arg, pending->ticket, s, pending->what.name,
-                                    start);
+    struct subscription *s = waiter->s;
+
+    s->state = SUBSCRIPTION_REQUESTED;
+    s->zone = ZONE_TIMED;
+    s->request = &waiter->pending->request;
+    s->waiter = waiter;
 }
 
-/* An owner has answered. */
-static void finish_cursor(struct carrier *carrier, struct pending_subscribe *pending,
-                          const struct engine_start *start)
+/* The first error undoes what others have granted: all or nothing. */
+static void refuse(struct carrier *carrier, struct pending_subscribe *pending, enum ff_err err)
 {
     uint32_t cursors = carrier_cursor_count(carrier, pending->what.is_filter);
+
+    if (pending->err)
+        return;
+    pending->err = err;
+    for (uint32_t i = 0; pending->s && i < cursors; i++) {
+        if (pending->s[i].state == SUBSCRIPTION_REQUESTED)
+            continue;
+        detach_cursor(carrier, &pending->s[i]);
+        set_requested(&pending->waiters[i]);
+    }
+}
+
+/* All owners have answered what was asked before, and this. */
+static void answer(struct carrier *carrier, struct pending_subscribe *pending,
+                   const struct engine_start *start)
+{
+    uint32_t cursors = carrier_cursor_count(carrier, pending->what.is_filter);
+    struct engine_start refused = {.err = pending->err};
     struct subscription *s = pending->s;
 
-    pending->left--;
-    if (start->err && !pending->is_answered) { /* the first error is the answer: all or nothing */
-        if (s)
-            detach(carrier, s, cursors);
+    pending->is_answered = true;
+    release_turns(pending, pending->err);
+    if (pending->err && s) {
+        detach(carrier, s, cursors);
         pending->s = NULL;
-        answer(carrier, pending, s, start);
     }
-    if (pending->left)
-        return;
-    if (!pending->is_answered)
-        answer(carrier, pending, s, start);
+    carrier->env.events->subscribed(carrier->env.arg, pending->ticket, s, pending->what.name,
+                                    pending->err ? &refused : start);
     /* The session may have ended by that, and the subscription with it: its memory stays. */
     for (uint32_t i = 0; pending->s && i < cursors; i++)
         if (s[i].state != SUBSCRIPTION_DETACHED)
             router_release(carrier->env.router, &s[i]);
+}
+
+/* An owner has answered; or those have that were not asked. */
+static void finish_cursor(struct carrier *carrier, struct pending_subscribe *pending,
+                          const struct engine_start *start)
+{
+    if (start->err)
+        refuse(carrier, pending, start->err);
+    if (--pending->left > 0)
+        return;
+    answer(carrier, pending, start);
     if (!pending->is_asking)
         ff_mem_free(pending);
 }
 
-/* Held, if it is still wanted and was tied. */
+void subscribing_pass(struct carrier *carrier, struct pending_subscribe *pending)
+{
+    struct engine_start refused = {.err = pending->err};
+
+    finish_cursor(carrier, pending, &refused);
+}
+
+/* Is a start of any use? */
+static bool is_wanted(const struct waiter *waiter, const struct engine_start *start)
+{
+    return waiter->s && !start->err && !waiter->pending->err;
+}
+
+/* Held, if it was tied. */
 static void hold(struct carrier *carrier, struct waiter *waiter, const struct engine_start *start)
 {
-    struct subscription *s = waiter->s;
-
-    if (s && !start->err) {
-        router_hold(s); /* its first message comes after the ACK */
-    } else if (s) {     /* not asked any more, and not tied */
-        rate_free(s);
-        s->state = SUBSCRIPTION_DETACHED;
-    }
+    if (is_wanted(waiter, start))
+        router_hold(waiter->s); /* its first message comes after the ACK */
+    else if (waiter->s)
+        set_requested(waiter);
     finish_cursor(carrier, waiter->pending, start);
 }
 
@@ -131,7 +167,7 @@ void subscribing_start_own(struct carrier *carrier, struct waiter *waiter,
     const struct pending_subscribe *pending = waiter->pending;
     struct engine_start tied = *start;
 
-    if (waiter->s && !tied.err)
+    if (is_wanted(waiter, start))
         tied.err =
             router_subscribe(carrier->env.router, waiter->s, pending->what.name, pending->kind);
     hold(carrier, waiter, &tied);
@@ -146,7 +182,7 @@ void subscribing_start_remote(struct carrier *carrier, struct waiter *waiter,
     ff_list_remove(&waiter->node);
     if (!tied.err)
         remote_accept(remote, at);
-    if (waiter->s && !tied.err)
+    if (is_wanted(waiter, start))
         tied.err = remote_attach(remote, waiter->s, at);
     hold(carrier, waiter, &tied);
     if (remote->state == REMOTE_NEW && ff_list_is_empty(&remote->waiters))
@@ -180,39 +216,49 @@ static enum ff_err ask_remote(struct carrier *carrier, struct waiter *waiter, ui
     return FF_OK;
 }
 
-static void ask_owner(struct carrier *carrier, struct waiter *waiter, uint32_t owner)
+/* False: it was refused before it was asked. */
+static bool ask_owner(struct carrier *carrier, struct waiter *waiter, uint32_t owner)
 {
-    struct engine_start refused = {.err = FF_OK};
+    enum ff_err err;
 
-    waiter->s->state = SUBSCRIPTION_REQUESTED;
-    waiter->s->zone = ZONE_TIMED;
-    waiter->s->request = &waiter->pending->request;
-    waiter->s->waiter = waiter;
     if (owner == carrier->env.index) {
         engine_subscribe(carrier->env.engine, &waiter->pending->what,
                          (struct engine_caller){waiter, owner});
-        return;
+        return true;
     }
-    refused.err = ask_remote(carrier, waiter, owner);
-    if (refused.err)
-        hold(carrier, waiter, &refused);
+    err = ask_remote(carrier, waiter, owner);
+    if (err)
+        refuse(carrier, waiter->pending, err);
+    return !err;
+}
+
+/* Those that are not asked are waited for: nothing overtakes what was asked of them before. */
+static void pass_others(struct carrier *carrier, struct pending_subscribe *pending, uint32_t first,
+                        uint32_t count)
+{
+    pending->left -= count - 1;
+    if (!carrier_pass(carrier, pending, first, count)) /* memory is short: out of order, then */
+        subscribing_pass(carrier, pending);
 }
 
 /* From `first` on, all that are needed. */
 static void ask_all(struct carrier *carrier, struct pending_subscribe *pending, uint32_t first)
 {
-    struct subscription *s = pending->s;
     uint32_t cursors = pending->left;
-    uint32_t i;
+    uint32_t asked = 0;
 
-    pending->is_asking = true;
-    for (i = 0; i < cursors && !pending->is_answered; i++) {
-        pending->waiters[i] = (struct waiter){.pending = pending, .s = &s[i]};
-        ask_owner(carrier, &pending->waiters[i], first + i);
+    for (uint32_t i = 0; i < cursors; i++) {
+        pending->waiters[i] = (struct waiter){.pending = pending, .s = &pending->s[i]};
+        set_requested(&pending->waiters[i]);
     }
+    pending->is_asking = true;
+    while (asked < cursors && !pending->err &&
+           ask_owner(carrier, &pending->waiters[asked], first + asked))
+        asked++;
+    if (asked < cursors)
+        pass_others(carrier, pending, first + asked, cursors - asked);
     pending->is_asking = false;
-    pending->left -= cursors - i; /* one was refused: those behind it were not asked */
-    if (pending->left == 0)
+    if (pending->is_answered)
         ff_mem_free(pending);
 }
 

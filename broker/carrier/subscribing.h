@@ -6,8 +6,9 @@
  *   1. asked: each owner of the name or filter is asked where it begins, the own
  *      engine by a call, the others through their channels;
  *   2. held: a cursor that has its start is tied to its log there, and waits;
- *   3. answered: when all owners have answered, or with the first error, which
- *      undoes the others: all or nothing;
+ *   3. answered: when all owners have answered, so that it overtakes nothing that
+ *      was asked before. The first error undoes the others, all or nothing, and
+ *      who is not asked for it any more is only waited for;
  *   4. released: behind the answer messages flow.
  *
  * The session may leave at any time: what is still asked for is then answered to
@@ -32,11 +33,12 @@ struct pending_subscribe {
     struct engine_subscription what;
     struct subscription_request request; /* the same for the subscription itself */
     struct ticket ticket;
-    struct subscription *s; /* the first of its cursors; NULL: unsubscribed, or answered */
+    struct subscription *s; /* the first of its cursors; NULL: unsubscribed, or refused */
     struct ff_list turns;   /* answers that share its fate */
     enum log_kind kind;
-    uint32_t left;  /* owners that have not answered, those who are still to be asked too */
-    bool is_asking; /* not all owners are asked: it stays, whatever those say that are */
+    enum ff_err err; /* the first one */
+    uint32_t left;   /* owners that have not answered, those who are still to be asked too */
+    bool is_asking;  /* not all owners are asked: it stays, whatever those say that are */
     bool is_answered;
     struct waiter waiters[]; /* one for each owner; the name is behind them */
 };
@@ -45,6 +47,7 @@ struct pending_subscribe {
 struct turn {
     struct ff_list node; /* of the subscription whose fate it shares, until that is answered */
     struct ticket ticket;
+    struct pending_subscribe *refused; /* this waits, and no answer of the session's; or NULL */
     enum ff_err err;
     uint32_t left; /* owners that it waits for, and who still asks them */
     uint32_t len;
@@ -58,6 +61,16 @@ void subscribing_start_own(struct carrier *carrier, struct waiter *waiter,
 /* Another worker has, and granted the place `at` in its log. */
 void subscribing_start_remote(struct carrier *carrier, struct waiter *waiter,
                               const struct cursor *at, const struct engine_start *start);
+
+/* It was refused, and the owners that were not asked have answered all that was asked before. */
+void subscribing_pass(struct carrier *carrier, struct pending_subscribe *pending);
+
+/*
+ * The carrier's: subscribing_pass() follows, perhaps at once, when `count` owners from
+ * `first` on have answered all that was asked before. There is room. False: out of memory.
+ */
+FF_MUST_CHECK bool carrier_pass(struct carrier *carrier, struct pending_subscribe *pending,
+                                uint32_t first, uint32_t count);
 
 /* The turn shares the fate of a subscription, NULL: of none, if that is still asked for. */
 void subscribing_add_turn(struct subscription *s, uint32_t cursors, struct turn *turn);

@@ -154,6 +154,21 @@ def what_was_delivered_is_acknowledged_before_the_end():
 
 
 @test
+def a_refusal_overtakes_nothing():
+    """A filter too many is refused by the worker that is asked, what was asked before waits for all of them."""
+    with start("--max-filters", "1") as broker:
+        reader = typed(broker.port)
+        assert reader.ask({"type": 5, "id": 1, "topic": "a/#"})["type"] == 8
+        for _ in range(12):  # at each worker
+            peer = typed(broker.port)
+            peer.send(frames([{"type": 7, "id": i, "topic": "t/%d" % i, "message": i} for i in range(8)] +
+                             [{"type": kind, "id": 100 + i, "topic": "b/#"} for i, kind in enumerate((6, 5, 6, 5, 5, 6))]))
+            got = [(m["id"], m["type"]) for m in answers(peer, 14) if m["id"] >= 100]
+            assert got == [(100, 8), (101, 9), (102, 8), (103, 9), (104, 9), (105, 8)], got
+            peer.close()
+
+
+@test
 def what_was_delivered_is_acknowledged_before_a_restart():
     """Publishers that do not stop while the broker drains: none has to wonder what became of a message that others saw."""
     for _ in range(3):
