@@ -173,10 +173,10 @@ static void on_skipped(void *arg, struct subscription *s, uint64_t count)
     f->told += (uint32_t)count;
 }
 
-/* Memory may be short, and an engine of another worker away. */
+/* Memory may be short, or was when it was asked, and an engine of another worker away. */
 static bool is_expected(const struct worker_model *at, enum ff_err err)
 {
-    return err == FF_OK || (crew_run.is_starving && err == FF_ENOMEM) ||
+    return err == FF_OK || (at->book.is_loose && err == FF_ENOMEM) ||
            (at->is_late && err == FF_EAWAY);
 }
 
