@@ -136,7 +136,7 @@ FF_MUST_CHECK bool carrier_has_room(struct carrier *carrier, struct ff_slice nam
  * made before are answered; `turn_came` hands it back, perhaps at once. There
  * must be room: carrier_has_room().
  */
-void carrier_await_turn(struct carrier *carrier, const struct carrier_turn *turn,
+void carrier_await_turn(struct carrier *carrier, const struct carrier_turn *what,
                         struct ticket ticket);
 
 /* The end of a turn's input: other workers are told of what they were asked, and answered. */

@@ -121,8 +121,8 @@ static void answer(struct carrier *carrier, struct pending_subscribe *pending,
                                     pending->err ? &refused : start);
     /* The session may have ended by that, and the subscription with it: its memory stays. */
     for (uint32_t i = 0; pending->s && i < cursors; i++)
-        if (s[i].state != SUBSCRIPTION_DETACHED)
-            router_release(carrier->env.router, &s[i]);
+        if (pending->s[i].state != SUBSCRIPTION_DETACHED)
+            router_release(carrier->env.router, &pending->s[i]);
 }
 
 /* An owner has answered; or those have that were not asked. */

@@ -13,7 +13,7 @@ const char *ff_fault_text(unsigned faults)
     static const char *const texts[] = {
         "a JSON escape of a lone surrogate",
         "a number that overflows a double",
-        "nested deeper than " FF_DIGITS(FF_DEPTH_MAX) " levels",
+        ("nested deeper than " FF_DIGITS(FF_DEPTH_MAX) " levels"),
         "MessagePack ext types are not carried",
         "MessagePack bin is only carried as the whole payload",
         "a key of a map that is no string",

@@ -194,8 +194,10 @@ size_t ff_number_write(char *out, double d)
     int len;
 
     if (!isfinite(d)) {
-        memcpy(out, "null", 4);
-        return 4;
+        static const char null[] = {'n', 'u', 'l', 'l'};
+
+        memcpy(out, null, sizeof(null));
+        return sizeof(null);
     }
     do {
         len = snprintf(out, 32, "%.*g", precision, d);
