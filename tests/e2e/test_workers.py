@@ -40,11 +40,13 @@ def sockets_of_each_worker(broker):
 
 
 def at_rest(broker):
-    """The same when all loops have begun: they watch their listeners, at least."""
+    """The same when all loops have begun: they watch their listeners, at least, and nothing is added any more."""
+    counts = None
     while True:
-        counts = sockets_of_each_worker(broker)
-        if len(counts) == WORKERS and all(len(one) >= len(broker.urls) + 1 for one in counts):
+        before, counts = counts, sockets_of_each_worker(broker)
+        if counts == before and len(counts) == WORKERS and all(len(one) >= len(broker.urls) + 1 for one in counts):
             return counts
+        time.sleep(0.05)
 
 
 @test
