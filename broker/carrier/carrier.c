@@ -14,11 +14,6 @@
 
 enum { INLINE_AT_MOST = 16 /* a payload over a 16th of the ring crosses as a block */ };
 
-static struct channel *channel_to(const struct carrier *carrier, uint32_t owner)
-{
-    return exchange_channel(carrier->env.exchange, carrier->env.index, owner);
-}
-
 static struct channel *channel_from(const struct carrier *carrier, uint32_t worker)
 {
     return exchange_channel(carrier->env.exchange, worker, carrier->env.index);
@@ -32,12 +27,6 @@ uint32_t carrier_owner(const struct carrier *carrier, struct ff_slice name)
         return 0;
     hash = ff_hash(&carrier->env.router->registry.key, name.at, name.len);
     return (uint32_t)(hash * carrier->owners >> 32); /* the map takes the lower bits */
-}
-
-/* The owners of a name or filter: from here on, carrier_cursor_count() of them. */
-static uint32_t first_owner(const struct carrier *carrier, struct ff_slice name, bool is_filter)
-{
-    return is_filter ? 0 : carrier_owner(carrier, name);
 }
 
 /*
@@ -168,7 +157,7 @@ static void on_started(void *arg, struct engine_caller caller, const struct engi
 
 bool carrier_has_room(struct carrier *carrier, struct ff_slice name, bool is_filter)
 {
-    uint32_t first = first_owner(carrier, name, is_filter);
+    uint32_t first = carrier_first_owner(carrier, name, is_filter);
 
     for (uint32_t owner = first; owner < first + carrier_cursor_count(carrier, is_filter);
          owner++) {
@@ -245,10 +234,19 @@ static void ask_turn(struct carrier *carrier, struct turn *turn, struct ff_slice
     turn->left++;
 }
 
+/* All of them; the turn may come at once, and is freed then. */
+static void ask_turns(struct carrier *carrier, struct turn *turn, struct ff_slice name,
+                      uint32_t first, uint32_t count)
+{
+    for (uint32_t owner = first; owner < first + count; owner++)
+        ask_turn(carrier, turn, name, owner);
+    pass(carrier, turn);
+}
+
 void carrier_await_turn(struct carrier *carrier, const struct carrier_turn *what,
                         struct ticket ticket)
 {
-    uint32_t first = first_owner(carrier, what->name, what->is_filter);
+    uint32_t first = carrier_first_owner(carrier, what->name, what->is_filter);
     uint32_t cursors = carrier_cursor_count(carrier, what->is_filter);
     struct turn *turn = make_turn(what, ticket);
 
@@ -257,23 +255,18 @@ void carrier_await_turn(struct carrier *carrier, const struct carrier_turn *what
         return;
     }
     subscribing_add_turn(what->subscription, cursors, turn);
-    for (uint32_t owner = first; owner < first + cursors; owner++)
-        ask_turn(carrier, turn, what->name, owner);
-    pass(carrier, turn);
+    ask_turns(carrier, turn, what->name, first, cursors);
 }
 
 bool carrier_pass(struct carrier *carrier, struct pending_subscribe *pending, uint32_t first,
                   uint32_t count)
 {
-    struct ff_slice name = pending->what.name;
     struct turn *turn = ff_mem_alloc(sizeof(*turn));
 
     if (!turn)
         return false;
     *turn = (struct turn){.refused = pending, .left = 1};
-    for (uint32_t owner = first; owner < first + count; owner++)
-        ask_turn(carrier, turn, name, owner);
-    pass(carrier, turn);
+    ask_turns(carrier, turn, pending->what.name, first, count);
     return true;
 }
 

@@ -100,6 +100,13 @@ void carrier_free(struct carrier *carrier);
 /* Which worker owns a name. */
 uint32_t carrier_owner(const struct carrier *carrier, struct ff_slice name);
 
+/* The owners of a name or filter: from here on, carrier_cursor_count() of them. */
+static inline uint32_t carrier_first_owner(const struct carrier *carrier, struct ff_slice name,
+                                           bool is_filter)
+{
+    return is_filter ? 0 : carrier_owner(carrier, name);
+}
+
 /* How many subscriptions in a row one to a filter, or to a name, is made of. */
 static inline uint32_t carrier_cursor_count(const struct carrier *carrier, bool is_filter)
 {

@@ -117,6 +117,12 @@ static inline struct channel *exchange_channel(const struct exchange *exchange, 
     return &exchange->channels[requester * exchange->count + owner];
 }
 
+/* A carrier's channel to an owner, as the requester. There are several workers. */
+static inline struct channel *channel_to(const struct carrier *carrier, uint32_t owner)
+{
+    return exchange_channel(carrier->env.exchange, carrier->env.index, owner);
+}
+
 /* The requester: the rings are there from here on. False: out of memory. */
 FF_MUST_CHECK bool channel_open(struct channel *channel);
 

@@ -9,11 +9,6 @@
 #include "broker/topic/rate.h"
 #include "protocol/base/mem.h"
 
-static struct channel *channel_to(const struct carrier *carrier, uint32_t owner)
-{
-    return exchange_channel(carrier->env.exchange, carrier->env.index, owner);
-}
-
 void subscribing_leave_if_idle(struct carrier *carrier, struct remote_link *remote)
 {
     if (!remote_is_idle(remote))
@@ -295,7 +290,7 @@ bool carrier_subscribe(struct carrier *carrier, struct subscription *s,
                        struct ticket ticket)
 {
     static const struct engine_start no_memory = {.err = FF_ENOMEM};
-    uint32_t first = what->is_filter ? 0 : carrier_owner(carrier, what->name);
+    uint32_t first = carrier_first_owner(carrier, what->name, what->is_filter);
     uint32_t cursors = carrier_cursor_count(carrier, what->is_filter);
     struct pending_subscribe *pending = NULL;
 

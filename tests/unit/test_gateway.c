@@ -229,6 +229,20 @@ static void a_crowded_worker_is_handed_no_socket(void **state)
         (void)close(fds[i]);
 }
 
+/* From worker 0 to worker 1, who has nothing but a box. */
+static struct channel *open_channel(struct exchange *exchange, struct carrier *owner)
+{
+    struct channel *channel;
+
+    assert_non_null(exchange);
+    channel = exchange_channel(exchange, 0, 1);
+    mailbox_init(owner->env.box, NULL, NULL);
+    channel->owner = owner;
+    mail_init(&channel->requested, open_late);
+    assert_true(channel_open(channel));
+    return channel;
+}
+
 /* Payloads that cross as blocks have a maximum on their way, of which the ring knows nothing. */
 static void blocks_on_their_way_are_bounded(void **state)
 {
@@ -240,12 +254,7 @@ static void blocks_on_their_way_are_bounded(void **state)
     unsigned count = 0;
 
     (void)state;
-    assert_non_null(exchange);
-    channel = exchange_channel(exchange, 0, 1);
-    mailbox_init(&box, NULL, NULL);
-    channel->owner = &owner;
-    mail_init(&channel->requested, open_late);
-    assert_true(channel_open(channel));
+    channel = open_channel(exchange, &owner);
     while (channel_reserve(channel, 0, RING)) {
         channel_commit(channel, 0, RING);
         assert_true(++count <= CHANNEL_BLOCKS);
@@ -274,12 +283,7 @@ static void no_more_is_asked_than_there_is_room_for_answers(void **state)
     uint32_t size;
 
     (void)state;
-    assert_non_null(exchange);
-    channel = exchange_channel(exchange, 0, 1);
-    mailbox_init(&box, NULL, NULL);
-    channel->owner = &owner;
-    mail_init(&channel->requested, open_late);
-    assert_true(channel_open(channel));
+    channel = open_channel(exchange, &owner);
     for (int round = 0; round < 100; round++) { /* wherever the ring begins */
         while (channel_reserve(channel, 0, 0))
             channel_commit(channel, 0, 0);
