@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cursor.c - a cursor's way through a log, segment by segment. Frames that its
- * session published itself are passed over in runs; without those a cursor that
- * stands in the newest segment is one range, which is nearly always the case.
+ * session published itself are passed over in runs. Nearly always a cursor does not
+ * come here: what is one range goes as that (subscription.c, collect_newest).
  */
 #include "broker/topic/cursor.h"
 
@@ -126,25 +126,12 @@ static uint32_t fit(const struct run *run, size_t max, bool must)
     return must ? segment_entry(run->segment, i)->end - run->from : 0;
 }
 
-/* Does all that the cursor has not passed lie in the newest segment? */
-static bool is_in_last(const struct cursor *cursor, const struct log_view *view)
-{
-    return view->last && cursor->byte >= view->last->first_byte && cursor->byte < view->head_byte;
-}
-
 size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint64_t skip_publisher,
                       struct plan *plan, size_t max)
 {
     struct cursor at;
     size_t added = 0;
 
-    if (!skip_publisher && is_in_last(cursor, view) && view->head_byte - cursor->byte <= max) {
-        const struct segment *last = view->last; /* nearly always: one range, up to the head */
-
-        added = view->head_byte - cursor->byte;
-        plan_add(plan, last->bytes + (cursor->byte - last->first_byte), added);
-        return added;
-    }
     if (!pass_skipped(cursor, view, skip_publisher))
         return 0;
     at = *cursor;
