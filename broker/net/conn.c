@@ -164,6 +164,7 @@ static void on_io(struct ev_loop *ev, ev_io *watcher, int events)
     if ((events & EV_READ) && conn->state != CONN_DEAD && !conn->is_peer_done &&
         (conn->state != CONN_OPEN || !conn->pauses)) {
         conn->heard_at = net_tick(conn->net); /* whenever it will be its turn to be read */
+        conn->has_sent_data = false;
         input_add(conn);
     }
 }
@@ -460,6 +461,7 @@ bool conn_account_sent(struct conn *conn, const struct plan *plan, long sent)
     set_blocked(conn, ((size_t)sent < plan->bytes && (size_t)sent < plan->max_bytes) ||
                           conn_is_holding(conn) || conn->awaits_empty_send_queue);
     left = plan->own ? take_own(conn, (size_t)sent) : (size_t)sent;
+    conn->has_sent_data |= plan->bytes > plan->own || plan->own > OUTBOX_LITTLE;
     if (plan->bytes > plan->own)
         conn->net->ops->taken(conn, plan, left);
     if (conn->state == CONN_DEAD || conn->is_blocked)

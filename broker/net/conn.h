@@ -25,7 +25,11 @@
 struct conn;
 
 /* Who is owed more is not read from; where memory is used up, who is owed more than a little. */
-enum { OUTBOX_PAUSE = 65536 };
+enum {
+    OUTBOX_PAUSE = 65536,
+    OUTBOX_LITTLE =
+        1024, /* at once: heartbeats, a WELCOME, some answers; nothing waits behind it */
+};
 
 struct conn_ops {
     /*
@@ -87,7 +91,8 @@ struct conn {
     bool is_feeding : 1;      /* the stash is being offered: it stays where it is */
     bool awaits_empty_send_queue : 1; /* waits until the socket has sent all it took */
     bool is_peer_done : 1;            /* the peer ended its side */
-    bool is_offered : 1; /* a plan of its bytes waits to be accounted for: they do not move */
+    bool has_sent_data : 1; /* more than OUTBOX_LITTLE or of logs, since something was received */
+    bool is_offered : 1;    /* a plan of its bytes waits to be accounted for: they do not move */
 };
 
 static inline int conn_fd(const struct conn *conn)

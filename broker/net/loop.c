@@ -16,13 +16,29 @@ uint64_t loop_clock_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* Whatever the clock does, the loop's time only goes forward: timers count on it. */
+/* What passed on the loop's own clock since it was last looked at. */
+static uint64_t count_us(const struct loop *loop, uint64_t clock_us)
+{
+    uint64_t passed_us = clock_us > loop->seen_us ? clock_us - loop->seen_us : 0;
+    uint64_t most_us = (loop->wait_ms + LOOP_LATE_MS) * 1000;
+
+    return passed_us < most_us ? passed_us : most_us;
+}
+
 static void look_at_clock(struct loop *loop)
 {
-    uint64_t now_ms = loop_clock_us() / 1000;
+    uint64_t clock_us = loop_clock_us();
+    uint64_t more_us = loop->rest_us + count_us(loop, clock_us);
 
-    if (now_ms > loop->now_ms)
-        loop->now_ms = now_ms;
+    loop->now_ms += more_us / 1000;
+    loop->rest_us = (uint32_t)(more_us % 1000);
+    loop->seen_us = clock_us;
+    loop->wait_ms = 0;
+}
+
+uint64_t loop_present_ms(const struct loop *loop)
+{
+    return loop->now_ms + (loop->rest_us + count_us(loop, loop_clock_us())) / 1000;
 }
 
 static void on_check(struct ev_loop *ev, ev_check *watcher, int events)
@@ -68,6 +84,7 @@ static void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
     uint64_t wait_ms = go_to_sleep(loop, loop->turn(loop->arg));
 
     (void)events;
+    loop->wait_ms = wait_ms;
     if (wait_ms == 0) {
         ev_idle_start(ev, &loop->idle);
         return;
@@ -117,8 +134,8 @@ static void *allocate(void *block, long size)
 
 enum ff_err loop_init(struct loop *loop, loop_begin_fn *begin, loop_turn_fn *turn, void *arg)
 {
-    *loop = (struct loop){.begin = begin, .turn = turn, .arg = arg};
-    look_at_clock(loop);
+    *loop = (struct loop){.begin = begin, .turn = turn, .arg = arg, .seen_us = loop_clock_us()};
+    loop->now_ms = loop->seen_us / 1000;
     ev_set_allocator(allocate); /* libev does not know what to do when it is told no */
     ev_set_syserr_cb(on_system_error);
     loop->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);

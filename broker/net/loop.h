@@ -6,6 +6,11 @@
  * for events, run their callbacks, then `turn` once. `turn` answers how long
  * the next wait may be: 0 when work is left, so that sockets are looked at
  * without blocking.
+ *
+ * A loop has a time of its own, which all its timers go by: it counts what passes
+ * while the loop runs. A turn that comes late (SIGSTOP, a machine that is held
+ * still, a clock that leaps) moves every deadline by what it was late, so nobody
+ * is ended for what the broker slept through.
  */
 #ifndef NET_LOOP_H
 #define NET_LOOP_H
@@ -27,7 +32,11 @@ typedef void loop_begin_fn(void *arg);
 typedef uint64_t loop_turn_fn(void *arg);
 typedef void loop_signal_fn(void *arg, int signal_number);
 
-enum { LOOP_SIGNALS = 4 };
+enum {
+    LOOP_SIGNALS = 4,
+    LOOP_LATE_MS =
+        250, /* a turn may take so long, or come so late: beyond it the loop was held still */
+};
 
 struct loop {
     struct ev_loop *ev;
@@ -45,7 +54,10 @@ struct loop {
     loop_begin_fn *begin;
     loop_turn_fn *turn;
     void *arg;
-    uint64_t now_ms; /* monotonic, read once when events came; never goes back */
+    uint64_t now_ms;  /* the loop's time, set once when events came; never goes back */
+    uint64_t seen_us; /* the clock when that was set, */
+    uint64_t wait_ms; /* how long the loop has meant to wait since, */
+    uint32_t rest_us; /* and what is not yet a whole millisecond */
 };
 
 /* FF_OK, FF_ENOMEM, FF_ESYS (no descriptor). */
@@ -64,7 +76,11 @@ void loop_wake(struct loop *loop);
 void loop_on_signals(struct loop *loop, const int *numbers, int count, loop_signal_fn *fn,
                      void *arg);
 
-/* The monotonic clock itself, for what must not wait for the next turn. */
+/* The loop's time at this moment, late in a turn. */
+uint64_t loop_present_ms(const struct loop *loop);
+
+/* The monotonic clock itself: for how long something takes, and what the broker's sleep is part of.
+ */
 uint64_t loop_clock_us(void);
 
 #endif

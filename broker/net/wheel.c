@@ -5,9 +5,9 @@
 
 void wheel_init(struct wheel *wheel, const uint64_t *now_ms)
 {
-    wheel->tick = 0;
+    wheel->tick = (UINT64_C(1) << 32) - WHEEL_BEGIN_TICKS;
     wheel->count = 0;
-    wheel->start_ms = *now_ms;
+    wheel->start_ms = *now_ms - wheel->tick * WHEEL_TICK_MS;
     wheel->now_ms = now_ms;
     for (int level = 0; level < WHEEL_LEVELS; level++)
         for (int slot = 0; slot < WHEEL_SLOTS; slot++)

@@ -22,6 +22,9 @@ enum {
     WHEEL_BITS = 8,
     WHEEL_SLOTS = 1 << WHEEL_BITS,
     WHEEL_LEVELS = 4,
+    /* A wheel begins so long before its ticks of 32 bits come again: what does not stand it shows.
+     */
+    WHEEL_BEGIN_TICKS = 10 * WHEEL_TICKS_A_SECOND,
 };
 
 struct wheel_timer;
@@ -36,7 +39,7 @@ struct wheel_timer {
 struct wheel {
     uint64_t tick; /* all timers due up to here have fired */
     uint32_t count;
-    uint64_t start_ms;
+    uint64_t start_ms;      /* of tick 0, which never was */
     const uint64_t *now_ms; /* the clock, as the loop last read it */
     struct ff_list slots[WHEEL_LEVELS][WHEEL_SLOTS];
 };

@@ -91,6 +91,12 @@ static bool is_request(const struct envelope *envelope, uint64_t type)
     }
 }
 
+void plain_forget_answer(struct session *session, uint32_t now)
+{
+    if ((uint16_t)(now - session->plain.answered_at) >= ANSWER_TICKS)
+        session->has_answered = false;
+}
+
 static void answer_heartbeat(struct session *session, struct ff_slice id)
 {
     uint32_t now = net_tick(session->conn.net);
@@ -99,11 +105,12 @@ static void answer_heartbeat(struct session *session, struct ff_slice id)
 
     if (number.kind != FF_NUMBER_UINT || number.u > FF_INTEGER_MAX) {
         /* Clients that echo every heartbeat must not loop with us. */
-        if (session->has_answered && now - session->answered_at < ANSWER_TICKS)
+        plain_forget_answer(session, now);
+        if (session->has_answered)
             return;
     }
     session->has_answered = true;
-    session->answered_at = now;
+    session->plain.answered_at = (uint16_t)now;
     w = session_begin_message(session, FF_TYPE_HEARTBEAT);
     if (number.kind == FF_NUMBER_UINT && number.u <= FF_INTEGER_MAX)
         ff_writer_integer(&w, FF_FIELD_ID, number.u);

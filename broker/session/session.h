@@ -55,11 +55,14 @@ struct session {
     uint32_t control_at; /* tick of the first control frame of this second */
     union {
         uint32_t accepted_at; /* in HTTP: tick */
-        uint32_t pinged_at;   /* later: heard_at when the last PING was sent */
+        uint32_t pinged_at;   /* later: tick of the last PING */
     };
     union {
-        uint32_t scanned;     /* in HTTP: octets of the head already looked at */
-        uint32_t answered_at; /* plain mode: tick of the last heartbeat answer */
+        uint32_t scanned;         /* in HTTP: octets of the head already looked at */
+        struct {                  /* ticks of 16 bits: they come again after 655 s */
+            uint16_t answered_at; /* a HEARTBEAT of the client */
+            uint16_t beat_at;     /* our own last one */
+        } plain;
     };
     uint16_t controls;
     uint16_t heartbeat_s;
@@ -70,7 +73,7 @@ struct session {
     enum refusal refusal : 4;
     bool has_plain_text : 1;
     bool is_parting : 1;   /* the close frame waits for answers: parting.h */
-    bool has_answered : 1; /* plain mode: answered_at holds */
+    bool has_answered : 1; /* plain mode: plain.answered_at holds */
 };
 
 /* With the heap's own head it fills 336 octets, and there is one for every connection. */
@@ -205,6 +208,8 @@ void http_answer(struct session *session, int status, const char *headers, const
                  struct ff_slice body);
 
 /* plain.c, echo.c */
+/* The last answer to a HEARTBEAT is so long ago that it does not matter any more? */
+void plain_forget_answer(struct session *session, uint32_t now);
 FF_MUST_CHECK enum request_outcome plain_message(struct session *session, enum ff_opcode opcode,
                                                  struct ff_slice bytes);
 void echo_message(struct session *session, enum ff_opcode opcode, struct ff_slice bytes);

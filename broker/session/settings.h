@@ -33,6 +33,7 @@ struct settings {
     uint32_t bytes_per_second;       /* 0: no limit */
     uint32_t pings_per_second;
     uint32_t heartbeat_s;
+    uint32_t plain_heartbeat_s; /* 0: none */
     uint64_t max_memory;
     const char *plain_topic; /* "": plain mode is off */
     const char *echo_path;   /* "": no echo endpoint */

@@ -97,7 +97,7 @@ static enum ff_err write_broker(struct gateway *gateway, struct ff_buf *out)
         atomic_load_explicit(&shared->topics, memory_order_relaxed),
         gateway->router.registry.filters.count, published, rate, sent_bytes, ff_mem_live_bytes(),
         ff_mem_live_blocks(), atomic_load_explicit(&shared->reload_failures, memory_order_relaxed),
-        (gateway->worker->net.loop.now_ms - shared->started_ms) / 1000);
+        (loop_clock_us() / 1000 - shared->started_ms) / 1000);
 }
 
 static void rank_topics(struct gateway *gateway, struct top *top)

@@ -72,5 +72,5 @@ uint64_t worker_turn(void *arg)
     is_more |= !input_is_empty(&net->input);
     if (worker->qsbr)
         qsbr_offline(worker->qsbr, worker->index);
-    return is_more ? 0 : wheel_wait_ms(&net->wheel, loop_clock_us() / 1000, WORKER_SLEEP_MS);
+    return is_more ? 0 : wheel_wait_ms(&net->wheel, loop_present_ms(&net->loop), WORKER_SLEEP_MS);
 }

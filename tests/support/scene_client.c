@@ -185,7 +185,7 @@ void pump(void)
 
 void pass_ms(uint64_t ms)
 {
-    call_clock_ahead_ns += ms * 1000000;
+    scene_server.threads[0].worker.net.loop.now_ms += ms;
     pump();
 }
 

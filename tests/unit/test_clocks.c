@@ -48,13 +48,32 @@ static bool would_sleep(void)
 }
 
 /* Goes on until the broker would sleep: by turns that are due, not by any that are not. */
-static void pass_ms(uint64_t ms)
+static void run_turns(void)
 {
-    call_clock_ahead_ns += ms * 1000000;
     for (int i = 0; i < 4 || (!would_sleep() && i < MOST_TURNS); i++)
         turn(); /* real time passes, too: on a busy machine something may be due again */
     assert_true(would_sleep());
     read_all();
+}
+
+/* Of the loop's time: the broker runs meanwhile. */
+static void pass_ms(uint64_t ms)
+{
+    enum { STEP_MS = 100 };
+
+    for (; ms > STEP_MS; ms -= STEP_MS) {
+        worker.net.loop.now_ms += STEP_MS;
+        run_turns();
+    }
+    worker.net.loop.now_ms += ms;
+    run_turns();
+}
+
+/* Time passes while the broker is held still, or its clock leaps. */
+static void leap_ms(int64_t ms)
+{
+    call_clock_ahead_ns += (uint64_t)(ms * 1000000);
+    pass_ms(0);
 }
 
 /* The broker has run for so long when its client comes. */
@@ -72,8 +91,10 @@ static void begin(uint64_t age_ms)
     log_set(LOG_ERROR, false);
     assert_int_equal(shared_init(&shared, 1), FF_OK);
     assert_int_equal(worker_init(&worker, 0, NULL), FF_OK);
+    worker.net.wheel.tick = age_ms / WHEEL_TICK_MS;
+    worker.net.wheel.start_ms = worker.net.loop.now_ms - age_ms;
     assert_int_equal(gateway_init(&gateway, &worker, &shared, &config->settings), FF_OK);
-    pass_ms(age_ms);
+    pass_ms(0);
 }
 
 /* All of them at once. */
@@ -194,7 +215,7 @@ static void who_is_silent_is_closed_across_the_border(void **state)
         come("/ws", "fanfare.v1.json");
         pass_ms(12400);
         assert_non_null(session());
-        pass_ms(200);
+        pass_ms(300);
         assert_null(session());
         assert_int_equal(count("\x0f\xa9", 2), 1); /* 4009 */
         assert_int_equal(end(state), 0);
@@ -248,19 +269,119 @@ static void control_frames_of_an_old_second_are_forgotten(void **state)
     assert_non_null(session());
 }
 
+/* Time passes for a client that answers each PING; what came meanwhile is forgotten. */
+static void live_ms(uint64_t ms)
+{
+    uint8_t pong[16];
+    size_t len = client_put_frame(pong, 0x8a, "", 0);
+
+    for (uint64_t passed_ms = 0; passed_ms < ms; passed_ms += 1000) {
+        pass_ms(1000);
+        if (count("\x89\0", 2))
+            assert_int_equal(send(fd, pong, len, 0), len);
+    }
+    assert_non_null(session());
+}
+
 static void an_old_answer_to_a_heartbeat_keeps_no_new_one_back(void **state)
 {
     (void)state;
     begin(wrap_ms / 2);
+    config->settings.plain_heartbeat_s = 0;
     come("/ws", NULL);
     write_text("ping");
     assert_int_equal(count_text("{\"type\":1}"), 1);
-    session()->answered_at = almost_a_wrap_ago(50);
-    run_timer();
-    pass_ms(600);
+    live_ms(655000);
+    pass_ms(360); /* the answer's tick of 16 bits comes again */
     came_len = 0;
     write_text("ping");
     assert_int_equal(count_text("{\"type\":1}"), 1);
+}
+
+static void plain_heartbeats_come_whatever_else_is_sent(void **state)
+{
+    unsigned beats = 0;
+
+    (void)state;
+    begin(1000);
+    come("/ws", NULL);
+    came_len = 0;
+    for (int second = 0; second < 60; second++) {
+        write_text("{\"type\":2,\"message\":1}");
+        pass_ms(1000);
+        beats += count_text("{\"type\":1}");
+    }
+    assert_int_equal(beats, 11); /* each five seconds, and a tick that each is late */
+}
+
+static void a_ping_stands_for_no_heartbeat(void **state)
+{
+    (void)state;
+    begin(1000);
+    come("/ws", "fanfare.v1.json");
+    session()->conn.heard_at -= 2 * WHEEL_TICKS_A_SECOND; /* something was sent since */
+    session()->pinged_at = session()->conn.heard_at;
+    run_timer();
+    came_len = 0;
+    pass_ms(3100);
+    assert_int_equal(count("\x89\0", 2), 1);
+    pass_ms(2000);
+    assert_int_equal(count_text("{\"type\":1}"), 1);
+}
+
+/* The PING stands behind what the client has not read yet: it has four intervals, not one and a
+ * half. */
+static void a_ping_behind_other_data_is_given_time(void **state)
+{
+    static const char publish[] = "{\"type\":7,\"topic\":\"t\",\"message\":1}";
+
+    (void)state;
+    begin(1000);
+    come("/ws", "fanfare.v1.json");
+    write_text("{\"type\":5,\"topic\":\"t\"}");
+    write_texts(publish, 40);
+    pass_ms(24800);
+    assert_int_equal(count_text("\"message\":1"), 40);
+    assert_non_null(session());
+    pass_ms(400);
+    assert_null(session());
+}
+
+/* As often as they wish, and for as long: whoever has not seen a PING, or not had the time to
+ * answer it. */
+static void what_the_broker_sleeps_through_ends_nobody(void **state)
+{
+    (void)state;
+    begin(1000);
+    come("/ws", "fanfare.v1.json");
+    pass_ms(4000);
+    leap_ms(20000);
+    assert_non_null(session());
+    assert_int_equal(count("\x89\0", 2), 0);
+    pass_ms(1100);
+    assert_int_equal(count("\x89\0", 2), 1);
+    leap_ms(100000);
+    pass_ms(6000);
+    assert_non_null(session());
+    pass_ms(1600);
+    assert_null(session());
+}
+
+/* Not a moment of a close, or of a handshake, that the broker slept through. */
+static void a_handshake_has_all_its_time(void **state)
+{
+    (void)state;
+    begin(1000);
+    come("/ws", "fanfare.v1.json");
+    session()->mode = SESSION_HTTP;
+    session()->conn.is_in_handshake = true; /* it is aborted when its time is over */
+    worker.net.handshakes++;
+    conn_set_timer(&session()->conn, config->settings.handshake_ms);
+    leap_ms(20000);
+    pass_ms(8500);
+    assert_non_null(session());
+    pass_ms(1600);
+    assert_null(session());
 }
 
 /* Blocked for longer than half a wrap, and heard all the time: the clocks count the later one. */
@@ -322,12 +443,12 @@ static void who_takes_nothing_of_what_it_is_owed_is_closed(void **state)
     come("/ws", "fanfare.v1.json");
     owe_answers();
     for (int tenth = 0; tenth < 120; tenth++) {
-        call_clock_ahead_ns += 100000000;
+        worker.net.loop.now_ms += 100;
         turn();
     }
     assert_non_null(session());
     for (int tenth = 0; tenth < 10; tenth++) {
-        call_clock_ahead_ns += 100000000;
+        worker.net.loop.now_ms += 100;
         turn();
     }
     assert_null(session());
@@ -341,7 +462,7 @@ static void who_takes_a_little_of_what_it_is_owed_lives(void **state)
     for (int round = 0; round < 6; round++) {
         owe_answers();
         for (int second = 0; second < 12; second++) {
-            call_clock_ahead_ns += 1000000000;
+            worker.net.loop.now_ms += 1000;
             turn();
             assert_non_null(session());
             assert_true(session()->conn.pauses & PAUSE_OUTBOX);
@@ -379,24 +500,23 @@ static void a_limit_that_was_off_leaves_no_debt(void **state)
     assert_int_equal(session()->conn.pauses, 0);
 }
 
-/* A monotonic clock does not, but a hypervisor may have another opinion. */
-static void a_clock_that_goes_back_ends_nobody(void **state)
+/* A monotonic clock does not go back, but a hypervisor may have another opinion. */
+static void a_clock_that_leaps_ends_nobody(void **state)
 {
-    static const uint64_t three_days_ns = UINT64_C(3) * 24 * 3600 * 1000000000;
-    uint32_t before;
+    static const int64_t leaps_ms[] = {1000, 20000, 100000, 3 * 24 * 3600 * 1000};
 
     (void)state;
     begin(wrap_ms);
     come("/ws", "fanfare.v1.json");
-    before = net_tick(&worker.net);
-    call_clock_ahead_ns -= three_days_ns;
-    pass_ms(1000);
-    assert_non_null(session());
-    assert_int_equal(net_tick(&worker.net), before);
-    call_clock_ahead_ns += three_days_ns;
-    pass_ms(1000);
-    assert_non_null(session());
-    assert_true(net_tick(&worker.net) - before >= 200);
+    for (size_t i = 0; i < FF_COUNT(leaps_ms) * 2; i++) {
+        uint32_t before = net_tick(&worker.net);
+
+        leap_ms(i % 2 ? -leaps_ms[i / 2] : leaps_ms[i / 2]);
+        assert_true(net_tick(&worker.net) - before < 2 * WHEEL_TICKS_A_SECOND);
+        assert_non_null(session());
+    }
+    pass_ms(5100);
+    assert_int_equal(count("\x89\0", 2), 1); /* and time goes on */
 }
 
 #define FROM_THE_BEGINNING(test) cmocka_unit_test_teardown(test, end)
@@ -414,7 +534,12 @@ int main(void)
         FROM_THE_BEGINNING(who_takes_nothing_of_what_it_is_owed_is_closed),
         FROM_THE_BEGINNING(who_takes_a_little_of_what_it_is_owed_lives),
         FROM_THE_BEGINNING(a_limit_that_was_off_leaves_no_debt),
-        FROM_THE_BEGINNING(a_clock_that_goes_back_ends_nobody),
+        FROM_THE_BEGINNING(plain_heartbeats_come_whatever_else_is_sent),
+        FROM_THE_BEGINNING(a_ping_stands_for_no_heartbeat),
+        FROM_THE_BEGINNING(a_ping_behind_other_data_is_given_time),
+        FROM_THE_BEGINNING(what_the_broker_sleeps_through_ends_nobody),
+        FROM_THE_BEGINNING(a_handshake_has_all_its_time),
+        FROM_THE_BEGINNING(a_clock_that_leaps_ends_nobody),
     };
 
     return cmocka_run_group_tests_name("clocks", tests, NULL, NULL);
