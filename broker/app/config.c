@@ -24,7 +24,7 @@ enum {
     MAX_LIST = 256,
     RESERVED_DESCRIPTORS = 64, /* or more: */
     DESCRIPTORS_A_WORKER = 8,
-    LEAST_BUFFERED = 1024 * 1024,
+    COMMON_BUFFERED = 1024 * 1024,
     VARIABLE_MAX = 64,
 };
 
@@ -325,28 +325,38 @@ static bool compute_connections(struct config *config, char *error)
     return true;
 }
 
+/* A backlog has room for four messages of its topic, at least. */
+static uint64_t least_buffered(const struct config *config, const struct topic_rule *rule)
+{
+    uint32_t own = rule ? rule->max_message : 0;
+    uint32_t most = config->settings.max_message;
+
+    return (uint64_t)(own && own < most ? own : most) * 4;
+}
+
 static bool check_buffered(struct config *config, char *error)
 {
-    uint64_t least = (uint64_t)config->settings.max_message * 4;
+    uint64_t least = least_buffered(config, NULL);
 
-    if (least < LEAST_BUFFERED)
-        least = LEAST_BUFFERED;
     if (config->settings.max_buffered == 0)
-        config->settings.max_buffered = (uint32_t)least;
+        config->settings.max_buffered =
+            (uint32_t)(least < COMMON_BUFFERED ? (uint64_t)COMMON_BUFFERED : least);
     if (config->settings.max_buffered < least)
         return complain(config, "max_buffered", error,
                         "max_buffered is %u, but must be at least %" PRIu64
-                        ", the greater of 1M and 4 x max_message: raise it or lower max_message",
+                        ", 4 x max_message: raise it or lower max_message",
                         config->settings.max_buffered, least);
     for (uint32_t i = 0; i < config->rule_count; i++) {
-        if (config->rules[i].max_buffered && config->rules[i].max_buffered < least) {
-            (void)snprintf(error, CONFIG_ERROR_MAX,
-                           "%s: topic \"%s\": max_buffered is %u, but must be at least %" PRIu64
-                           ", the greater of 1M and 4 x max_message",
-                           config->file, config->rules[i].filter, config->rules[i].max_buffered,
-                           least);
-            return false;
-        }
+        const struct topic_rule *rule = &config->rules[i];
+
+        least = least_buffered(config, rule);
+        if (!rule->max_buffered || rule->max_buffered >= least)
+            continue;
+        (void)snprintf(error, CONFIG_ERROR_MAX,
+                       "%s: topic \"%s\": max_buffered is %u, but must be at least %" PRIu64
+                       ", 4 x its max_message",
+                       config->file, rule->filter, rule->max_buffered, least);
+        return false;
     }
     return true;
 }

@@ -54,6 +54,11 @@ static void note_at_head(struct subscription *s)
         link_move(s, ZONE_ACTIVE);
 }
 
+static uint32_t max_buffered_of(const struct session *session, const struct subscription *s)
+{
+    return registry_max_buffered(&gateway_of(session)->router.registry, s->link->topic);
+}
+
 static void on_overrun(void *arg, struct subscription *s)
 {
     struct session *session = s->owner;
@@ -62,9 +67,9 @@ static void on_overrun(void *arg, struct subscription *s)
     (void)arg;
     LOG_EVENT(LOG_WARN, "slow_consumer_closed", LOG_NUM("connection", session->tag),
               LOG_SLICE("topic", name));
-    session_close(session, FF_CLOSE_SLOW_CONSUMER, "over max_buffered, %u bytes, of topic %.*s",
-                  registry_max_buffered(&gateway_of(session)->router.registry, s->link->topic),
-                  (int)name.len, name.at);
+    session_close(session, FF_CLOSE_SLOW_CONSUMER, "over %s, %u bytes, of topic %.*s",
+                  s->has_bound ? "buffered" : "max_buffered",
+                  s->has_bound ? s->bound : max_buffered_of(session, s), (int)name.len, name.at);
 }
 
 void delivery_blocked(struct conn *conn)
@@ -76,6 +81,8 @@ void delivery_blocked(struct conn *conn)
         struct subscription *s = FF_CONTAINER(node, struct subscription, pending);
 
         link_move(s, s->rate ? ZONE_TIMED : ZONE_WAITING);
+        if (link_has_close_rule(s)) /* it is to be watched */
+            router_touch(&gateway_of(session)->router, s);
     }
 }
 
@@ -88,14 +95,14 @@ static bool collect_range(struct session *session, struct subscription *s, struc
 
     FF_CHECK(all->range_count < all->max_ranges && all->gap_count < all->max_gaps);
     range->view = log_look(s->link->log);
-    if (!s->rate && cursor_is_behind_tail(&s->cursor, &range->view)) {
-        if (s->overflow == OVERFLOW_CLOSE) {
-            on_overrun(gateway_of(session), s);
-            return false;
-        }
-        if (!conn_send_queue_is_empty(&session->conn))
-            return true;
+    if (link_has_close_rule(s) &&
+        subscription_is_too_slow(s, &range->view, max_buffered_of(session, s))) {
+        on_overrun(gateway_of(session), s);
+        return false;
     }
+    if (!s->rate && cursor_is_behind_tail(&s->cursor, &range->view) &&
+        !conn_send_queue_is_empty(&session->conn))
+        return true;
     range->gap = all->gaps[all->gap_count];
     if (subscription_collect(s, session->tag, plan, room < RANGE_MAX ? room : RANGE_MAX, range)) {
         all->range_count++;

@@ -169,6 +169,7 @@ static void on_second(struct wheel_timer *timer)
 
     sys_report(gateway);
     log_tell_suppressed();
+    router_close_too_slow(&gateway->router);
     compact_topics(gateway);
     carrier_release_idle(gateway->carrier);
     give_back(gateway);

@@ -45,6 +45,10 @@ static void set_rules(struct subscription *s, const struct ff_message *m)
         (void)overflow_find(m->values[FF_FIELD_OVERFLOW].text, &s->overflow);
     if (ff_message_has(m, FF_FIELD_ECHO))
         s->no_echo = !m->values[FF_FIELD_ECHO].flag;
+    if (ff_message_has(m, FF_FIELD_BUFFERED)) {
+        s->has_bound = true;
+        s->bound = (uint32_t)m->values[FF_FIELD_BUFFERED].integer;
+    }
 }
 
 /* What a zone of the link counts about its members depends on the rules: out, change, back. */
@@ -118,6 +122,22 @@ static enum ff_err apply(struct session *session, struct subscription *s,
     return err;
 }
 
+static bool is_latest(const struct ff_message *m)
+{
+    uint8_t rule = OVERFLOW_SKIP;
+
+    return ff_message_has(m, FF_FIELD_OVERFLOW) &&
+           overflow_find(m->values[FF_FIELD_OVERFLOW].text, &rule) && rule == OVERFLOW_LATEST;
+}
+
+static uint32_t find_max_buffered(const struct session *session, struct ff_slice name)
+{
+    const struct registry *registry = &gateway_of(session)->router.registry;
+    uint32_t of_rule = registry_rule(registry, name)->max_buffered;
+
+    return of_rule ? of_rule : registry->limits.max_buffered;
+}
+
 /* Is this valid name or filter something one can subscribe to? If not, the error is sent. */
 static bool validate_subscribe(struct session *session, struct ticket ticket, struct ff_slice name,
                                const struct ff_message *m)
@@ -125,6 +145,7 @@ static bool validate_subscribe(struct session *session, struct ticket ticket, st
     const struct settings *settings = gateway_of(session)->settings;
     enum ff_topic_kind kind = ff_topic_kind(name);
     const char *later = find_later_field(m);
+    uint32_t max_buffered = find_max_buffered(session, name);
 
     if (kind == FF_TOPIC_FILTER &&
         (ff_message_has(m, FF_FIELD_SINCE) || ff_message_has(m, FF_FIELD_RATE) ||
@@ -132,6 +153,14 @@ static bool validate_subscribe(struct session *session, struct ticket ticket, st
         !(ff_message_has(m, FF_FIELD_RATE) && m->values[FF_FIELD_RATE].number == -1 && !later)) {
         answers_error(session, ticket, name, FF_ERROR_BAD_CONTENT,
                       "since, presence and rate are not for filters");
+    } else if (kind == FF_TOPIC_FILTER && is_latest(m)) {
+        answers_error(session, ticket, name, FF_ERROR_BAD_CONTENT,
+                      "overflow latest is not for filters, where one topic would erase the others: "
+                      "skip with a small buffered is");
+    } else if (ff_message_has(m, FF_FIELD_BUFFERED) &&
+               m->values[FF_FIELD_BUFFERED].integer > max_buffered) {
+        answers_error(session, ticket, name, FF_ERROR_MALFORMED,
+                      "buffered is 0 to max_buffered, which is %u here", max_buffered);
     } else if (later) {
         answers_error(session, ticket, name, FF_ERROR_NOT_FOUND, "%s", later);
     } else if (ff_topic_is_reserved(name) && !settings->sys) {
@@ -184,6 +213,8 @@ static struct subscription *make(struct session *session, struct ticket ticket,
     for (uint32_t i = 0; s && i < cursors; i++) {
         s[i].owner = session;
         s[i].overflow = (uint8_t)rule->overflow;
+        if (ticket.is_filter && s[i].overflow == OVERFLOW_LATEST)
+            s[i].overflow = OVERFLOW_SKIP; /* one feed would erase the others */
         if (m)
             set_rules(&s[i], m);
     }

@@ -95,9 +95,7 @@ static void move_to(struct cursor *cursor, const struct log_view *view, uint32_t
                          : segment->offset + segment_passed(segment, segment_find(segment, at));
 }
 
-/* Over frames that are not for this subscriber. False at the head. */
-static bool pass_skipped(struct cursor *cursor, const struct log_view *view,
-                         uint64_t skip_publisher)
+bool cursor_skip(struct cursor *cursor, const struct log_view *view, uint64_t skip_publisher)
 {
     bool is_skipped;
 
@@ -132,7 +130,7 @@ size_t cursor_collect(struct cursor *cursor, const struct log_view *view, uint64
     struct cursor at;
     size_t added = 0;
 
-    if (!pass_skipped(cursor, view, skip_publisher))
+    if (!cursor_skip(cursor, view, skip_publisher))
         return 0;
     at = *cursor;
     while (plan->count < PLAN_IOVECS && added < max && enter_segment(&at, view)) {
@@ -179,7 +177,7 @@ struct cursor_cut cursor_advance(struct cursor *cursor, const struct log_view *v
         len = 0;
     }
     if (skip_publisher && cursor->byte != view->head_byte)
-        (void)pass_skipped(cursor, view, skip_publisher);
+        (void)cursor_skip(cursor, view, skip_publisher);
     return cut;
 }
 
@@ -196,7 +194,7 @@ bool cursor_to_newest(struct cursor *cursor, const struct log_view *view, uint64
         cursor->segment = view->last;
         return true;
     }
-    while (pass_skipped(&at, view, skip_publisher)) {
+    while (cursor_skip(&at, view, skip_publisher)) {
         bool is_skipped;
         struct run run = find_run(&at, view, skip_publisher, &is_skipped);
         uint32_t i = segment_find(run.segment, run.to - 1);
@@ -211,4 +209,27 @@ bool cursor_to_newest(struct cursor *cursor, const struct log_view *view, uint64
     else
         cursor_to_head(cursor, view);
     return is_found;
+}
+
+void cursor_to_within(struct cursor *cursor, const struct log_view *view, uint64_t octets)
+{
+    uint64_t least = view->head_byte > octets ? view->head_byte - octets : 0;
+    uint64_t newest;
+    uint64_t offset;
+    uint32_t at;
+    uint32_t i;
+
+    if (cursor->byte >= least || !enter_segment(cursor, view))
+        return;
+    newest = view_newest(view, &offset);
+    if (least > newest)
+        least = newest;
+    while (cursor->segment != view->last &&
+           cursor->segment->first_byte + view_end(view, cursor->segment) <= least)
+        cursor->segment = atomic_load_explicit(&cursor->segment->next, memory_order_acquire);
+    at = (uint32_t)(least - cursor->segment->first_byte);
+    i = segment_find(cursor->segment, at);
+    if (segment_frame(cursor->segment, i) < at)
+        at = segment_entry(cursor->segment, i)->end;
+    move_to(cursor, view, at);
 }

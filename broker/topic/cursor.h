@@ -53,6 +53,15 @@ bool cursor_to_offset(struct cursor *cursor, const struct log_view *view, uint64
  */
 bool cursor_to_newest(struct cursor *cursor, const struct log_view *view, uint64_t skip_publisher);
 
+/*
+ * Forward to the oldest message that begins within `octets` of the head, but never
+ * beyond the newest. The cursor must not be behind the tail. O(segments).
+ */
+void cursor_to_within(struct cursor *cursor, const struct log_view *view, uint64_t octets);
+
+/* Over messages that `skip_publisher` (0: nobody) published. False at the head. */
+bool cursor_skip(struct cursor *cursor, const struct log_view *view, uint64_t skip_publisher);
+
 static inline bool cursor_is_behind_tail(const struct cursor *cursor, const struct log_view *view)
 {
     return cursor->byte < view_tail_byte(view);

@@ -14,6 +14,7 @@ void link_init(struct link *link, struct topic *topic, enum log_kind kind, struc
 
 void link_deinit(struct link *link)
 {
+    ff_list_remove(&link->watched);
     pins_leave(link->pins);
     link->pins = NULL;
     ff_mem_free(link->array);

@@ -26,6 +26,8 @@ struct link {
     struct subscription **array;
     struct pins *pins;   /* NULL: nothing was ever pinned */
     struct ff_list turn; /* among the links that this turn touched */
+    struct ff_list
+        watched; /* among those that are compared once a second: router_close_too_slow() */
     uint32_t counts[ZONE_COUNT];
     uint32_t capacity;
     uint32_t pending; /* active ones that are not at the head, or not known to be */

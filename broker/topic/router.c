@@ -25,6 +25,7 @@ enum ff_err router_init(struct router *router, const struct router_env *env,
     *router = (struct router){
         .wheel = env->wheel, .now_ms = env->now_ms, .ops = env->ops, .arg = env->arg};
     ff_list_init(&router->turn);
+    ff_list_init(&router->watched);
     router->pins = (struct pin_evictor){.evict = env->ops->evict, .arg = env->arg};
     ff_list_init(&router->pins.all);
     ff_list_init(&router->idle_candidates);
@@ -260,17 +261,18 @@ void router_mark_ready(struct router *router)
     }
 }
 
-/* Waiting subscriptions with the rule `close` that the tail has passed. */
-static void close_overrun(struct router *router, struct link *link)
+/* Waiting subscriptions with the rule `close` that are too far behind. */
+static void close_too_slow(struct router *router, struct link *link)
 {
     struct log_view view = log_look(link->log);
+    uint64_t most = registry_max_buffered(&router->registry, link->topic);
     uint32_t i = link->counts[ZONE_ACTIVE];
 
     router->closing = link; /* it stays, although its last subscription may go */
     while (link->close_rule_waiting && i < link->counts[ZONE_ACTIVE] + link->counts[ZONE_WAITING]) {
         struct subscription *s = link->array[i];
 
-        if (!link_has_close_rule(s) || s->cursor.byte >= view_tail_byte(&view))
+        if (!subscription_is_too_slow(s, &view, most))
             i++;
         else
             router->ops->overrun(router->arg, s); /* another one takes its place */
@@ -375,6 +377,24 @@ static void publish_needed(struct router *router, struct remote_link *remote)
     remote_publish_needed(remote, &view);
 }
 
+void router_close_too_slow(struct router *router)
+{
+    struct ff_list all;
+    struct ff_list *node;
+
+    ff_list_init(&all);
+    while ((node = ff_list_pop(&router->watched)))
+        ff_list_append(&all, node);
+    while ((node = ff_list_pop(&all))) {
+        struct link *link = FF_CONTAINER(node, struct link, watched);
+
+        if (link->close_rule_waiting == 0)
+            continue;
+        ff_list_append(&router->watched, node); /* it may go by what follows */
+        close_too_slow(router, link);
+    }
+}
+
 bool router_trim(struct router *router)
 {
     struct ff_list dirty;
@@ -400,8 +420,10 @@ bool router_trim(struct router *router)
             ff_list_append(&dirty, &link->turn);
         is_trimmed = link->is_trimmed;
         link->is_trimmed = false;
+        if (link->close_rule_waiting && !ff_list_is_in(&link->watched))
+            ff_list_append(&router->watched, &link->watched);
         if (is_trimmed && link->close_rule_waiting)
-            close_overrun(router, link);
+            close_too_slow(router, link);
     }
     while ((node = ff_list_pop(&dirty)))
         ff_list_append(&router->turn, node);

@@ -21,7 +21,7 @@
 struct router_ops {
     /* There is something to send. False: its socket is full. */
     bool (*ready)(void *arg, struct subscription *s);
-    /* A waiting subscription with the rule `close` was overrun; it must be removed. */
+    /* A waiting subscription with the rule `close` is too far behind; it must be removed. */
     void (*overrun)(void *arg, struct subscription *s);
     /* It holds back a segment that has left its log, and too many do: see pin.h. */
     pin_evict_fn *evict;
@@ -35,7 +35,8 @@ struct router {
     const uint64_t *now_ms;
     const struct router_ops *ops;
     void *arg;
-    struct ff_list turn; /* links touched in this turn */
+    struct ff_list turn;    /* links touched in this turn */
+    struct ff_list watched; /* links with waiting subscriptions that have the rule `close` */
     struct ff_list
         idle_candidates; /* topics that were idle then, and are compacted if they still are */
     struct link *closing;
@@ -125,6 +126,9 @@ void router_trim_for_memory(struct router *router, size_t wanted);
 
 /* The end of a turn, before the flush: tells owners whose subscriptions are behind. */
 void router_mark_ready(struct router *router);
+
+/* Once a second: ends who is too slow by the rule `close`, though no tail moved. */
+void router_close_too_slow(struct router *router);
 
 /* After the flush: frees what nobody needs. True if there are dirty logs again. */
 bool router_trim(struct router *router);

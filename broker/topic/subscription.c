@@ -51,12 +51,44 @@ bool subscription_is_filter(const struct subscription *s)
     return s->state == SUBSCRIPTION_LINKED && s->link->topic->is_filter;
 }
 
+/* Does its rule pass something over because its socket was full? */
+static bool has_rule_for_waiting(const struct subscription *s)
+{
+    return s->zone == ZONE_WAITING && !s->rate &&
+           (s->overflow == OVERFLOW_LATEST || (s->overflow == OVERFLOW_SKIP && s->has_bound));
+}
+
+/* Over what its rule passes over. The cursor must not be behind the tail. */
+static void follow_rule(const struct subscription *s, const struct log_view *view,
+                        uint64_t skip_publisher, struct cursor *cursor)
+{
+    if (s->overflow == OVERFLOW_LATEST)
+        (void)cursor_to_newest(cursor, view, skip_publisher);
+    else if (s->overflow == OVERFLOW_SKIP && s->has_bound)
+        cursor_to_within(cursor, view, s->bound);
+}
+
 uint64_t subscription_behind(const struct subscription *s)
 {
     struct log_view view = log_look(s->link->log);
-    uint64_t tail = view_tail_byte(&view);
+    struct cursor cursor = s->cursor;
 
-    return view.head_byte - (s->cursor.byte > tail ? s->cursor.byte : tail);
+    if (cursor_is_behind_tail(&cursor, &view))
+        cursor_to_tail(&cursor, &view);
+    if (has_rule_for_waiting(s))
+        follow_rule(s, &view, 0, &cursor);
+    return view.head_byte - cursor.byte;
+}
+
+bool subscription_is_too_slow(const struct subscription *s, const struct log_view *view,
+                              uint64_t most)
+{
+    if (s->overflow != OVERFLOW_CLOSE || s->rate)
+        return false;
+    if (cursor_is_behind_tail(&s->cursor, view))
+        return true;
+    return s->zone == ZONE_WAITING &&
+           view->head_byte - s->cursor.byte > (s->has_bound ? s->bound : most);
 }
 
 size_t subscription_write_gap(const struct subscription *s, const char *cause, uint64_t skipped,
@@ -87,16 +119,22 @@ static bool target_newest(struct subscription *s, uint64_t skip_publisher,
     return true;
 }
 
-/* Overrun: the rule moves the cursor and a GAP tells exactly what was missed. */
-static void target_overrun(struct subscription *s, struct flush_range *range)
+/* Overrun, or a full socket: the rule moves the cursor and a GAP tells exactly what was missed. */
+static void target_by_rule(struct subscription *s, uint64_t skip_publisher,
+                           struct flush_range *range)
 {
     uint64_t before = range->target.offset;
 
-    cursor_to_tail(&range->target, &range->view);
-    if (s->overflow == OVERFLOW_LATEST && range->view.first) {
-        range->target.byte = view_newest(&range->view, &range->target.offset);
-        range->target.segment = range->view.last;
+    if (cursor_is_behind_tail(&range->target, &range->view)) {
+        cursor_to_tail(&range->target, &range->view);
+    } else { /* own messages that it does not want are no gap by themselves */
+        if (!cursor_skip(&range->target, &range->view, skip_publisher))
+            return;
+        before = range->target.offset;
     }
+    follow_rule(s, &range->view, skip_publisher, &range->target);
+    if (range->target.offset == before)
+        return;
     range->is_moved = true;
     range->gap_len = subscription_write_gap(s, "slow", range->target.offset - before, range->gap);
 }
@@ -112,7 +150,7 @@ static bool collect_newest(const struct subscription *s, struct plan *plan, size
     uint64_t owed = range->view.head_byte - s->cursor.byte;
 
     if (s->rate || s->no_echo || owed == 0 || owed > max || !last ||
-        s->cursor.byte < last->first_byte)
+        s->cursor.byte < last->first_byte || has_rule_for_waiting(s))
         return false;
     range->range_len = owed;
     range->is_to_head = true;
@@ -140,8 +178,8 @@ bool subscription_collect(struct subscription *s, uint64_t session_tag, struct p
         if (!target_newest(s, skip_publisher, range))
             return false;
         max = 1; /* one frame */
-    } else if (cursor_is_behind_tail(&s->cursor, &range->view)) {
-        target_overrun(s, range);
+    } else if (has_rule_for_waiting(s) || cursor_is_behind_tail(&s->cursor, &range->view)) {
+        target_by_rule(s, skip_publisher, range);
     }
     if (range->gap_len)
         plan_add(plan, range->gap, range->gap_len);

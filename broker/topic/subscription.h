@@ -24,7 +24,7 @@ enum overflow_rule { OVERFLOW_SKIP, OVERFLOW_LATEST, OVERFLOW_CLOSE };
 /* The zone of its link's array that a subscription is in. */
 enum link_zone {
     ZONE_ACTIVE,  /* walked when there is something new */
-    ZONE_WAITING, /* its socket is full */
+    ZONE_WAITING, /* its socket was full since it last was at the head */
     ZONE_TIMED,   /* its rate says later, or never */
     ZONE_COUNT,
 };
@@ -64,12 +64,14 @@ struct subscription {
     };
     struct ff_list pending;   /* among those of them that have something to send */
     struct rate *rate;        /* NULL: every message */
+    uint32_t bound;           /* octets: its own backlog, with `has_bound` */
     uint32_t index;           /* in the link's array */
     uint8_t state;            /* enum subscription_state */
     uint8_t zone;             /* enum link_zone */
     uint8_t overflow;         /* enum overflow_rule */
     bool no_echo : 1;         /* what its own session published is passed over */
     uint8_t cursor_count : 7; /* of an array of them, in the first: the carrier's */
+    bool has_bound : 1;       /* of `overflow`, instead of what its topic keeps */
 };
 
 /* Of one that is not detached: the topic's name or the filter. */
@@ -121,8 +123,17 @@ bool subscription_taken(struct flush_range *range, uint64_t session_tag, size_t 
 size_t subscription_write_gap(const struct subscription *s, const char *cause, uint64_t skipped,
                               char out[GAP_MAX]);
 
-/* How far it is behind, in octets that its topic still keeps. */
+/* What it is owed, in octets: what its topic still keeps, less what its rule is going to pass over.
+ */
 uint64_t subscription_behind(const struct subscription *s);
+
+/*
+ * Must its session end by the rule `close`? It was overrun, or its socket was full since
+ * it last was at the head and it is further behind than its bound (`most` where it
+ * has none of its own).
+ */
+bool subscription_is_too_slow(const struct subscription *s, const struct log_view *view,
+                              uint64_t most);
 
 /* The overflow rule's name on the wire, and back (false: no such rule). */
 const char *overflow_name(enum overflow_rule rule);

@@ -35,6 +35,12 @@ const char *ff_field_fault(enum ff_field field)
 #include "protocol/message/message.def"
     };
 
+    if (field == FF_FIELD_RATE)
+        return "the field 'rate' must be -1 (all), 0 (none) or up to 100 messages a second";
+    if (field == FF_FIELD_OVERFLOW)
+        return "the field 'overflow' must be skip, latest or close";
+    if (field == FF_FIELD_KEY || field == FF_FIELD_USER)
+        return "the fields 'key' and 'user' hold texts of up to 64 bytes";
     return faults[field];
 }
 

@@ -91,10 +91,12 @@ class Client:
         self.send(dict(message, id=self.n))
         return self.n
 
-    def subscribe(self, name, rule="skip", rate=-1, since_begin=False):
+    def subscribe(self, name, rule="skip", rate=-1, since_begin=False, buffered=None):
         subscription = Subscription(name, rule, rate, since_begin)
-        subscription.id = self.ask(type=5, topic=name, overflow=rule, rate=rate) if rate != -1 else \
-            self.ask(type=5, topic=name, overflow=rule)
+        more = {} if rate == -1 else {"rate": rate}
+        if buffered is not None:
+            more["buffered"] = buffered
+        subscription.id = self.ask(type=5, topic=name, overflow=rule, **more)
         self.subscriptions.append(subscription)
         return subscription
 
@@ -190,7 +192,9 @@ class Play:
             for name in dice.sample(TOPICS + list(FILTERS), dice.randrange(1, 4)):
                 is_filter = name in FILTERS
                 reader.subscribe(name, dice.choice(("skip", "skip", "close") if is_filter else ("skip", "latest", "close")),
-                                 -1 if is_filter else dice.choice((-1, -1, 5, 50)), since_begin=True)
+                                 -1 if is_filter else dice.choice((-1, -1, 5, 50)), since_begin=True,
+                                 # through a filter the last of each topic comes if all of them are within the bound
+                                 buffered=dice.choice((None, 500000) if is_filter else (None, None, 0, 1000, 30000, 500000)))
         self.wait(lambda: all(s.is_acked for c in [self.witness, *self.readers] for s in c.subscriptions), [self.witness, *self.readers])
         self.comers = [Client(port) for _ in range(4)]
         self.publishers, self.past = [Client(port) for _ in range(4)], []

@@ -87,10 +87,11 @@ static inline void grammar_inside(struct grammar *g)
 static inline void grammar_string(struct grammar *g)
 {
     static const char *const words[] = {
-        "type",   "id",       "topic", "message", "data",     "token", "since",  "epoch",
-        "offset", "overflow", "rate",  "echo",    "presence", "key",   "retain", "heartbeat",
-        "user",   "client",   "limit", "reverse", "a",        "b",     "a/b",    "a/#",
-        "+",      "#",        "skip",  "latest",  "close",    "lobby", "YQ==",   "YR=="};
+        "type",   "id",        "topic",    "message", "data",  "token",    "since",
+        "epoch",  "offset",    "overflow", "rate",    "echo",  "presence", "key",
+        "retain", "heartbeat", "user",     "client",  "limit", "reverse",  "buffered",
+        "a",      "b",         "a/b",      "a/#",     "+",     "#",        "skip",
+        "latest", "close",     "lobby",    "YQ==",    "YR=="};
 
     grammar_text(g, "\"");
     if (grammar_below(g, 3))
@@ -211,9 +212,9 @@ static inline void grammar_member(struct grammar *g, const char *name)
 /* A message with the fields that messages have, in any order, with values of any kind. */
 static inline void grammar_message(struct grammar *g)
 {
-    static const char *const names[] = {"id",    "topic",    "message",   "data",     "token",
-                                        "since", "overflow", "rate",      "presence", "echo",
-                                        "key",   "retain",   "heartbeat", "user",     "type"};
+    static const char *const names[] = {"id",        "topic", "message",  "data", "token", "since",
+                                        "overflow",  "rate",  "presence", "echo", "key",   "retain",
+                                        "heartbeat", "user",  "buffered", "type"};
     static const char *const topics[] = {"\"a\"",   "\"b\"", "\"a/b\"",
                                          "\"a/#\"", "\"+\"", "\"$SYS/broker\""};
     char head[32];

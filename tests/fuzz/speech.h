@@ -31,8 +31,11 @@ static inline int write_subscribe(char *out, size_t size, const char *topic, uin
     static const char *const rates[] = {"", ",\"rate\":0", ",\"rate\":2.5", ",\"rate\":-1"};
     static const char *const echoes[] = {"", ",\"echo\":false", ",\"echo\":true", ",\"since\":3"};
 
-    return snprintf(out, size, "{\"type\":5,\"id\":%u,\"topic\":\"%s\"%s%s%s}", how, topic,
-                    overflows[how & 3], rates[(how >> 2) & 3], echoes[(how >> 4) & 3]);
+    static const char *const bounds[] = {"", ",\"buffered\":0", "", ",\"buffered\":300"};
+
+    return snprintf(out, size, "{\"type\":5,\"id\":%u,\"topic\":\"%s\"%s%s%s%s}", how, topic,
+                    overflows[how & 3], rates[(how >> 2) & 3], echoes[(how >> 4) & 3],
+                    bounds[how >> 6]);
 }
 
 static inline int write_publish(char *out, size_t size, const char *topic, uint8_t how)
@@ -88,18 +91,19 @@ static inline size_t write_msgpack(struct program *program, uint8_t *out)
     uint8_t how = next(program);
     size_t n = 0;
 
-    out[n++] = type == 5 ? 0x98 : 0x94;
+    out[n++] = type == 5 ? 0x99 : 0x94;
     out[n++] = type;
     out[n++] = how & 1 ? 7 : 0xc0;
     out[n++] = (uint8_t)(0xa0 | strlen(topic));
     memcpy(out + n, topic, strlen(topic));
     n += strlen(topic);
-    if (type == 5) { /* since, overflow, rate, presence, echo */
+    if (type == 5) { /* since, overflow, rate, presence, echo, buffered */
         out[n++] = 0xc0;
         out[n++] = 0xc0;
         out[n++] = how & 2 ? 2 : 0xc0;
         out[n++] = 0xc0;
         out[n++] = how & 4 ? 0xc2 : 0xc0;
+        out[n++] = how & 8 ? how & 0x7f : 0xc0;
     } else { /* a payload of `how` octets, or a wild one */
         out[n++] = how & 1 ? 0xc4 : 0xd9;
         out[n++] = how;

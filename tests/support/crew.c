@@ -400,6 +400,7 @@ static void subscribe(struct peer *peer, uint32_t t)
     struct follower *f;
     struct ticket ticket;
     uint8_t overflow;
+    uint32_t bound;
     bool no_echo;
     bool is_taken;
     struct engine_subscription what = {.name = ff_slice_of(truth_topics[t]),
@@ -418,6 +419,7 @@ static void subscribe(struct peer *peer, uint32_t t)
     if (dice_below(&at->dice, 5) == 0 && t < TRUTH_NAMES)
         f->rate = dice_below(&at->dice, 3) ? 1 + dice_below(&at->dice, 100) : 0;
     overflow = (uint8_t)dice_below(&at->dice, 3);
+    bound = dice_below(&at->dice, 2 * BOUND_MOST);
     no_echo = dice_below(&at->dice, 4) == 0;
     if (no_echo &&
         t >= TRUTH_NAMES) /* a gap with only own messages behind it would not tell its cursor */
@@ -426,6 +428,8 @@ static void subscribe(struct peer *peer, uint32_t t)
         f->cursors[k].owner = &peer->socket;
         f->cursors[k].no_echo = no_echo;
         f->cursors[k].overflow = overflow;
+        f->cursors[k].has_bound = bound < BOUND_MOST;
+        f->cursors[k].bound = bound;
         stream_begin(&f->streams[k], t, owner_of_cursor(at, t, k));
     }
     if (f->rate >= 0)

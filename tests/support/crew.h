@@ -22,6 +22,7 @@ enum {
     SUBSCRIPTIONS = 4, /* of a peer */
     MAX_PAYLOAD = 40000,
     MAX_BUFFERED = 60000,
+    BOUND_MOST = 70000, /* of one subscription in two */
     ROOM = 1 << 17,
 };
 

@@ -57,7 +57,7 @@ class Peer:
     """One connection. Events read are tuples (opcode, payload), fragments joined."""
 
     def __init__(self, port=None, path="/ws", protocol=None, headers=(), host=None, upgrade=True,
-                 tls=None, rcvbuf=None, unix=None):
+                 tls=None, rcvbuf=None, unix=None, address="127.0.0.1"):
         if unix:
             self.sock = socket.socket(socket.AF_UNIX)
             self.sock.connect(unix)
@@ -66,7 +66,7 @@ class Peer:
             if rcvbuf:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
             self.sock.settimeout(DEADLINE)
-            self.sock.connect(("127.0.0.1", port))
+            self.sock.connect((address, port))
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.settimeout(DEADLINE)
         if tls:
@@ -75,7 +75,7 @@ class Peer:
         self.status = None
         self.protocol = protocol
         if upgrade:
-            self.upgrade(path, protocol, headers, host or "127.0.0.1:%s" % port)
+            self.upgrade(path, protocol, headers, host or "%s:%s" % (address, port))
 
     def upgrade(self, path, protocol, headers, host):
         key = base64.b64encode(os.urandom(16))

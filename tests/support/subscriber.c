@@ -153,8 +153,8 @@ static bool flush_once(struct subscriber *who, struct router *router)
         ranges[count].gap = gaps[count];
         router_touch(router, s);
         ranges[count].view = log_look(s->link->log);
-        if (s->overflow == OVERFLOW_CLOSE && !s->rate &&
-            cursor_is_behind_tail(&s->cursor, &ranges[count].view)) {
+        if (subscription_is_too_slow(s, &ranges[count].view,
+                                     registry_max_buffered(&router->registry, s->link->topic))) {
             who->overrun(s);
             return true; /* nothing was sent of this plan */
         }

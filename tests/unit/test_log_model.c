@@ -79,9 +79,13 @@ static void drop(struct follower *f)
 
 static void on_overrun(void *arg, struct subscription *s)
 {
+    struct log_view view = log_look(s->link->log);
+
     (void)arg;
     assert_int_equal(s->overflow, OVERFLOW_CLOSE);
-    assert_true(s->cursor.byte < log_tail_byte(s->link->log));
+    assert_true(s->cursor.byte < view_tail_byte(&view) ||
+                (s->zone == ZONE_WAITING &&
+                 view.head_byte - s->cursor.byte > (s->has_bound ? s->bound : MAX_BUFFERED)));
     world.closed++;
     drop(follower_of(s));
 }
@@ -186,17 +190,34 @@ static uint64_t number_in(const struct follower *f, uint64_t id)
     return low + 1;
 }
 
-/* The overflow rule moved a cursor: to where it says? */
+/* The oldest message that begins within so many octets of the head, found frame by frame. */
+static uint64_t oldest_within(const struct log_view *view, uint64_t octets)
+{
+    for (const struct segment *segment = view->first;; segment = segment->next)
+        for (uint32_t i = 0; i < segment->count; i++)
+            if (view->head_byte - segment->first_byte - segment_frame(segment, i) <= octets ||
+                segment->offset + segment_passed(segment, i) == view->offset - 1)
+                return segment->offset + segment_passed(segment, i);
+}
+
+/* Where a range begins: where the overflow rule says? */
 static void check_target(const struct flush_range *range)
 {
     const struct subscription *s = range->subscription;
+    const struct log_view *view = &range->view;
+    bool is_waiting = s->zone == ZONE_WAITING;
 
-    if (!range->is_moved || s->rate || s->no_echo)
+    if (s->rate || s->no_echo)
         return;
-    if (s->overflow == OVERFLOW_LATEST)
-        assert_int_equal(range->target.offset, range->view.offset - 1);
-    else
-        assert_int_equal(range->target.offset, range->view.first->offset);
+    if (s->overflow == OVERFLOW_LATEST && (is_waiting || range->is_moved))
+        assert_int_equal(range->target.offset, view->offset - 1);
+    else if (s->overflow == OVERFLOW_SKIP && s->has_bound && (is_waiting || range->is_moved))
+        assert_int_equal(range->target.offset,
+                         s->cursor.offset > oldest_within(view, s->bound) && !range->is_moved
+                             ? s->cursor.offset
+                             : oldest_within(view, s->bound));
+    else if (range->is_moved)
+        assert_int_equal(range->target.offset, view->first->offset);
 }
 
 static void turn(void)
@@ -207,6 +228,8 @@ static void turn(void)
         subscriber_flush(&world.peers[i].socket, &world.router);
     (void)router_trim(&world.router);
     router_release_idle(&world.router);
+    if (dice_below(&world.dice, 10) == 0)
+        router_close_too_slow(&world.router);
     for (int i = 0; i < TOPICS; i++) { /* no slow reader costs more than the bound */
         struct topic *topic = router_find(&world.router, ff_slice_of(names[i]));
 
@@ -268,6 +291,8 @@ static void subscribe(struct peer *peer)
                                           kind_of(peer->socket.encoding)),
                          FF_OK);
         f->s.overflow = (uint8_t)dice_below(&world.dice, 3);
+        f->s.has_bound = dice_below(&world.dice, 2) == 0;
+        f->s.bound = dice_below(&world.dice, 4) ? dice_below(&world.dice, MAX_BUFFERED) : 0;
         if (dice_below(&world.dice, 4) == 0 && t < 3) {
             f->rate = dice_below(&world.dice, 3) ? 1 + dice_below(&world.dice, 100) : 0;
             assert_int_equal(rate_set(&world.router, &f->s, f->rate), FF_OK);
