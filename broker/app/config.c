@@ -201,7 +201,7 @@ static bool add_item(struct config *config, struct collected *lists, const struc
 
 static bool set_from_flags(struct config *config, int argc, char **argv, char *error)
 {
-    enum { LISTS = 5 };
+    enum { LISTS = 6 };
     struct collected *lists = ff_mem_zalloc(LISTS * sizeof(*lists));
     bool is_good = lists != NULL;
 
@@ -387,6 +387,20 @@ static bool check_addresses(struct config *config, char *error)
     return true;
 }
 
+static bool check_paths(struct config *config, char *error)
+{
+    for (uint32_t i = 0; i < config->paths.count; i++) {
+        const char *path = config->paths.at[i];
+
+        if (path[0] != '/' || strcspn(path, "?# ") < strlen(path))
+            return complain(config, "path", error,
+                            "path: \"%s\" is none: it begins with / and ends before any ?, for "
+                            "example /ws",
+                            path);
+    }
+    return true;
+}
+
 /* What depends on other options or on the machine. */
 static bool complete(struct config *config, char *error)
 {
@@ -406,10 +420,12 @@ static bool complete(struct config *config, char *error)
         return complain(config, "echo_path", error,
                         "echo_path must begin with /, for example /echo");
     settings->handshake_ms = config->handshake_s * 1000;
+    settings->paths = config->paths;
     settings->origins = config->origins;
     settings->hosts = config->hosts;
     settings->proxies = config->proxies;
-    return compute_connections(config, error) && check_addresses(config, error);
+    return compute_connections(config, error) && check_addresses(config, error) &&
+           check_paths(config, error);
 }
 
 struct config *config_new(int argc, char **argv, struct config_request *request,

@@ -20,6 +20,7 @@ enum { CONFIG_ERROR_MAX = 512, CONFIG_OPTIONS_MAX = 64 };
 struct config {
     struct settings settings; /* its lists are those below */
     struct text_list listen;
+    struct text_list paths;
     struct text_list origins;
     struct text_list hosts;
     struct text_list proxies;

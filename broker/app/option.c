@@ -12,6 +12,7 @@
 
 #include "broker/net/outbox.h"
 #include "broker/session/session.h"
+#include "protocol/websocket/http.h"
 
 enum { RESTART, RELOAD };
 
@@ -54,6 +55,8 @@ _Static_assert((int)BITS_max_subscriptions <= (int)SUBSCRIPTIONS_BITS, "see subs
 ASSERT_COUNTER(max_subscribed_filters, struct subscriptions, filter_count);
 ASSERT_COUNTER(pings_per_second, struct session, controls);
 ASSERT_COUNTER(heartbeat, struct session, heartbeat_s);
+ASSERT_COUNTER(max_head, struct session, scanned);
+_Static_assert((int)FF_HTTP_HEAD_MOST <= (int)NET_RECEIVE_SIZE, "a head is read as a whole");
 ASSERT_COUNTER(max_message, struct ff_reader, max_message);
 ASSERT_COUNTER(max_message, struct ff_reader, message_len);
 ASSERT_COUNTER(max_message, struct router_limits, max_message);

@@ -343,6 +343,7 @@ void gateway_leave_half_open(struct gateway *gateway, struct session *session)
         return;
     ff_list_remove(&session->conn.group);
     gateway->half_open_count--;
+    gateway->head_octets -= session->scanned;
 }
 
 void gateway_forget(struct gateway *gateway, struct session *session)

@@ -1,39 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/session/origin.h"
 
-enum { PORT_DIGITS = 5 };
-
-/* host[:port], the port without a scheme's default taken away. */
-struct authority {
-    struct ff_slice host;
-    struct ff_slice port;
-};
-
-static bool is_port(struct ff_slice text)
-{
-    for (size_t i = 0; i < text.len; i++)
-        if (text.at[i] < '0' || text.at[i] > '9')
-            return false;
-    return text.len > 0 && text.len <= PORT_DIGITS;
-}
-
-/* Without a host: it is none. */
-static struct authority split(struct ff_slice text)
-{
-    static const struct authority none = {{NULL, 0}, {NULL, 0}};
-    struct authority a = {text, {NULL, 0}};
-    const char *bracket = text.len && text.at[0] == '[' ? memchr(text.at, ']', text.len) : NULL;
-    size_t name = bracket ? (size_t)(bracket - text.at) + 1 : 0; /* in which colons belong */
-    const char *colon = memchr(text.at + name, ':', text.len - name);
-
-    if (bracket && colon != bracket + 1 && name < text.len)
-        return none;
-    if (colon) {
-        a.host.len = (size_t)(colon - text.at);
-        a.port = (struct ff_slice){colon + 1, text.len - a.host.len - 1};
-    }
-    return colon && !is_port(a.port) ? none : a;
-}
+#include "broker/session/authority.h"
 
 static bool is_loopback_host(struct ff_slice host)
 {
@@ -86,8 +54,9 @@ bool origin_is_allowed(const struct settings *settings, struct ff_slice origin,
         default_port = "443";
     else if (!cut_prefix(&rest, "http://"))
         return false;
-    page = split(rest);
-    us = split(host);
+    if (!authority_parse(&page, rest) || rest.at[rest.len - 1] == ':' ||
+        !authority_parse(&us, host)) /* an empty port is of a Host alone */
+        return false;
     /* What listens on this machine alone is for its own pages, whatever port served them. */
     if (settings->is_loopback_only && is_loopback_host(page.host))
         return true;
@@ -95,16 +64,17 @@ bool origin_is_allowed(const struct settings *settings, struct ff_slice origin,
         page.port = ff_slice_of(default_port);
     if (!us.port.at) /* behind a proxy: its port is the default of the page's scheme */
         us.port = ff_slice_of(default_port);
-    return page.host.len && ff_slice_is_equal_nocase(page.host, us.host) &&
-           ff_slice_is_equal(page.port, us.port);
+    return ff_slice_is_equal_nocase(page.host, us.host) && ff_slice_is_equal(page.port, us.port);
 }
 
 bool host_is_allowed(const struct settings *settings, struct ff_slice host)
 {
-    struct authority us = split(host);
+    struct authority us;
 
     if (!settings->is_loopback_only)
         return true;
+    if (!authority_parse(&us, host))
+        return false;
     return is_loopback_host(us.host) ||
            (us.host.len > 4 && memcmp(us.host.at, "127.", 4) == 0 && is_numeric(us.host)) ||
            is_listed(&settings->hosts, us.host) || is_listed(&settings->hosts, host);

@@ -72,6 +72,7 @@ struct session {
     enum log_kind kind : 4;        /* and what its subscriptions read */
     enum refusal refusal : 4;
     bool has_plain_text : 1;
+    bool is_head : 1;      /* in HTTP: it asked by HEAD */
     bool is_parting : 1;   /* the close frame waits for answers: parting.h */
     bool has_answered : 1; /* plain mode: plain.answered_at holds */
 };
@@ -204,8 +205,6 @@ extern const struct carrier_events session_carrier_events;
 size_t upgrade_input(struct session *session, uint8_t *bytes, size_t len);
 /* No complete request came within handshake_seconds: 408. */
 void upgrade_late(struct session *session);
-void http_answer(struct session *session, int status, const char *headers, const char *content_type,
-                 struct ff_slice body);
 
 /* plain.c, echo.c */
 /* The last answer to a HEARTBEAT is so long ago that it does not matter any more? */

@@ -18,7 +18,8 @@ struct text_list {
 enum flush_kind { FLUSH_AUTO, FLUSH_SEND, FLUSH_URING };
 
 struct settings {
-    uint32_t flush; /* enum flush_kind; read at the start only */
+    uint32_t flush;    /* enum flush_kind; read at the start only */
+    uint32_t max_head; /* octets of a request's head */
     uint32_t max_message;
     uint32_t max_buffered;
     uint32_t max_topics;
@@ -39,6 +40,7 @@ struct settings {
     const char *echo_path;   /* "": no echo endpoint */
     bool sys;
     bool is_loopback_only;    /* all listeners are */
+    struct text_list paths;   /* of WebSockets, the echo endpoint apart; none: any */
     struct text_list origins; /* allowed by name, "*" and "null" included */
     struct text_list hosts;
     struct text_list proxies; /* networks whose X-Forwarded-For counts */

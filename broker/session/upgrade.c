@@ -10,50 +10,19 @@
 
 #include "broker/net/logger.h"
 #include "broker/session/admission.h"
+#include "broker/session/authority.h"
 #include "broker/session/console.h"
 #include "broker/session/origin.h"
-#include "broker/session/session.h"
+#include "broker/session/reply.h"
 #include "protocol/base/mem.h"
 #include "protocol/message/topic.h"
 #include "protocol/websocket/handshake.h"
 
-enum { ANSWER_MAX = 256 * 1024, TEXT_MAX = 512 };
-
-void http_answer(struct session *session, int status, const char *headers, const char *content_type,
-                 struct ff_slice body)
-{
-    struct ff_buf out;
-    enum ff_err err;
-
-    ff_buf_init(&out, ANSWER_MAX);
-    err = ff_buf_printf(&out,
-                        "HTTP/1.1 %d %s\r\nContent-Type: %s; charset=utf-8\r\n"
-                        "Content-Length: %zu\r\nConnection: close\r\n%s\r\n",
-                        status, ff_http_phrase(status), content_type, body.len, headers);
-    if (!err)
-        err = ff_buf_append(&out, body.at, body.len);
-    if (err)
-        conn_abort(&session->conn);
-    else
-        conn_finish(&session->conn, out.data, out.len);
-    ff_buf_deinit(&out);
-}
-
-/* One line of text saying what is wrong. */
-static void refuse(struct session *session, int status, const char *why)
-{
-    char text[TEXT_MAX];
-    int len = snprintf(text, sizeof(text), "%s\n", why);
-
-    LOG_EVENT(LOG_INFO, "request_refused", LOG_NUM("status", status), LOG_TEXT("why", why));
-    if (len >= (int)sizeof(text))
-        len = (int)sizeof(text) - 1;
-    http_answer(session, status,
-                status == 426   ? "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
-                : status == 405 ? "Allow: GET\r\n"
-                                : "",
-                "text/plain", (struct ff_slice){text, (size_t)len});
-}
+enum {
+    TEXT_MAX = 512,
+    PERCENT_LEN = 3,       /* of %41 */
+    LONG_HEADS_SHARE = 16, /* of the memory there may be: what all half heads over 4 KiB may hold */
+};
 
 /* Goes back through one X-Forwarded-For as long as who is named last is a proxy of ours. */
 static bool walk_back(const struct settings *settings, struct ff_slice list, struct address *peer)
@@ -95,6 +64,12 @@ static void recount_address(struct session *session, const struct ff_http_head *
     admission_count_address(session, is_readable ? &client : &peer);
 }
 
+static bool refuse_topic(struct session *session)
+{
+    reply_refuse(session, 400, "the topic in the query is no valid name or filter");
+    return false;
+}
+
 /* The topic of a plain client: from the query, else the configured one. Owned by the session. */
 static bool take_plain_topic(struct session *session, struct ff_slice target)
 {
@@ -103,13 +78,15 @@ static bool take_plain_topic(struct session *session, struct ff_slice target)
     long len;
 
     if (configured[0] == '\0') {
-        refuse(session, 400,
-               "plain mode is off here (plain_topic is empty): offer the subprotocol "
-               "fanfare.v1.json or fanfare.v1.msgpack");
+        reply_refuse(session, 400,
+                     "plain mode is off here (plain_topic is empty): offer the subprotocol "
+                     "fanfare.v1.json or fanfare.v1.msgpack");
         return false;
     }
     if (!query.at)
         query = ff_slice_of(configured);
+    if (query.len > FF_TOPIC_MAX * PERCENT_LEN)
+        return refuse_topic(session);
     session->plain_text = ff_mem_dup(query.at, query.len);
     session->has_plain_text = session->plain_text != NULL;
     if (!session->plain_text) {
@@ -121,10 +98,8 @@ static bool take_plain_topic(struct session *session, struct ff_slice target)
     if (len >= 0)
         session->plain_text[len] = '\0';
     if (len < 0 ||
-        ff_topic_kind((struct ff_slice){session->plain_text, (size_t)len}) == FF_TOPIC_BAD) {
-        refuse(session, 400, "the topic in the query is no valid name or filter");
-        return false;
-    }
+        ff_topic_kind((struct ff_slice){session->plain_text, (size_t)len}) == FF_TOPIC_BAD)
+        return refuse_topic(session);
     return true;
 }
 
@@ -148,19 +123,44 @@ static void switch_protocols(struct session *session, const struct ff_http_head 
     ff_buf_deinit(&out);
 }
 
+/* Where a WebSocket is: anywhere, or where the operator says. */
+static bool is_endpoint(const struct settings *settings, struct ff_slice path)
+{
+    for (uint32_t i = 0; i < settings->paths.count; i++)
+        if (ff_slice_is_equal(path, ff_slice_of(settings->paths.at[i])))
+            return true;
+    return settings->paths.count == 0;
+}
+
+static bool is_echo_path(const struct settings *settings, struct ff_slice path)
+{
+    return settings->echo_path[0] && ff_slice_is_equal(path, ff_slice_of(settings->echo_path));
+}
+
+/* 404, with the paths that are right. */
+static void refuse_path(struct session *session)
+{
+    const struct text_list *paths = &gateway_of(session)->settings->paths;
+    char why[TEXT_MAX] = "there is no WebSocket here: the path is ";
+    size_t len = strlen(why);
+
+    for (uint32_t i = 0; i < paths->count && len < sizeof(why); i++)
+        len +=
+            (size_t)snprintf(why + len, sizeof(why) - len, "%s%s", i ? " or " : "", paths->at[i]);
+    reply_refuse(session, 404, why);
+}
+
 static void upgrade(struct session *session, const struct ff_http_head *head, struct ff_slice path)
 {
     const struct settings *settings = gateway_of(session)->settings;
     struct ff_handshake handshake;
-    bool is_echo =
-        settings->echo_path[0] && ff_slice_is_equal(path, ff_slice_of(settings->echo_path));
+    bool is_echo = is_echo_path(settings, path);
     char why[TEXT_MAX];
 
-    if (!is_echo && !ff_slice_is_equal(path, FF_SLICE("/ws")) &&
-        !ff_slice_is_equal(path, FF_SLICE("/"))) {
-        refuse(session, 404, "there is no WebSocket here: the path is /ws");
+    if (!is_echo && !is_endpoint(settings, path)) {
+        refuse_path(session);
     } else if (!ff_handshake_check(head, &handshake)) {
-        refuse(session, handshake.status, handshake.why);
+        reply_refuse(session, handshake.status, handshake.why);
     } else if (!origin_is_allowed(settings, handshake.origin, handshake.host)) {
         (void)snprintf(
             why, sizeof(why),
@@ -168,26 +168,35 @@ static void upgrade(struct session *session, const struct ff_http_head *head, st
             "allow it",
             (int)(handshake.origin.len < 128 ? handshake.origin.len : 128), handshake.origin.at,
             (int)(handshake.origin.len < 128 ? handshake.origin.len : 128), handshake.origin.at);
-        refuse(session, 403, why);
+        reply_refuse(session, 403, why);
     } else {
         switch_protocols(session, head, &handshake, is_echo);
     }
+}
+
+/* Is this an address of a WebSocket, that somebody looks at with a browser or curl? */
+static bool is_known_endpoint(const struct settings *settings, struct ff_slice path)
+{
+    return is_echo_path(settings, path) ||
+           (settings->paths.count ? is_endpoint(settings, path)
+                                  : ff_slice_is_equal(path, FF_SLICE("/ws")));
 }
 
 static void serve(struct session *session, const struct ff_http_head *head, struct ff_slice path)
 {
     const struct console *console = gateway_of(session)->console;
 
-    if (!ff_slice_is_equal(head->method, FF_SLICE("GET")))
-        refuse(session, 405, "only GET is answered here");
+    if (!session->is_head && !ff_slice_is_equal(head->method, FF_SLICE("GET")))
+        reply_refuse(session, 405, "only GET and HEAD are answered here");
     else if (console && ff_slice_is_equal(path, FF_SLICE("/")))
-        http_answer(session, 200, console->headers, "text/html", console->page);
+        reply_send(session, &(struct reply){200, console->headers, "text/html", console->page});
     else if (ff_slice_is_equal(path, FF_SLICE("/healthz")))
-        http_answer(session, 200, "Cache-Control: no-store\r\n", "text/plain", FF_SLICE("ok\n"));
-    else if (ff_slice_is_equal(path, FF_SLICE("/ws")))
-        refuse(session, 426, "this is a WebSocket endpoint: connect with new WebSocket(url)");
+        reply_send(session, &(struct reply){200, "Cache-Control: no-store\r\n", "text/plain",
+                                            FF_SLICE("ok\n")});
+    else if (is_known_endpoint(gateway_of(session)->settings, path))
+        reply_refuse(session, 426, "this is a WebSocket endpoint: connect with new WebSocket(url)");
     else
-        refuse(session, 404, "there is nothing here: / is the console, /ws the WebSocket");
+        reply_refuse(session, 404, "there is nothing here: / is the console, /ws the WebSocket");
 }
 
 /* Smuggling needs a body that two parsers see differently; nothing here takes one. */
@@ -200,56 +209,106 @@ static bool has_body(const struct ff_http_head *head)
            (length && !ff_slice_is_equal(length->value, FF_SLICE("0")));
 }
 
+/*
+ * Whom the request is for. A target in absolute form replaces Host, which HTTP/1.1 needs
+ * all the same (RFC 9112, section 3.2); HTTP/1.0 may have none: `host->at` is NULL then.
+ */
+static bool take_host(const struct ff_http_head *head, struct ff_slice *host)
+{
+    struct authority authority;
+    size_t count;
+    const struct ff_http_header *header = ff_http_find(head, "Host", &count);
+
+    *host = header ? header->value : (struct ff_slice){NULL, 0};
+    if (count > 1 || (count == 0 && head->minor_version > 0))
+        return false;
+    if (head->authority.at)
+        *host = head->authority;
+    else if (host->len == 0 && head->minor_version == 0)
+        host->at = NULL;
+    return !host->at || authority_parse(&authority, *host);
+}
+
 static void handle(struct session *session, const struct ff_http_head *head)
 {
     struct ff_slice path = ff_http_path(head->target);
-    size_t hosts;
-    const struct ff_http_header *host = ff_http_find(head, "Host", &hosts);
+    struct ff_slice host;
 
+    session->is_head = ff_slice_is_equal(head->method, FF_SLICE("HEAD"));
     if (has_body(head)) {
-        refuse(session, 400, "a request with a body is not taken here");
-    } else if (hosts != 1 || host->value.len == 0) {
-        refuse(session, 400, "exactly one Host header is needed");
-    } else if (!host_is_allowed(gateway_of(session)->settings, host->value)) {
+        reply_refuse(session, 400, "a request with a body is not taken here");
+    } else if (!take_host(head, &host)) {
+        reply_refuse(session, 400, "exactly one Host header is needed, with a host and no more");
+    } else if (host.at && !host_is_allowed(gateway_of(session)->settings, host)) {
         char why[TEXT_MAX];
-        int len = host->value.len < 128 ? (int)host->value.len : 128;
+        int len = host.len < 128 ? (int)host.len : 128;
 
         (void)snprintf(why, sizeof(why),
                        "the host %.*s is not this broker's name while it listens on loopback "
                        "only: the option hosts = {\"%.*s\"} would allow it",
-                       len, host->value.at, len, host->value.at);
-        refuse(session, 403, why);
-    } else if (ff_handshake_is_upgrade(head)) {
+                       len, host.at, len, host.at);
+        reply_refuse(session, 403, why);
+    } else if (!session->is_head && ff_handshake_is_upgrade(head)) {
         upgrade(session, head, path);
     } else {
         serve(session, head, path);
     }
 }
 
+/*
+ * Half a head is kept until the rest comes. So many connections could hold half a long one
+ * that there is no memory for those who talk: all that are over 4 KiB have a share of it.
+ */
+static bool may_keep(struct session *session, uint32_t octets)
+{
+    struct gateway *gateway = gateway_of(session);
+    struct ff_budget *budget = &session->conn.net->budget;
+
+    gateway->head_octets += octets - session->scanned;
+    session->scanned = octets;
+    return octets <= FF_BUDGET_SMALL ||
+           (ff_budget_level(budget) < FF_MEMORY_FULL &&
+            gateway->head_octets <= budget->max / LONG_HEADS_SHARE / gateway->shared->workers);
+}
+
+static void refuse_head(struct session *session, int status)
+{
+    uint32_t max_head = gateway_of(session)->settings->max_head;
+    char why[TEXT_MAX];
+
+    if (status == 431)
+        (void)snprintf(why, sizeof(why), "at most %d headers, and %u bytes in all (max_head)",
+                       (int)FF_HTTP_HEADERS_MAX, max_head);
+    else if (status == 414)
+        (void)snprintf(why, sizeof(why), "the request line is over %u bytes (max_head)", max_head);
+    else
+        (void)snprintf(why, sizeof(why), "this is not an HTTP/1.1 request");
+    reply_refuse(session, status, why);
+}
+
 size_t upgrade_input(struct session *session, uint8_t *bytes, size_t len)
 {
+    const char *text = (const char *)bytes;
     struct ff_http_head head;
     size_t from = session->scanned;
-    int size = ff_http_find_end((const char *)bytes, len, &from);
+    int size = ff_http_find_end(text, len, &from, gateway_of(session)->settings->max_head);
     int status;
 
-    if (size == 0) {
-        session->scanned = (uint32_t)from;
+    if (size == 0 && may_keep(session, (uint32_t)from))
         return 0;
-    }
-    status = size < 0 ? -size : -ff_http_parse_request(&head, (const char *)bytes, (size_t)size);
-    if (size < 0 || status) {
-        refuse(session, status,
-               status == 431   ? "at most 64 headers, 4 KiB a line and 8 KiB in all"
-               : status == 414 ? "the request line is over 4 KiB"
-                               : "this is not an HTTP/1.1 request");
-        return len;
-    }
-    handle(session, &head);
+    session->is_head = len > 5 && memcmp(text, "HEAD ", 5) == 0;
+    status = size <= 0 ? -size : -ff_http_parse_request(&head, text, (size_t)size);
+    if (size == 0)
+        reply_refuse(session, 503, "the memory for heads over 4 KiB is used up: come back later");
+    else if (status)
+        refuse_head(session, status);
+    else
+        handle(session, &head);
     return session->mode == SESSION_HTTP ? len : (size_t)size;
 }
 
 void upgrade_late(struct session *session)
 {
-    http_answer(session, 408, "", "text/plain", FF_SLICE("no complete request came in time\n"));
+    reply_send(session, &(struct reply){408, "", "text/plain",
+                                        FF_SLICE("no complete request came in time\n")});
 }

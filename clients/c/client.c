@@ -148,7 +148,8 @@ static bool shake_hands(struct ff_client *client, const struct ff_url *url)
         return end(client, "out of memory");
     while (size == 0 && flush(client) && now_ms() < until) {
         (void)turn(client, 100);
-        size = ff_http_find_end(client->in.data ? client->in.data : "", client->in.len, &from);
+        size = ff_http_find_end(client->in.data ? client->in.data : "", client->in.len, &from,
+                                FF_HTTP_HEAD_MAX);
     }
     if (size <= 0)
         return end(client, size == 0 ? "the broker did not answer the handshake in 10 s"

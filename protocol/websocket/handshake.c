@@ -6,6 +6,7 @@
 #include "protocol/base/base64.h"
 
 static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+static const char family_prefix[] = "fanfare.";
 static const char token_prefix[] = "fanfare.token.";
 
 static const char *const names[] = {
@@ -42,52 +43,71 @@ static bool take_single(const struct ff_http_head *head, const char *name, struc
     return count <= 1;
 }
 
-/* Exactly 24 characters that are strict base64 of 16 octets. */
+/*
+ * Exactly 24 characters that are base64 of 16 octets. What the last of them has beyond
+ * those octets is nobody's business (RFC 4648, 3.5): there are clients that draw the text.
+ */
 static bool is_key(struct ff_slice key)
 {
-    uint8_t raw[FF_KEY_TEXT / 4 * 3];
+    enum { WHOLE = 20, DIGITS = 22 };
+    uint8_t raw[WHOLE / 4 * 3];
     size_t size;
+    char last[4] = {'A', 'A', 'A', 'A'};
 
-    return key.len == FF_KEY_TEXT && ff_base64_decode(raw, &size, key.at, key.len) == FF_OK &&
-           size == FF_KEY_SIZE;
+    if (key.len != FF_KEY_TEXT || memcmp(key.at + DIGITS, "==", 2) != 0)
+        return false;
+    memcpy(last, key.at + WHOLE, DIGITS - WHOLE);
+    return ff_base64_decode(raw, &size, key.at, WHOLE) == FF_OK && size == sizeof(raw) &&
+           ff_base64_decode(NULL, &size, last, sizeof(last)) == FF_OK && size == 3;
 }
 
-static void take_offer(struct ff_handshake *out, struct ff_slice offer)
+static bool cut_prefix(struct ff_slice *text, const char *prefix)
 {
-    size_t prefix = sizeof(token_prefix) - 1;
+    size_t len = strlen(prefix);
 
-    if (offer.len == 0)
-        return;
-    if (offer.len > prefix && memcmp(offer.at, token_prefix, prefix) == 0) {
-        if (!out->token.at)
-            out->token = (struct ff_slice){offer.at + prefix, offer.len - prefix};
-        return;
+    if (text->len < len || memcmp(text->at, prefix, len) != 0)
+        return false;
+    text->at += len;
+    text->len -= len;
+    return true;
+}
+
+/* Takes what is offered; false where it claims to be one of ours and is none that is known. */
+static bool take_offer(struct ff_handshake *out, struct ff_slice offer)
+{
+    if (cut_prefix(&offer, token_prefix)) {
+        if (!out->token.at && offer.len)
+            out->token = offer;
+        return true;
     }
     for (int i = FF_SUBPROTOCOL_JSON; i <= FF_SUBPROTOCOL_MSGPACK; i++) {
         if (!ff_slice_is_equal(offer, ff_slice_of(names[i])))
             continue;
         if (out->subprotocol == FF_SUBPROTOCOL_NONE)
             out->subprotocol = (enum ff_subprotocol)i;
-        return;
+        return true;
     }
+    return !cut_prefix(&offer, family_prefix);
 }
 
-/* Picks the first of the client's offers that is known. */
+/*
+ * Picks the first of the client's offers that is known. Where none is, and none is meant
+ * to be (embedded clients offer "arduino", or nothing in an empty header), none is
+ * named in the answer: RFC 6455, section 4.2.2. Browsers fail such an answer by themselves.
+ */
 static bool choose_subprotocol(const struct ff_http_head *head, struct ff_handshake *out)
 {
-    bool has_header = false;
+    bool has_unknown = false;
 
     for (size_t i = 0; i < head->count; i++) {
         struct ff_slice rest = head->headers[i].value;
 
         if (!ff_slice_is_equal_nocase(head->headers[i].name, FF_SLICE("Sec-WebSocket-Protocol")))
             continue;
-        has_header = true;
         while (rest.at)
-            take_offer(out, ff_slice_trim(ff_slice_cut(&rest, ',')));
+            has_unknown |= !take_offer(out, ff_slice_trim(ff_slice_cut(&rest, ',')));
     }
-    /* A browser drops an answer without a protocol when it offered one, so say why instead. */
-    if (has_header && out->subprotocol == FF_SUBPROTOCOL_NONE)
+    if (has_unknown && out->subprotocol == FF_SUBPROTOCOL_NONE)
         return refuse(out, 400,
                       "none of the offered subprotocols is known; known are fanfare.v1.json and "
                       "fanfare.v1.msgpack, none at all means plain mode");
@@ -103,7 +123,8 @@ bool ff_handshake_check(const struct ff_http_head *head, struct ff_handshake *ou
         return refuse(out, 405, "a WebSocket handshake is a GET");
     if (head->minor_version != 1)
         return refuse(out, 400, "a WebSocket handshake needs HTTP/1.1");
-    if (!take_single(head, "Host", &out->host) || !out->host.len)
+    out->host = head->authority;
+    if (!out->host.at && (!take_single(head, "Host", &out->host) || !out->host.len))
         return refuse(out, 400, "exactly one Host header is needed");
     if (!take_single(head, "Origin", &out->origin))
         return refuse(out, 400, "more than one Origin header");

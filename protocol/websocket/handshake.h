@@ -21,7 +21,7 @@ enum {
 
 /* What a client may speak. */
 enum ff_subprotocol {
-    FF_SUBPROTOCOL_NONE,    /* none offered: plain mode */
+    FF_SUBPROTOCOL_NONE,    /* none offered that is meant for us: plain mode */
     FF_SUBPROTOCOL_JSON,    /* fanfare.v1.json */
     FF_SUBPROTOCOL_MSGPACK, /* fanfare.v1.msgpack */
 };
@@ -32,7 +32,7 @@ const char *ff_subprotocol_name(enum ff_subprotocol subprotocol);
 struct ff_handshake {
     enum ff_subprotocol subprotocol;
     struct ff_slice key;    /* Sec-WebSocket-Key, well formed */
-    struct ff_slice host;   /* .at NULL: none */
+    struct ff_slice host;   /* of the target in absolute form, else Host; .at NULL: none */
     struct ff_slice origin; /* .at NULL: none */
     struct ff_slice token;  /* fanfare.token.TOKEN, .at NULL: none; never to be logged */
     int status;             /* when refused: the HTTP status */

@@ -4,26 +4,43 @@
 #include "protocol/base/check.h"
 #include "protocol/base/err.h"
 
-int ff_http_find_end(const char *bytes, size_t len, size_t *from)
+/* Octets of the empty lines that these begin with. */
+static size_t count_empty_lines(const char *bytes, size_t len)
+{
+    size_t n = 0;
+
+    while (n + 1 < len && bytes[n] == '\r' && bytes[n + 1] == '\n')
+        n += 2;
+    return n;
+}
+
+/* Too long: is it the request line, or what stands below it? */
+static int judge_length(const char *bytes, size_t max)
+{
+    size_t begin = count_empty_lines(bytes, max);
+
+    return begin < max && !memchr(bytes + begin, '\n', max - begin) ? -414 : -431;
+}
+
+int ff_http_find_end(const char *bytes, size_t len, size_t *from, size_t max)
 {
     size_t i = *from;
+    size_t begin = count_empty_lines(bytes, i); /* of the request line, as far as it was looked */
 
-    for (; i < len && i < FF_HTTP_HEAD_MAX; i++) {
+    for (; i < len && i < max; i++) {
         if (bytes[i] == '\0')
             return -400;
         if (bytes[i] != '\n')
             continue;
         if (i == 0 || bytes[i - 1] != '\r')
             return -400;
-        if (i == 1) /* an empty line before the request line */
-            return -400;
-        if (i >= 3 && bytes[i - 2] == '\n')
+        if (i == begin + 1)
+            begin += 2;
+        else if (bytes[i - 2] == '\n')
             return (int)(i + 1);
     }
     *from = i;
-    if (i < FF_HTTP_HEAD_MAX)
-        return 0;
-    return memchr(bytes, '\n', FF_HTTP_LINE_MAX) ? -431 : -414;
+    return i < max ? 0 : judge_length(bytes, max);
 }
 
 /* tchar of RFC 9110, section 5.6.2. */
@@ -75,7 +92,7 @@ static int parse_headers(struct ff_http_head *head, struct ff_slice rest)
             return -400;
         if (line.len == 0)
             return rest.len == 0 ? 0 : -400;
-        if (line.len > FF_HTTP_LINE_MAX || head->count == FF_HTTP_HEADERS_MAX)
+        if (head->count == FF_HTTP_HEADERS_MAX)
             return -431;
         if (!memchr(line.at, ':', line.len))
             return -400;
@@ -94,26 +111,62 @@ static int parse_version(struct ff_slice version)
     return ff_slice_is_equal(version, FF_SLICE("HTTP/1.0")) ? 0 : -1;
 }
 
+static bool cut_scheme(struct ff_slice *target)
+{
+    static const char *const schemes[] = {"http://", "https://", "ws://", "wss://"};
+
+    for (size_t i = 0; i < FF_COUNT(schemes); i++) {
+        struct ff_slice scheme = ff_slice_of(schemes[i]);
+
+        if (target->len < scheme.len ||
+            !ff_slice_is_equal_nocase((struct ff_slice){target->at, scheme.len}, scheme))
+            continue;
+        target->at += scheme.len;
+        target->len -= scheme.len;
+        return true;
+    }
+    return false;
+}
+
+/* From absolute form the authority is taken away. False: it is neither that nor origin form. */
+static bool take_target(struct ff_http_head *head, struct ff_slice target)
+{
+    size_t len = 0;
+
+    head->authority = (struct ff_slice){NULL, 0};
+    head->target = target;
+    for (size_t i = 0; i < target.len; i++)
+        if ((unsigned char)target.at[i] <= ' ' || (unsigned char)target.at[i] >= 0x7f)
+            return false;
+    if (target.len && target.at[0] == '/')
+        return true;
+    if (!cut_scheme(&target))
+        return false;
+    while (len < target.len && target.at[len] != '/' && target.at[len] != '?')
+        len++;
+    head->authority = (struct ff_slice){target.at, len};
+    head->target = (struct ff_slice){target.at + len, target.len - len};
+    if (head->target.len == 0)
+        head->target = FF_SLICE("/");
+    /* Who puts a user's name there means to hide the host behind it (RFC 9110, 4.2.4). */
+    return len > 0 && !memchr(head->authority.at, '@', len);
+}
+
 int ff_http_parse_request(struct ff_http_head *head, const char *bytes, size_t len)
 {
-    struct ff_slice rest = {bytes, len};
+    size_t begin = count_empty_lines(bytes, len);
+    struct ff_slice rest = {bytes + begin, len - begin};
     struct ff_slice line;
+    struct ff_slice target;
 
     if (!cut_line(&rest, &line))
         return -400;
-    if (line.len > FF_HTTP_LINE_MAX)
-        return -414;
     head->status = 0;
     head->method = ff_slice_cut(&line, ' ');
-    head->target = ff_slice_cut(&line, ' ');
+    target = ff_slice_cut(&line, ' ');
     head->minor_version = parse_version(line);
-    if (!is_token(head->method) || head->minor_version < 0)
+    if (!is_token(head->method) || head->minor_version < 0 || !take_target(head, target))
         return -400;
-    if (head->target.len == 0 || head->target.at[0] != '/')
-        return -400;
-    for (size_t i = 0; i < head->target.len; i++)
-        if ((unsigned char)head->target.at[i] <= ' ' || (unsigned char)head->target.at[i] >= 0x7f)
-            return -400;
     return parse_headers(head, rest);
 }
 
@@ -171,7 +224,9 @@ bool ff_http_has_token(const struct ff_http_head *head, const char *name, const 
 
 struct ff_slice ff_http_path(struct ff_slice target)
 {
-    return ff_slice_cut(&target, '?');
+    struct ff_slice path = ff_slice_cut(&target, '?');
+
+    return path.len ? path : FF_SLICE("/");
 }
 
 struct ff_slice ff_http_query(struct ff_slice target, const char *name)

@@ -41,7 +41,7 @@ HANDSHAKES = [
     ("a key of 23", but("Sec-WebSocket-Key", KEY[:-1]), 400), ("a key of 25", but("Sec-WebSocket-Key", KEY + "="), 400),
     ("a key that is no base64", but("Sec-WebSocket-Key", KEY[:-3] + "*=="), 400),
     ("a key of 18 octets", but("Sec-WebSocket-Key", "Sec-WebSocket-Key: " + "A" * 24), 400),
-    ("a key with unused bits", but("Sec-WebSocket-Key", KEY[:-3] + "R=="), 400),
+    ("a key with unused bits", but("Sec-WebSocket-Key", KEY[:-3] + "R=="), 101),
     ("version 12", but("Sec-WebSocket-Version", "Sec-WebSocket-Version: 12"), 426),
     ("version 14", but("Sec-WebSocket-Version", "Sec-WebSocket-Version: 14"), 426),
     ("version 013", but("Sec-WebSocket-Version", "Sec-WebSocket-Version: 013"), 426),
@@ -50,13 +50,16 @@ HANDSHAKES = [
     ("no Host", but("Host"), 400), ("two Hosts", but("Host", "Host: localhost", "Host: localhost"), 400),
     ("an empty Host", but("Host", "Host:"), 400),
     ("8 KB of spaces in a list (S03)", GOOD + ["Sec-WebSocket-Protocol: fanfare.v1.json" + " " * 4000 + ", x"], 101),
-    ("a line over 4 KiB", GOOD + ["X: " + "y" * 4096], 431),
+    ("a cookie as long as browsers have", GOOD + ["Cookie: " + "y" * 4096], 101),
+    ("a line of 15 KiB", GOOD + ["X: " + "y" * 15 * 1024], 101), ("a line over 16 KiB", GOOD + ["X: " + "y" * 16384], 431),
     ("an unclosed string in the extensions (S02)", GOOD + ['Sec-WebSocket-Extensions: a;b="' + "\\c" * 1900], 101),
     ("a thousand extensions (S02)", GOOD + ["Sec-WebSocket-Extensions: " + "a," * 1000], 101),
     ("permessage-deflate, permessage-deflate", GOOD + ["Sec-WebSocket-Extensions: permessage-deflate, permessage-deflate"], 101),
     ("a window of 99999999999 bits", GOOD + ["Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=99999999999"], 101),
-    ("unknown subprotocols", GOOD + ["Sec-WebSocket-Protocol: chat, superchat"], 400),
-    ("an empty subprotocol list", GOOD + ["Sec-WebSocket-Protocol:"], 400),
+    ("unknown subprotocols", GOOD + ["Sec-WebSocket-Protocol: chat, superchat"], 101),
+    ("an unknown one of ours", GOOD + ["Sec-WebSocket-Protocol: chat, fanfare.v2.json"], 400),
+    ("a Host that is none", but("Host", "Host: local host"), 400), ("a Host with a path", but("Host", "Host: localhost/ws"), 400),
+    ("an empty subprotocol list", GOOD + ["Sec-WebSocket-Protocol:"], 101),
     ("Content-Length: 0", GOOD + ["Content-Length: 0"], 101), ("Content-Length: 5", GOOD + ["Content-Length: 5"], 400),
     ("Content-Length and chunked (S06)", GOOD + ["Content-Length: 5", "Transfer-Encoding: chunked"], 400),
     ("Transfer-Encoding: identity (S06)", GOOD + ["Transfer-Encoding: identity"], 400),
@@ -73,9 +76,10 @@ for count in 1, 63 - len(GOOD), 64 - len(GOOD), 65 - len(GOOD), 2000, 100000:  #
 LINES = [("GET /ws HTTP/1.1", 101), ("GET / HTTP/1.1", 101), ("POST /ws HTTP/1.1", 405), ("get /ws HTTP/1.1", 405),
          ("OPTIONS * HTTP/1.1", 400), ("GET /ws HTTP/1.0", 400), ("GET /ws HTTP/2.0", 400), ("GET /ws http/1.1", 400),
          ("GET /ws", 400), ("GET  /ws HTTP/1.1", 400), ("GET /ws HTTP/1.1 ", 400), (" GET /ws HTTP/1.1", 400),
-         ("GET ws HTTP/1.1", 400), ("GET http://localhost/ws HTTP/1.1", 400), ("GET /w\x80 HTTP/1.1", 400),
-         ("GET /nope HTTP/1.1", 404), ("GET /ws/ HTTP/1.1", 404), ("GET /ws?topic=%zz HTTP/1.1", 400),
-         ("GET /" + "x" * 4100 + " HTTP/1.1", 414)]
+         ("GET ws HTTP/1.1", 400), ("GET http://localhost/ws HTTP/1.1", 101), ("GET /w\x80 HTTP/1.1", 400),
+         ("GET /nope HTTP/1.1", 101), ("GET /ws/ HTTP/1.1", 101), ("GET ws://LOCALHOST:1 HTTP/1.1", 101),
+         ("GET http://evil.example/ws HTTP/1.1", 403), ("GET http://a@localhost/ws HTTP/1.1", 400), ("GET /ws?topic=%zz HTTP/1.1", 400),
+         ("GET /" + "x" * 8000 + " HTTP/1.1", 101), ("GET /" + "x" * 16400 + " HTTP/1.1", 414)]
 
 
 def handshakes(port, tls):

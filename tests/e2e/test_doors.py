@@ -45,7 +45,7 @@ def handshakes():
         port = broker.port
         for octets, status, *text in (
                 (upgrade(), 101), (upgrade(path="/"), 101), (upgrade(path="/echo"), 101),
-                (upgrade(path="/nope"), 404, "/ws"), (upgrade(method="POST"), 405),
+                (upgrade(path="/nope"), 101), (upgrade(method="POST"), 405),
                 (upgrade(http="1.0"), 400), (upgrade(key=None), 400), (upgrade(key="x" * 24), 400),
                 (upgrade(key="dGhlIHNhbXBsZSBub25jZQ="), 400), (upgrade(key="dGhlIHNhbXBsZSBub25jZQ==="), 400),
                 (upgrade(version="12"), 426), (upgrade(version=None), 400),
@@ -55,10 +55,10 @@ def handshakes():
                 (upgrade("X: \x01"), 400), (upgrade().replace("\r\n", "\n"), 400),
                 (upgrade(*["X-%d: y" % i for i in range(59)]), 101),
                 (upgrade(*["X-%d: y" % i for i in range(60)]), 431),
-                (upgrade("X: " + "y" * 9000), 431), (upgrade("X: " + "y" * 4100), 431),
-                (upgrade(path="/" + "x" * 5000), 414), (upgrade(path="/" + "x" * 9000), 414),
-                (upgrade("Sec-WebSocket-Protocol: chat"), 400, "fanfare.v1.json"),
-                (upgrade("Sec-WebSocket-Protocol: fanfare.token.abc"), 400),
+                (upgrade("Cookie: " + "y" * 4096), 101), (upgrade("X: " + "y" * 16384), 431, "max_head"),
+                (upgrade(path="/" + "x" * 9000), 101), (upgrade(path="/" + "x" * 16400), 414, "max_head"),
+                (upgrade("Sec-WebSocket-Protocol: chat"), 101), (upgrade("Sec-WebSocket-Protocol: fanfare.token.abc"), 101),
+                (upgrade("Sec-WebSocket-Protocol: fanfare.v2.json"), 400, "fanfare.v1.json"),
                 (upgrade("Sec-WebSocket-Extensions: permessage-deflate; a=\"\\c\\c"), 101),
                 (upgrade("Origin: null"), 403, "null"), (upgrade("Origin: http://evil.example"), 403, "origins"),
                 (upgrade("Origin: http://localhost:3000"), 101), (upgrade("Origin: https://127.0.0.1"), 101),
@@ -72,7 +72,14 @@ def handshakes():
                 ("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
                 ("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
                 ("GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: h2c\r\n\r\n", 200),
-                ("nonsense\r\n\r\n", 400), ("\r\n\r\n", 400), (b"\x16\x03\x01\x02\x00\x01\n", 400)):
+                ("GET /healthz HTTP/1.0\r\n\r\n", 200, "ok"), ("GET /healthz HTTP/1.0\r\nHost:\r\n\r\n", 200, "ok"),
+                ("GET /healthz HTTP/1.0\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
+                ("GET /healthz HTTP/1.0\r\nHost: evil.example\r\n\r\n", 403), ("GET /healthz HTTP/1.1\r\n\r\n", 400),
+                ("GET http://localhost/healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n", 200, "ok"),
+                ("GET http://localhost/healthz HTTP/1.1\r\n\r\n", 400), ("GET http://localhost/healthz HTTP/1.0\r\n\r\n", 200),
+                ("GET http://evil.example/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 403, "evil.example"),
+                ("\r\n\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 200), ("\r\n" + upgrade(), 101),
+                ("nonsense\r\n\r\n", 400), ("\r\n" * 8192, 431), (b"\x16\x03\x01\x02\x00\x01\n", 400)):
             p = request(port, octets)
             assert p.status == status, (octets, p.status, status)
             if status != 101:
@@ -84,12 +91,38 @@ def handshakes():
         assert p.headers["sec-websocket-protocol"] == "fanfare.v1.msgpack"
         p = request(port, upgrade(version="8"))
         assert p.headers["sec-websocket-version"] == "13"
+        assert p.headers["connection"] == "upgrade, close" and p.headers["upgrade"] == "websocket"
+        assert "sec-websocket-protocol" not in request(port, upgrade("Sec-WebSocket-Protocol: arduino, chat")).headers
         # Octet by octet, and frames glued to the request.
         p = request(port, upgrade().encode() + frame(TEXT, '{"type":1,"id":5}'), chop=1)
         assert p.status == 101 and p.read() == (TEXT, b'{"type":1,"id":5}')
         p = request(port, upgrade().encode() + frame(TEXT, '{"type":1,"id":6}'))
         assert p.status == 101 and p.read() == (TEXT, b'{"type":1,"id":6}')
         assert "t0ken" not in broker.log()
+        # HEAD has the head of GET and no content, whatever is asked for and whatever is wrong.
+        for target in "/", "/healthz", "/ws", "/nope", "/healthz HTTP/1.1\r\nHost: evil.example\r\nX:", "no", "/" + "x" * 17000:
+            octets = " %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % target
+            full, head = request(port, "GET" + octets), request(port, "HEAD" + octets)
+            assert (full.status, full.headers) == (head.status, head.headers), (target, full.headers, head.headers)
+            assert full.read_body() and head.at_end() and not head.buffer, target
+        p = request(port, upgrade(method="HEAD"))
+        assert p.status == 426 and p.at_end() and not p.buffer, "HEAD opens no WebSocket"
+    with Broker("--path", "/chat", "--path", "/ws/v1,/", "--echo-path", "/echo") as broker:
+        for path, status in ("/chat", 101), ("/chat?topic=a", 101), ("/ws/v1", 101), ("/", 101), ("/echo", 101), ("/ws", 404), ("/chat/", 404):
+            p = request(broker.port, upgrade(path=path))
+            assert p.status == status, (path, p.status)
+            assert status == 101 or "/chat or /ws/v1 or /" in p.read_body()
+        assert request(broker.port, "GET /chat HTTP/1.1\r\nHost: localhost\r\n\r\n").status == 426
+        assert request(broker.port, "GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n").status == 404
+    for max_head in 4096, 65536:
+        with Broker("--max-head", str(max_head)) as broker:
+            spare = max_head - len(upgrade("X: "))
+            for octets, status in (upgrade("X: " + "y" * spare), 101), (upgrade("X: " + "y" * (spare + 1)), 431):
+                for chop in 0, 4000:
+                    p = request(broker.port, octets, chop)
+                    assert p.status == status, (max_head, chop, p.status)
+            p = request(broker.port, upgrade("Cookie: " + "y" * spare).encode()[:-9] + b"\r\n\r\n" + frame(TEXT, '{"type":1,"id":7}'))
+            assert p.read() == (TEXT, b'{"type":1,"id":7}'), "what stands behind a long head"
     with Broker("--handshake-seconds", "1") as broker:
         p = Peer(broker.port, upgrade=False)
         p.send(b"GET / HT")
@@ -233,6 +266,8 @@ def configuration():
             ("plain_topic = ${HOME}\n", ":1:"), ('listen = {"foo"}\n', ":1: listen"), ("workers = 65\n", ":1: workers"),
             ("max_buffered = 100K\n", ":1: max_buffered"), ('listen = {"tls:127.0.0.1:0"}\n', "tls_cert"),
             ('proxies = {"x"}\n', ":1: proxies"), ("max_message = 2G\n", ":1: max_message"),
+            ('path = {"ws"}\n', ":1: path"), ('path = {"/ws?topic=a"}\n', "/ws"), ("max_head = 2K\n", ":1: max_head"),
+            ("max_head = 128K\n", ":1: max_head"),
             ("max_connections = 999999\n", "ulimit")):
         done = check(text)
         assert done.returncode == 1 and said in done.stderr, (text, done.stderr)

@@ -80,6 +80,40 @@ def s01_header_floods_leave_nothing_behind():
 
 
 @test
+def s01_half_heads_leave_memory_to_those_who_talk():
+    """All of them over 4 KiB have a 16th of `memory` together: who would have more is told."""
+    count, memory = 200, 64 << 20
+    with Broker("--sys", "--memory", str(memory), "--max-head", "64K", "--max-half-open", "1000",
+                "--handshake-seconds", "600", "--workers", "2") as broker:
+        watcher = Watcher(broker)
+        base = watcher.settles(lambda f: f["connections"] == 1, "")["memory"]
+        half = [Peer(broker.port, upgrade=False) for _ in range(count)]
+        refused = 0
+        for p in half:
+            with contextlib.suppress(OSError):
+                p.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 60000)
+        watcher.settles(lambda f: f["connections"] < count, "none was refused")
+        # What it has is its share at most, and what allocating it costs; and nothing it has is in anybody's way.
+        watcher.settles(lambda f: f["memory"] < base + memory / 16 + count * 2048, base)
+        with typed(broker.port) as p:
+            assert p.ask({"type": 7, "id": 1, "topic": "t", "message": "x" * 60000})["type"] == 8
+        for p in half:
+            with contextlib.suppress(OSError, Gone):
+                p.send(b"\r\n\r\n")
+                p.read_head()
+                refused += p.status == 503 and "heads over 4 KiB" in p.read_body()
+                assert p.status in (200, 503), p.status
+            p.close()
+        assert 0 < refused < count, refused
+        watcher.settles(lambda f: f["connections"] == 1 and f["memory"] < base + (1 << 20), base)
+        with Peer(broker.port, upgrade=False) as p:  # the share is free again
+            p.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 60000)
+            p.send(b"\r\n\r\n")
+            p.read_head()
+            assert p.status == 200
+
+
+@test
 def s07_slow_handshakes_end_at_their_deadline_whatever_they_send():
     with Broker("--handshake-seconds", "2") as broker:
         slow = [Peer(broker.port, upgrade=False) for _ in range(200)]
@@ -340,14 +374,14 @@ def s30_nothing_but_what_is_meant_is_on_the_port():
                 p = Peer(broker.port, upgrade=False)
                 p.send(("GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % (path, upgrade)).encode())
                 p.read_head()
-                wanted = 404 if not path.startswith("/?") else 101 if upgrade else 200
+                wanted = 101 if upgrade else 200 if path.startswith("/?") else 404  # a WebSocket is anywhere
                 assert p.status == wanted, (path, p.status)
                 p.close()
-        for method in "HEAD", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "OPTIONS":
+        for method in "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "OPTIONS":
             p = Peer(broker.port, upgrade=False)
             p.send(b"%s / HTTP/1.1\r\nHost: localhost\r\n\r\n" % method.encode())
             p.read_head()
-            assert p.status == 405 and p.headers["allow"] == "GET", (method, p.status)
+            assert p.status == 405 and p.headers["allow"] == "GET, HEAD", (method, p.status)
 
 
 @test
@@ -591,8 +625,8 @@ def s40_a_log_that_nobody_empties_stops_nobody():
                     p.send(frame(TEXT, b"text"))
                     assert p.read_close()[0] == 1003, kind
                 if i % 10 == 0:
-                    with Peer(port, path="/nope-%d" % i) as bad:
-                        assert bad.status == 404, kind
+                    with Peer(port, path="/ws?topic=//%d" % i) as bad:
+                        assert bad.status == 400, kind
                 assert healthy.ask({"type": 7, "id": i + 1, "topic": "t", "message": i})["receivers"] == 1, kind
             assert fcntl.fcntl(writer, fcntl.F_GETFL) == flags, "others write to it, too"
             if reader is not None:
@@ -642,7 +676,7 @@ def s40_no_client_is_taken_for_standard_error():
         port = port_of(process)
         for fd in 0, 2:
             assert os.readlink("/proc/%d/fd/%d" % (process.pid, fd)) == "/dev/null"
-        assert Peer(port, path="/nope").status == 404
+        assert Peer(port, path="/ws?topic=//").status == 400
         process.terminate()
         assert process.wait(60) == 0
     finally:
@@ -668,8 +702,8 @@ def secrets_reach_no_log():
         assert q.read_json()["message"] == MARKER
         q.send(frame(CLOSE, b"\x03\xe8" + MARKER.encode()))
         q.read_close()
-        for path in "/nope?token=" + MARKER, "/ws?topic=//&token=" + MARKER:
-            assert Peer(broker.port, path=path).status in (400, 404)
+        for path in "/nope?topic=%&token=" + MARKER, "/ws?topic=//&token=" + MARKER:
+            assert Peer(broker.port, path=path).status == 400
         r = Peer(broker.port, upgrade=False)
         r.send(b"GET /?" + MARKER.encode() + b" HTTP/9\r\nAuthorization: " + MARKER.encode() + b"\r\n\r\n")
         r.read_head()
@@ -720,8 +754,8 @@ def f16_clocks_that_jump_disconnect_nobody():
             assert got["type"] == 8 and got["receivers"] == 1
             after = watcher.peer.read_json()["message"]
             assert 0 <= after["uptime"] - before < 60 and after["connections"] == 2, (before, after)
-        bad = Peer(broker.port, path="/nope")
-        assert bad.status == 404 and broker.logged("2100-01-01"), "the clock did jump"
+        bad = Peer(broker.port, path="/ws?topic=//")
+        assert bad.status == 400 and broker.logged("2100-01-01"), "the clock did jump"
 
 
 @test

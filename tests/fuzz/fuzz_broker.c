@@ -71,6 +71,7 @@ static struct settings tiny_settings(uint8_t variant)
 {
     return (struct settings){
         .flush = shape & SHAPE_URING ? FLUSH_URING : FLUSH_SEND,
+        .max_head = variant & 1 ? 4096 : 1024,
         .max_message = variant & 1 ? 4096 : 300,
         .max_buffered = variant & 2 ? 4000 : 500,
         .max_topics = 4,

@@ -49,7 +49,7 @@ static void check_answer(const struct ff_http_head *head, const struct ff_handsh
     ff_buf_init(&out, 1024);
     if (ff_handshake_write_answer(&out, handshake))
         abort();
-    if (ff_http_find_end(out.data, out.len, &from) != (int)out.len ||
+    if (ff_http_find_end(out.data, out.len, &from, FF_HTTP_HEAD_MAX) != (int)out.len ||
         ff_http_parse_response(&answer, out.data, out.len))
         abort();
     if (ff_slice_is_equal(handshake->key, ff_slice_of(defaults[4])) &&
@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > 6000 || memchr(data, 0, size))
         return 0;
     len = write_head(text, sizeof(text), (struct ff_slice){(const char *)data, size});
-    if (ff_http_find_end(text, len, &from) != (int)len)
+    if (ff_http_find_end(text, len, &from, FF_HTTP_HEAD_MAX) != (int)len)
         return 0;
     if (ff_http_parse_request(&head, text, len))
         return 0;

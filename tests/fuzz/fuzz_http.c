@@ -16,7 +16,7 @@ static int find_in_pieces(const char *text, size_t size, size_t piece)
     int end = 0;
 
     for (size_t len = piece; end == 0; len += piece) {
-        end = ff_http_find_end(text, len < size ? len : size, &from);
+        end = ff_http_find_end(text, len < size ? len : size, &from, FF_HTTP_HEAD_MAX);
         if (len >= size)
             break;
     }
@@ -33,13 +33,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size < 2)
         return 0;
-    end = ff_http_find_end(text, --size, &from);
+    end = ff_http_find_end(text, --size, &from, FF_HTTP_HEAD_MAX);
     if (end != find_in_pieces(text, size, data[0] + 1U))
         abort();
     if (end <= 0)
         return 0;
     if (ff_http_parse_request(&head, text, (size_t)end) == 0) {
-        char decoded[FF_HTTP_LINE_MAX];
+        char decoded[FF_HTTP_HEAD_MAX];
         struct ff_slice topic = ff_http_query(head.target, "topic");
 
         if (!ff_handshake_check(&head, &handshake) && !handshake.why)

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/session/reply.h"
+
+#include <stdio.h>
+
+#include "broker/net/logger.h"
+#include "protocol/websocket/http.h"
+
+enum { REPLY_MAX = 256 * 1024, TEXT_MAX = 1024 };
+
+void reply_send(struct session *session, const struct reply *reply)
+{
+    /* RFC 9110, 7.8: who names protocols in Upgrade names it in Connection, too. */
+    const char *connection = reply->status == 426 ? "upgrade, close" : "close";
+    struct ff_buf out;
+    enum ff_err err;
+
+    ff_buf_init(&out, REPLY_MAX);
+    err = ff_buf_printf(&out,
+                        "HTTP/1.1 %d %s\r\nContent-Type: %s; charset=utf-8\r\n"
+                        "Content-Length: %zu\r\nConnection: %s\r\n%s\r\n",
+                        reply->status, ff_http_phrase(reply->status), reply->content_type,
+                        reply->content.len, connection, reply->headers);
+    if (!err && !session->is_head)
+        err = ff_buf_append(&out, reply->content.at, reply->content.len);
+    if (err)
+        conn_abort(&session->conn);
+    else
+        conn_finish(&session->conn, out.data, out.len);
+    ff_buf_deinit(&out);
+}
+
+static const char *headers_of(int status)
+{
+    switch (status) {
+    case 405:
+        return "Allow: GET, HEAD\r\n";
+    case 426:
+        return "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n";
+    default:
+        return "";
+    }
+}
+
+void reply_refuse(struct session *session, int status, const char *why)
+{
+    char text[TEXT_MAX];
+    int len = snprintf(text, sizeof(text), "%s\n", why);
+    struct reply reply = {.status = status, headers_of(status), "text/plain", {text, 0}};
+
+    LOG_EVENT(LOG_INFO, "request_refused", LOG_NUM("status", status), LOG_TEXT("why", why));
+    reply.content.len = len < (int)sizeof(text) ? (size_t)len : sizeof(text) - 1;
+    reply_send(session, &reply);
+}
