@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "broker/app/option.h"
-#include "broker/net/socket.h"
 #include "broker/worker/qsbr.h"
 #include "protocol/base/mem.h"
 
@@ -153,9 +152,8 @@ static bool read_flag(int argc, char **argv, int *i, struct flag *flag, char *er
     return true;
 }
 
-/* An error about the value of an option, with the place where it was said before it. */
-__attribute__((format(printf, 4, 5))) static bool
-complain(const struct config *config, const char *name, char *error, const char *format, ...)
+bool config_complain(const struct config *config, const char *name, char *error, const char *format,
+                     ...)
 {
     const struct option *option = option_find(name, strlen(name));
     const char *where = config->where[option - option_table];
@@ -316,10 +314,11 @@ static bool compute_connections(struct config *config, char *error)
     }
     room -= reserved;
     if (settings->max_connections > room)
-        return complain(config, "max_connections", error,
-                        "max_connections is %u, but the limit of open descriptors allows %" PRIu64
-                        ": raise it (ulimit -n, or LimitNOFILE= in the systemd unit)",
-                        settings->max_connections, room);
+        return config_complain(
+            config, "max_connections", error,
+            "max_connections is %u, but the limit of open descriptors allows %" PRIu64
+            ": raise it (ulimit -n, or LimitNOFILE= in the systemd unit)",
+            settings->max_connections, room);
     if (settings->max_connections == 0)
         settings->max_connections = room > 1000000 ? 1000000 : (uint32_t)room;
     return true;
@@ -342,10 +341,10 @@ static bool check_buffered(struct config *config, char *error)
         config->settings.max_buffered =
             (uint32_t)(least < COMMON_BUFFERED ? (uint64_t)COMMON_BUFFERED : least);
     if (config->settings.max_buffered < least)
-        return complain(config, "max_buffered", error,
-                        "max_buffered is %u, but must be at least %" PRIu64
-                        ", 4 x max_message: raise it or lower max_message",
-                        config->settings.max_buffered, least);
+        return config_complain(config, "max_buffered", error,
+                               "max_buffered is %u, but must be at least %" PRIu64
+                               ", 4 x max_message: raise it or lower max_message",
+                               config->settings.max_buffered, least);
     for (uint32_t i = 0; i < config->rule_count; i++) {
         const struct topic_rule *rule = &config->rules[i];
 
@@ -357,46 +356,6 @@ static bool check_buffered(struct config *config, char *error)
                        ", 4 x its max_message",
                        config->file, rule->filter, rule->max_buffered, least);
         return false;
-    }
-    return true;
-}
-
-static bool check_addresses(struct config *config, char *error)
-{
-    config->settings.is_loopback_only = true;
-    for (uint32_t i = 0; i < config->listen.count; i++) {
-        const char *spec = config->listen.at[i];
-        bool is_tls = strncmp(spec, "tls:", 4) == 0;
-        struct address address;
-
-        if (address_parse(&address, spec + (is_tls ? 4 : 0)))
-            return complain(config, "listen", error,
-                            "listen: \"%s\" is no address: write ADDR:PORT with a numeric address "
-                            "(0.0.0.0:8080), [IPV6]:PORT or unix:/path",
-                            spec);
-        if (is_tls && (!config->tls_cert[0] || !config->tls_key[0]))
-            return complain(config, "listen", error,
-                            "listen: \"%s\" needs a certificate: set tls_cert and tls_key", spec);
-        config->settings.is_loopback_only &= address_is_loopback(&address);
-    }
-    for (uint32_t i = 0; i < config->proxies.count; i++)
-        if (!address_is_network(config->proxies.at[i]))
-            return complain(config, "proxies", error,
-                            "proxies: \"%s\" is no network: write 10.0.0.0/8 or an address",
-                            config->proxies.at[i]);
-    return true;
-}
-
-static bool check_paths(struct config *config, char *error)
-{
-    for (uint32_t i = 0; i < config->paths.count; i++) {
-        const char *path = config->paths.at[i];
-
-        if (path[0] != '/' || strcspn(path, "?# ") < strlen(path))
-            return complain(config, "path", error,
-                            "path: \"%s\" is none: it begins with / and ends before any ?, for "
-                            "example /ws",
-                            path);
     }
     return true;
 }
@@ -414,18 +373,13 @@ static bool complete(struct config *config, char *error)
         settings->max_memory = quarter_of_memory();
     if (settings->plain_topic[0] &&
         ff_topic_kind(ff_slice_of(settings->plain_topic)) == FF_TOPIC_BAD)
-        return complain(config, "plain_topic", error, "plain_topic: %s",
-                        ff_topic_fault(ff_slice_of(settings->plain_topic)));
+        return config_complain(config, "plain_topic", error, "plain_topic: %s",
+                               ff_topic_fault(ff_slice_of(settings->plain_topic)));
     if (settings->echo_path[0] && settings->echo_path[0] != '/')
-        return complain(config, "echo_path", error,
-                        "echo_path must begin with /, for example /echo");
+        return config_complain(config, "echo_path", error,
+                               "echo_path must begin with /, for example /echo");
     settings->handshake_ms = config->handshake_s * 1000;
-    settings->paths = config->paths;
-    settings->origins = config->origins;
-    settings->hosts = config->hosts;
-    settings->proxies = config->proxies;
-    return compute_connections(config, error) && check_addresses(config, error) &&
-           check_paths(config, error);
+    return compute_connections(config, error) && config_check_reach(config, error);
 }
 
 struct config *config_new(int argc, char **argv, struct config_request *request,

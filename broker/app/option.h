@@ -55,6 +55,15 @@ void option_print(const struct option *option, const void *base, FILE *out);
 /* A copy that the configuration owns, or NULL. */
 char *config_keep(struct config *config, const void *bytes, size_t size);
 
+/* An error about the value of an option, with the place where it was said before it. Says false. */
+__attribute__((format(printf, 4, 5))) bool config_complain(const struct config *config,
+                                                           const char *name, char *error,
+                                                           const char *format, ...);
+
+/* reach.c: listen, path, origins, hosts, proxies, proxy_header; their lists in `settings` are set.
+ */
+bool config_check_reach(struct config *config, char error[CONFIG_ERROR_MAX]);
+
 /* Reads the file into the configuration. False: `error` says what and where. */
 bool config_read_file(struct config *config, const char *file, char error[CONFIG_ERROR_MAX]);
 

@@ -15,12 +15,14 @@ void admission_count_address(struct session *session, const struct address *addr
 {
     const struct settings *settings = gateway_of(session)->settings;
     struct shared *shared = gateway_of(session)->shared;
+    struct address counted = *address; /* a client of IPv6 has a whole network to itself */
 
+    address_mask_ipv6(&counted, settings->ipv6_prefix);
     shared_release_address(shared, session->address);
     session->address = NULL;
     /* A proxy's connections are those of its clients, who are not known before their heads came. */
     if (!address_is_listed(address, settings->proxies.at, settings->proxies.count) &&
-        !shared_count_address(shared, address, settings->max_connections_per_address,
+        !shared_count_address(shared, &counted, settings->max_connections_per_address,
                               &session->address))
         session->refusal = REFUSED_ADDRESS;
     else if (session->refusal == REFUSED_ADDRESS)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/session/origin.h"
 
+#include <stdio.h>
+
 #include "broker/session/authority.h"
 
 static bool is_loopback_host(struct ff_slice host)
@@ -19,63 +21,91 @@ static bool is_numeric(struct ff_slice host)
     return true;
 }
 
-static bool is_listed(const struct text_list *list, struct ff_slice text)
+/* `text` is in normal form, as what the lists hold is. */
+static bool is_listed(const struct text_list *list, const char *text)
 {
     for (uint32_t i = 0; i < list->count; i++)
-        if (ff_slice_is_equal_nocase(ff_slice_of(list->at[i]), text))
+        if (site_is_match(list->at[i], text))
             return true;
     return false;
 }
 
-static bool cut_prefix(struct ff_slice *text, const char *prefix)
+static bool is_listed_origin(const struct settings *settings, struct ff_slice origin)
 {
-    size_t len = strlen(prefix);
+    char text[SITE_TEXT_MAX];
 
-    if (text->len < len ||
-        !ff_slice_is_equal_nocase((struct ff_slice){text->at, len}, (struct ff_slice){prefix, len}))
+    if (is_listed(&settings->origins, "*"))
+        return true;
+    if (ff_slice_is_equal(origin, FF_SLICE("null")) ||
+        ff_slice_is_equal(origin, FF_SLICE("file://")))
+        (void)snprintf(text, sizeof(text), "%.*s", (int)origin.len, origin.at);
+    else if (!site_read_origin(text, origin))
         return false;
-    text->at += len;
-    text->len -= len;
-    return true;
+    return is_listed(&settings->origins, text);
+}
+
+static bool is_secure(struct ff_slice scheme)
+{
+    return ff_slice_is_equal_nocase(scheme, FF_SLICE("https")) ||
+           ff_slice_is_equal_nocase(scheme, FF_SLICE("wss"));
+}
+
+/* The same port, where both are known. `has_tls`: the page came by https. */
+static bool is_same_port(const struct site *site, const struct authority *us,
+                         const struct authority *page, bool has_tls)
+{
+    struct ff_slice default_port = ff_slice_of(has_tls ? "443" : "80");
+    struct ff_slice ours = us->port.at ? us->port : site->port;
+
+    if (!ours.at && site->is_proxied)
+        return true;
+    if (!ours.at) /* behind a proxy that nobody told us of: the default of the page's scheme */
+        ours = default_port;
+    return ff_slice_is_equal(page->port.at ? page->port : default_port, ours);
 }
 
 bool origin_is_allowed(const struct settings *settings, struct ff_slice origin,
-                       struct ff_slice host)
+                       const struct site *site)
 {
-    struct ff_slice rest = origin;
-    const char *default_port = "80";
+    char text[SITE_TEXT_MAX];
+    struct ff_slice rest;
+    struct ff_slice scheme;
     struct authority page;
     struct authority us;
+    bool has_tls;
 
-    if (!origin.at || is_listed(&settings->origins, FF_SLICE("*")) ||
-        is_listed(&settings->origins, origin))
+    if (!origin.at || is_listed_origin(settings, origin))
         return true;
-    if (cut_prefix(&rest, "https://"))
-        default_port = "443";
-    else if (!cut_prefix(&rest, "http://"))
+    if (!site_read_origin(text, origin) || !authority_parse(&us, site->host))
         return false;
-    if (!authority_parse(&page, rest) || rest.at[rest.len - 1] == ':' ||
-        !authority_parse(&us, host)) /* an empty port is of a Host alone */
+    rest = ff_slice_of(text);
+    scheme = ff_slice_cut(&rest, ':');
+    has_tls = ff_slice_is_equal(scheme, FF_SLICE("https"));
+    if (!has_tls && !ff_slice_is_equal(scheme, FF_SLICE("http")))
+        return false;
+    rest = (struct ff_slice){rest.at + 2, rest.len - 2};
+    if (!authority_parse(&page, rest))
         return false;
     /* What listens on this machine alone is for its own pages, whatever port served them. */
     if (settings->is_loopback_only && is_loopback_host(page.host))
         return true;
-    if (!page.port.at)
-        page.port = ff_slice_of(default_port);
-    if (!us.port.at) /* behind a proxy: its port is the default of the page's scheme */
-        us.port = ff_slice_of(default_port);
-    return ff_slice_is_equal_nocase(page.host, us.host) && ff_slice_is_equal(page.port, us.port);
+    if (!has_tls && is_secure(site->scheme))
+        return false;
+    return ff_slice_is_equal_nocase(page.host, us.host) && is_same_port(site, &us, &page, has_tls);
 }
 
-bool host_is_allowed(const struct settings *settings, struct ff_slice host)
+bool host_is_allowed(const struct settings *settings, const struct site *site)
 {
+    char text[SITE_TEXT_MAX];
     struct authority us;
+    char name[SITE_TEXT_MAX];
 
-    if (!settings->is_loopback_only)
+    if (!settings->is_loopback_only || site->is_indirect)
         return true;
-    if (!authority_parse(&us, host))
+    if (!authority_parse(&us, site->host) || !site_read_host(text, site->host) ||
+        !site_read_host(name, us.host))
         return false;
     return is_loopback_host(us.host) ||
            (us.host.len > 4 && memcmp(us.host.at, "127.", 4) == 0 && is_numeric(us.host)) ||
-           is_listed(&settings->hosts, us.host) || is_listed(&settings->hosts, host);
+           is_listed(&settings->hosts, name) || is_listed(&settings->hosts, text);
 }

@@ -41,9 +41,11 @@ struct settings {
     bool sys;
     bool is_loopback_only;    /* all listeners are */
     struct text_list paths;   /* of WebSockets, the echo endpoint apart; none: any */
-    struct text_list origins; /* allowed by name, "*" and "null" included */
-    struct text_list hosts;
-    struct text_list proxies; /* networks whose X-Forwarded-For counts */
+    struct text_list origins; /* allowed by name, in normal form (site.h), "*" and "null" too */
+    struct text_list hosts;   /* in normal form */
+    struct text_list proxies; /* networks of trusted proxies */
+    const char *proxy_header; /* in which these name their clients */
+    uint32_t ipv6_prefix;     /* bits of an IPv6 address that are one client's */
 };
 
 #endif

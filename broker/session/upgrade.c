@@ -12,6 +12,7 @@
 #include "broker/session/admission.h"
 #include "broker/session/authority.h"
 #include "broker/session/console.h"
+#include "broker/session/forwarded.h"
 #include "broker/session/origin.h"
 #include "broker/session/reply.h"
 #include "protocol/base/mem.h"
@@ -20,48 +21,48 @@
 
 enum {
     TEXT_MAX = 512,
+    SHOWN_MAX = 128,       /* octets of a header that a text quotes */
     PERCENT_LEN = 3,       /* of %41 */
     LONG_HEADS_SHARE = 16, /* of the memory there may be: what all half heads over 4 KiB may hold */
 };
 
-/* Goes back through one X-Forwarded-For as long as who is named last is a proxy of ours. */
-static bool walk_back(const struct settings *settings, struct ff_slice list, struct address *peer)
-{
-    while (list.at && address_is_listed(peer, settings->proxies.at, settings->proxies.count)) {
-        const char *comma = list.len ? memrchr(list.at, ',', list.len) : NULL;
-        size_t from = comma ? (size_t)(comma - list.at) + 1 : 0;
-        struct ff_slice last = {list.at + from, list.len - from};
+/* What a request asks for, and through whom. */
+struct request {
+    const struct ff_http_head *head;
+    struct ff_slice path;
+    struct site site;
+    struct forwarded forwarded; /* if site.is_proxied */
+};
 
-        if (address_parse_ip(peer, ff_slice_trim(last)))
-            return false;
-        list = comma ? (struct ff_slice){list.at, from - 1} : (struct ff_slice){NULL, 0};
-    }
-    return true;
+/* Who speaks to us here. False: it cannot be told, and is nobody to trust. */
+static bool take_peer(const struct session *session, struct address *peer)
+{
+    *peer = (struct address){.len = sizeof(peer->storage)};
+    return getpeername(conn_fd(&session->conn), (struct sockaddr *)&peer->storage, &peer->len) == 0;
 }
 
-/*
- * Behind a trusted proxy the client is whom X-Forwarded-For names last, proxies apart. Where it
- * names nobody that can be read, nobody is counted.
- */
-static void recount_address(struct session *session, const struct ff_http_head *head)
+/* What a trusted proxy says holds: for which site the request is, and by whom. */
+static void take_forwarded(struct session *session, struct request *request)
 {
     const struct settings *settings = gateway_of(session)->settings;
-    struct address peer = {.len = sizeof(peer.storage)};
-    struct address client;
-    bool is_readable = true;
+    struct site *site = &request->site;
+    struct address peer;
 
-    if (settings->proxies.count == 0 ||
-        getpeername(conn_fd(&session->conn), (struct sockaddr *)&peer.storage, &peer.len) < 0 ||
-        !address_is_listed(&peer, settings->proxies.at, settings->proxies.count))
+    if (!take_peer(session, &peer))
         return;
-    client = peer;
-    for (size_t i = head->count; i > 0 && is_readable; i--) {
-        const struct ff_http_header *header = &head->headers[i - 1];
-
-        if (ff_slice_is_equal_nocase(header->name, FF_SLICE("X-Forwarded-For")))
-            is_readable = walk_back(settings, header->value, &client);
-    }
-    admission_count_address(session, is_readable ? &client : &peer);
+    site->is_indirect = peer.storage.ss_family == AF_UNIX;
+    site->is_proxied = address_is_listed(&peer, settings->proxies.at, settings->proxies.count);
+    if (!site->is_proxied)
+        return;
+    forwarded_read(&request->forwarded, settings, &peer, request->head);
+    /* No page can make a browser send these with a WebSocket. */
+    site->is_indirect |= request->forwarded.is_there;
+    site->port = request->forwarded.port;
+    site->scheme = request->forwarded.scheme;
+    if (request->forwarded.host.at)
+        site->host = request->forwarded.host;
+    admission_count_address(session,
+                            request->forwarded.has_client ? &request->forwarded.client : &peer);
 }
 
 static bool refuse_topic(struct session *session)
@@ -103,7 +104,7 @@ static bool take_plain_topic(struct session *session, struct ff_slice target)
     return true;
 }
 
-static void switch_protocols(struct session *session, const struct ff_http_head *head,
+static void switch_protocols(struct session *session, const struct request *request,
                              const struct ff_handshake *handshake, bool is_echo)
 {
     enum session_mode mode = is_echo                                         ? SESSION_ECHO
@@ -111,9 +112,8 @@ static void switch_protocols(struct session *session, const struct ff_http_head 
                                                                              : SESSION_TYPED;
     struct ff_buf out;
 
-    if (mode == SESSION_PLAIN && !take_plain_topic(session, head->target))
+    if (mode == SESSION_PLAIN && !take_plain_topic(session, request->head->target))
         return;
-    recount_address(session, head);
     ff_buf_init(&out, TEXT_MAX);
     if (ff_handshake_write_answer(&out, handshake) || conn_send(&session->conn, out.data, out.len))
         conn_abort(&session->conn);
@@ -150,28 +150,60 @@ static void refuse_path(struct session *session)
     reply_refuse(session, 404, why);
 }
 
-static void upgrade(struct session *session, const struct ff_http_head *head, struct ff_slice path)
+/* 403, with the entry that is missing: only what could be one, and is none yet, is suggested. */
+static void refuse_origin(struct session *session, struct ff_slice origin)
+{
+    int shown = origin.len < SHOWN_MAX ? (int)origin.len : SHOWN_MAX;
+    char entry[SITE_TEXT_MAX];
+    char unused[SITE_WHY_MAX];
+    char why[TEXT_MAX];
+
+    if (ff_slice_is_equal(origin, FF_SLICE("null")) ||
+        (site_read_origin(why, origin) && site_read_origin_entry(entry, why, unused)))
+        (void)snprintf(
+            why, sizeof(why),
+            "the origin %.*s is not allowed: the option origins = {\"%s\"} would allow it", shown,
+            origin.at, origin.len == 4 ? "null" : entry);
+    else
+        (void)snprintf(why, sizeof(why),
+                       "the Origin \"%.*s\" is none: a scheme, a host, and a port if it is not the "
+                       "scheme's own, for example https://app.example",
+                       shown, origin.at);
+    reply_refuse(session, 403, why);
+}
+
+static void refuse_host(struct session *session, struct ff_slice host)
+{
+    int shown = host.len < SHOWN_MAX ? (int)host.len : SHOWN_MAX;
+    char text[SITE_TEXT_MAX];
+    char entry[SITE_TEXT_MAX];
+    char unused[SITE_WHY_MAX];
+    char why[TEXT_MAX];
+
+    if (site_read_host(text, host) && site_read_host_entry(entry, text, unused))
+        (void)snprintf(why, sizeof(why),
+                       "the host %.*s is not this broker's name while it listens on loopback "
+                       "only: the option hosts = {\"%s\"} would allow it",
+                       shown, host.at, entry);
+    else
+        (void)snprintf(why, sizeof(why), "the host %.*s is not this broker's name", shown, host.at);
+    reply_refuse(session, 403, why);
+}
+
+static void upgrade(struct session *session, const struct request *request)
 {
     const struct settings *settings = gateway_of(session)->settings;
     struct ff_handshake handshake;
-    bool is_echo = is_echo_path(settings, path);
-    char why[TEXT_MAX];
+    bool is_echo = is_echo_path(settings, request->path);
 
-    if (!is_echo && !is_endpoint(settings, path)) {
+    if (!is_echo && !is_endpoint(settings, request->path))
         refuse_path(session);
-    } else if (!ff_handshake_check(head, &handshake)) {
+    else if (!ff_handshake_check(request->head, &handshake))
         reply_refuse(session, handshake.status, handshake.why);
-    } else if (!origin_is_allowed(settings, handshake.origin, handshake.host)) {
-        (void)snprintf(
-            why, sizeof(why),
-            "the origin %.*s is not allowed: the option origins = {\"%.*s\"} would "
-            "allow it",
-            (int)(handshake.origin.len < 128 ? handshake.origin.len : 128), handshake.origin.at,
-            (int)(handshake.origin.len < 128 ? handshake.origin.len : 128), handshake.origin.at);
-        reply_refuse(session, 403, why);
-    } else {
-        switch_protocols(session, head, &handshake, is_echo);
-    }
+    else if (!origin_is_allowed(settings, handshake.origin, &request->site))
+        refuse_origin(session, handshake.origin);
+    else
+        switch_protocols(session, request, &handshake, is_echo);
 }
 
 /* Is this an address of a WebSocket, that somebody looks at with a browser or curl? */
@@ -182,11 +214,12 @@ static bool is_known_endpoint(const struct settings *settings, struct ff_slice p
                                   : ff_slice_is_equal(path, FF_SLICE("/ws")));
 }
 
-static void serve(struct session *session, const struct ff_http_head *head, struct ff_slice path)
+static void serve(struct session *session, const struct request *request)
 {
+    struct ff_slice path = request->path;
     const struct console *console = gateway_of(session)->console;
 
-    if (!session->is_head && !ff_slice_is_equal(head->method, FF_SLICE("GET")))
+    if (!session->is_head && !ff_slice_is_equal(request->head->method, FF_SLICE("GET")))
         reply_refuse(session, 405, "only GET and HEAD are answered here");
     else if (console && ff_slice_is_equal(path, FF_SLICE("/")))
         reply_send(session, &(struct reply){200, console->headers, "text/html", console->page});
@@ -231,28 +264,25 @@ static bool take_host(const struct ff_http_head *head, struct ff_slice *host)
 
 static void handle(struct session *session, const struct ff_http_head *head)
 {
-    struct ff_slice path = ff_http_path(head->target);
-    struct ff_slice host;
+    struct request request = {.head = head, .path = ff_http_path(head->target)};
+    struct site *site = &request.site;
 
     session->is_head = ff_slice_is_equal(head->method, FF_SLICE("HEAD"));
     if (has_body(head)) {
         reply_refuse(session, 400, "a request with a body is not taken here");
-    } else if (!take_host(head, &host)) {
-        reply_refuse(session, 400, "exactly one Host header is needed, with a host and no more");
-    } else if (host.at && !host_is_allowed(gateway_of(session)->settings, host)) {
-        char why[TEXT_MAX];
-        int len = host.len < 128 ? (int)host.len : 128;
-
-        (void)snprintf(why, sizeof(why),
-                       "the host %.*s is not this broker's name while it listens on loopback "
-                       "only: the option hosts = {\"%.*s\"} would allow it",
-                       len, host.at, len, host.at);
-        reply_refuse(session, 403, why);
-    } else if (!session->is_head && ff_handshake_is_upgrade(head)) {
-        upgrade(session, head, path);
-    } else {
-        serve(session, head, path);
+        return;
     }
+    if (!take_host(head, &site->host)) {
+        reply_refuse(session, 400, "exactly one Host header is needed, with a host and no more");
+        return;
+    }
+    take_forwarded(session, &request);
+    if (site->host.at && !host_is_allowed(gateway_of(session)->settings, site))
+        refuse_host(session, site->host);
+    else if (!session->is_head && ff_handshake_is_upgrade(head))
+        upgrade(session, &request);
+    else
+        serve(session, &request);
 }
 
 /*

@@ -128,7 +128,14 @@ def handshakes():
         p.send(b"GET / HT")
         p.read_head()
         assert p.status == 408, "slow handshakes end"
-    with Broker("--origins", "null,http://app.example", "--hosts", "broker.example") as broker:
+    with Broker("--origins", "null,http://APP.example/, https://app.example:443,https://*.c.example", "--hosts", "https://Broker.example/") as broker:
+        for more, status in ((("Origin: https://app.example",), 101), (("Origin: https://a.c.example",), 101), (("Origin: https://c.example",), 403),
+                             (("Origin: https://app.example/",), 403)):
+            p = request(broker.port, upgrade(*more))
+            assert p.status == status, more
+            # What is suggested is not there yet, and would be taken.
+            for entry in re.findall(r'origins = \{"(.*?)"\}', p.read_body() if status == 403 else ""):
+                assert entry == "https://c.example", entry
         for more, status in (("Origin: null",), 101), (("Origin: HTTP://APP.example",), 101), (("Origin: http://b",), 403):
             assert request(broker.port, upgrade(*more)).status == status
         assert request(broker.port, upgrade("Origin: https://broker.example", host="broker.example")).status == 101
@@ -145,6 +152,19 @@ def crowded():
         assert idle[0].at_end(), "the oldest was dropped"
         idle[1].upgrade("/ws", "fanfare.v1.json", (), "localhost")
         assert idle[1].status == 101, "the younger one was not"
+    # What a proxy says of the site holds for Host and Origin; nobody else is believed.
+    site = ["X-Forwarded-Host: app.example", "X-Forwarded-Proto: https", "X-Forwarded-Port: 443", "X-Forwarded-For: 192.0.2.9"]
+    for proxies, good in ("127.0.0.0/8", True), ("10.0.0.1", False):
+        with Broker("--proxies", proxies) as broker:
+            for origin, status in ("https://app.example", 101), ("http://app.example", 403), ("https://app.example:8443", 403), ("https://b.example", 403):
+                p = Peer(broker.port, headers=site + ["Origin: " + origin], host="inner:8080")
+                assert p.status == (status if good else 403), (proxies, origin, p.status)
+                text = p.read_body() if p.status == 403 else ""
+                assert good or 'hosts = {"inner:8080"}' in text, text
+                assert not good or status == 101 or 'origins = {"%s"}' % origin in text, text
+            p = Peer(broker.port, host="app.example", headers=["X-Forwarded-For: 192.0.2.9", "Origin: https://app.example:8443"])
+            assert p.status == (101 if good else 403), "a Host without a port is compared by name there"
+            assert Peer(broker.port, host="app.example", headers=["Origin: http://app.example"]).status == 403, "nobody forwarded it"
     with Broker("--proxies", "127.0.0.0/8, 10.0.0.1", "--max-connections-per-address", "1") as broker:
         def via(forwarded):
             return Peer(broker.port, protocol="fanfare.v1.json", headers=["X-Forwarded-For: " + forwarded])
@@ -257,6 +277,8 @@ def configuration():
     assert "max_message = 128K" in good.stdout and 'listen = {"127.0.0.1:1", "[::1]:2"}' in good.stdout
     assert good.stdout.splitlines()[-1].startswith('# chat/1: topic "chat/#" { overflow = latest')
     assert "max_message = 1K" in check("max_message = 2K\n", env={"FANFARE_MAX_MESSAGE": "1K"}).stdout
+    shown = check('origins = {"HTTPS://App.Example:443/", "null"}\nhosts = {"https://App.Example"}\n').stdout
+    assert 'origins = {"https://app.example", "null"}' in shown and 'hosts = {"app.example"}' in shown, shown
     again = check(good.stdout.split("# chat/1")[0])
     assert again.returncode == 0, "what it prints can be read: " + again.stderr
     for text, said in (
@@ -266,6 +288,10 @@ def configuration():
             ("plain_topic = ${HOME}\n", ":1:"), ('listen = {"foo"}\n', ":1: listen"), ("workers = 65\n", ":1: workers"),
             ("max_buffered = 100K\n", ":1: max_buffered"), ('listen = {"tls:127.0.0.1:0"}\n', "tls_cert"),
             ('proxies = {"x"}\n', ":1: proxies"), ("max_message = 2G\n", ":1: max_message"),
+            ('origins = {"app.example"}\n', ":1: origins: \"app.example\" has no scheme, and an Origin has one: write https://app.example"),
+            ('origins = {"https://*.com"}\n', "https://*.app.example"), ('origins = {"https://*"}\n', ":1: origins"),
+            ('origins = {"https://app.example/chat"}\n', "write https://app.example"), ('hosts = {"*"}\n', ":1: hosts"),
+            ('proxy_header = "X Real"\n', ":1: proxy_header"), ("proxy_header = \"\"\n", ":1: proxy_header"), ("ipv6_prefix = 129\n", ":1: ipv6_prefix"),
             ('path = {"ws"}\n', ":1: path"), ('path = {"/ws?topic=a"}\n', "/ws"), ("max_head = 2K\n", ":1: max_head"),
             ("max_head = 128K\n", ":1: max_head"),
             ("max_connections = 999999\n", "ulimit")):

@@ -123,6 +123,55 @@ static void clients_behind_a_proxy_are_counted_for_themselves(void **state)
     assert_int_equal(hand_shared.addresses.count, 0);
 }
 
+static void however_a_proxy_writes_an_address_it_is_one(void **state)
+{
+    static const char *const one[] = {
+        "X-Forwarded-For: 203.0.113.7\r\n", "X-Forwarded-For: 203.0.113.7:4711\r\n",
+        "X-Forwarded-For: \"203.0.113.7:4711\"\r\n", "X-Forwarded-For: ::ffff:203.0.113.7\r\n"};
+    static const char *const network[] = {
+        "X-Forwarded-For: 2001:db8:0:1::1\r\n", "X-Forwarded-For: [2001:db8:0:1::2]\r\n",
+        "X-Forwarded-For: [2001:db8:0:1::3]:4711\r\n", "X-Forwarded-For: 2001:db8:0:2::1\r\n"};
+    static const char *const elements[] = {
+        "Forwarded: for=203.0.113.7;proto=https\r\n", "Forwarded: for=\"203.0.113.7:1\"\r\n",
+        "Forwarded: for=6.6.6.6, for=203.0.113.7\r\n", "X-Forwarded-For: 203.0.113.7\r\n"};
+
+    (void)state;
+    hand_config->settings.max_connections_per_address = 2;
+    use_proxies(1);
+    assert_int_equal(count_turned_away("198.51.100.1", one, 4), 2);
+    assert_int_equal(count_turned_away("198.51.100.1", network, 4), 1);
+    hand_config->settings.ipv6_prefix = 48;
+    assert_int_equal(count_turned_away("198.51.100.1", network, 4), 2);
+    hand_config->settings.ipv6_prefix = 128;
+    assert_int_equal(count_turned_away("198.51.100.1", network, 4), 0);
+    hand_config->settings.proxy_header = "Forwarded";
+    assert_int_equal(count_turned_away("198.51.100.1", elements, 4), 1);
+    assert_int_equal(hand_shared.addresses.count, 0);
+}
+
+static void one_network_of_ipv6_is_one_client(void **state)
+{
+    unsigned turned_away = 0;
+    int fds[4];
+
+    (void)state;
+    hand_config->settings.max_connections_per_address = 2;
+    for (int i = 0; i < 4; i++) {
+        char ip[64];
+
+        (void)snprintf(ip, sizeof(ip), "2001:db8:0:%d::%d", i < 3 ? 1 : 2, i);
+        fds[i] = accept_of(&hand_gateways[0], ip);
+        write_head_with(fds[i], "");
+    }
+    turn_all();
+    for (int i = 0; i < 4; i++) {
+        turned_away += is_turned_away(fds[i]);
+        (void)close(fds[i]);
+    }
+    turn_all();
+    assert_int_equal(turned_away, 1);
+}
+
 /* The first two came in time, although all are there when their heads come. */
 static void of_one_address_the_first_stay(void **state)
 {
@@ -164,6 +213,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_WORKERS(clients_behind_a_proxy_are_counted_for_themselves),
+        WITH_WORKERS(however_a_proxy_writes_an_address_it_is_one),
+        WITH_WORKERS(one_network_of_ipv6_is_one_client),
         WITH_WORKERS(of_one_address_the_first_stay),
         WITH_WORKERS(a_reload_of_the_proxies_counts_anew),
     };
