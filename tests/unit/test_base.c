@@ -3,6 +3,7 @@
 #include "protocol/base/base64.h"
 #include "protocol/base/buf.h"
 #include "protocol/base/codes.h"
+#include "protocol/base/guess.h"
 #include "protocol/base/list.h"
 #include "protocol/base/map.h"
 #include "protocol/base/reserve.h"
@@ -230,9 +231,48 @@ static void the_reserve_serves_when_the_heap_does_not(void **state)
     assert_int_equal(ff_mem_live_blocks(), 0);
 }
 
+static void a_misspelt_word_finds_the_one_that_was_meant(void **state)
+{
+    static const char *names[] = {"listen", "max_message", "memory", "sub", "pub", "chat", "ping"};
+    static const struct {
+        const char *word;
+        const char *meant;
+    } cases[] = {
+        {"liten", "listen"},
+        {"LISTEN", "listen"},
+        {"lsiten", "listen"},
+        {"max-mesage", "max_message"},
+        {"maxmessage", "max_message"},
+        {"suub", "sub"},
+        {"subb", "sub"},
+        {"pbu", "pub"},
+        {"cat", "chat"},
+        {"memry", "memory"},
+        {"publish_all", NULL},
+        {"", NULL},
+        {"x", NULL},
+        {"zzz", NULL},
+        {"p", NULL},
+        {"a word that is longer than anybody would write by mistake", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct ff_guess guess = ff_guess_of(cases[i].word);
+
+        for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++)
+            ff_guess_consider(&guess, names[k]);
+        if (cases[i].meant && (!guess.best || strcmp(guess.best, cases[i].meant) != 0))
+            fail_msg("%s: %s", cases[i].word, guess.best ? guess.best : "nothing");
+        if (!cases[i].meant && guess.best)
+            fail_msg("%s: %s", cases[i].word, guess.best);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_misspelt_word_finds_the_one_that_was_meant),
         cmocka_unit_test(the_reserve_serves_when_the_heap_does_not),
         cmocka_unit_test_teardown(memory_is_counted_and_can_be_made_to_fail, nothing_leaked),
         cmocka_unit_test_teardown(a_buffer_grows_up_to_its_maximum_and_no_further, nothing_leaked),
