@@ -2,6 +2,7 @@
 #include "clients/c/client.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <time.h>
 
 #include "clients/c/stream.h"
+#include "protocol/base/codes.h"
 #include "protocol/base/mem.h"
 #include "protocol/message/decode.h"
 #include "protocol/message/encode.h"
@@ -22,6 +24,7 @@ enum {
     IN_MAX = 256 * 1024 * 1024, /* read while a write waits */
     OUT_MAX = 64 * 1024 * 1024,
     MAX_MESSAGE = 1 << 30,
+    NO_CLOSE_FRAME = 1006,
     WELCOME_MS = 10000,
     GRACE_MS = 10000, /* beyond the heartbeat's 2.5 intervals */
 };
@@ -34,8 +37,11 @@ struct ff_client {
     struct ff_buf spare;
     size_t in_at; /* octets of `in` already read */
     uint64_t buffered_limit;
+    uint64_t message_limit; /* 0: not known */
     uint64_t heartbeat_ms;
     int64_t heard_ms;
+    int64_t retry_ms; /* GOODBYE's; -1: none came */
+    int close_code;
     bool is_over;    /* nothing more can be sent or read */
     bool has_closed; /* the broker's close frame was seen: nothing behind it counts */
     char why[FF_CLIENT_WHY];
@@ -107,10 +113,34 @@ static bool turn(struct ff_client *client, int timeout_ms)
     return true;
 }
 
+/* How long the next wait may be; below 0: the broker was silent for too long. */
+static int64_t next_wait(const struct ff_client *client, int64_t left_ms)
+{
+    int64_t quiet = now_ms() - client->heard_ms;
+    int64_t wait = (int64_t)(client->heartbeat_ms * 5 / 2) + GRACE_MS - quiet;
+
+    return left_ms < wait ? left_ms : wait;
+}
+
+/*
+ * The broker seems to be silent for too long. What it sent while this program
+ * did not run (it was stopped, the machine slept) waits in the socket and is
+ * looked at first.
+ */
+static void judge_silence(struct ff_client *client)
+{
+    (void)turn(client, 0);
+    if (!client->is_over && next_wait(client, 0) < 0)
+        (void)end(client, "the broker was silent for too long");
+}
+
 static bool flush(struct ff_client *client)
 {
-    while (client->out.len && !client->is_over)
+    while (client->out.len && !client->is_over) {
+        if (next_wait(client, 0) < 0)
+            judge_silence(client);
         (void)turn(client, 1000);
+    }
     return !client->is_over;
 }
 
@@ -190,6 +220,8 @@ static bool take_welcome(struct ff_client *client)
     while (ff_json_next(&limits, &key, &value))
         if (ff_slice_is_equal(key, FF_SLICE("buffered")))
             client->buffered_limit = ff_number_read(value).u;
+        else if (ff_slice_is_equal(key, FF_SLICE("message")))
+            client->message_limit = ff_number_read(value).u;
     return true;
 }
 
@@ -208,6 +240,8 @@ struct ff_client *ff_client_open(const struct ff_client_options *options, char w
     ff_reader_init(&client->reader, FF_ROLE_CLIENT, MAX_MESSAGE);
     client->heartbeat_ms = 25000;
     client->heard_ms = now_ms();
+    client->retry_ms = -1;
+    client->close_code = NO_CLOSE_FRAME;
     (void)snprintf(why, FF_CLIENT_WHY,
                    "%s is no URL: write ws://HOST:PORT/ws or wss://HOST:PORT/ws", options->url);
     if (ff_url_parse(&url, options->url))
@@ -252,6 +286,8 @@ static bool take_message(struct ff_client *client, const struct ff_reader_event 
         return false;
     if (raw)
         *raw = text;
+    if (m->type == FF_TYPE_GOODBYE && ff_message_has(m, FF_FIELD_RETRY))
+        client->retry_ms = (int64_t)ff_number_read(m->values[FF_FIELD_RETRY].text).u;
     if (m->error == FF_ERROR_NOT_FOUND)
         return false; /* a type of a later version: to be ignored */
     return !(m->type == FF_TYPE_HEARTBEAT && !ff_message_has(m, FF_FIELD_ID));
@@ -271,6 +307,8 @@ static bool take_event(struct ff_client *client, const struct ff_reader_event *e
         (void)snprintf(client->why, sizeof(client->why), "the broker closed with %d: %.*s",
                        event->code, (int)event->len, (const char *)event->bytes);
         client->is_over = client->has_closed = true;
+        if (event->code != FF_CLOSE_NONE)
+            client->close_code = event->code;
         break;
     case FF_READER_FAIL:
         (void)end(client, event->reason);
@@ -299,15 +337,6 @@ static bool take_received(struct ff_client *client, struct ff_message *m, struct
     return false;
 }
 
-/* How long the next wait may be; below 0: the broker was silent for too long. */
-static int64_t next_wait(const struct ff_client *client, int64_t left_ms)
-{
-    int64_t quiet = now_ms() - client->heard_ms;
-    int64_t wait = (int64_t)(client->heartbeat_ms * 5 / 2) + GRACE_MS - quiet;
-
-    return left_ms < wait ? left_ms : wait;
-}
-
 int ff_client_next(struct ff_client *client, struct ff_message *m, struct ff_slice *raw,
                    int timeout_ms)
 {
@@ -320,8 +349,10 @@ int ff_client_next(struct ff_client *client, struct ff_message *m, struct ff_sli
 
         if (take_received(client, m, raw))
             return 1;
-        if (!client->is_over && wait < 0)
-            (void)end(client, "the broker was silent for too long");
+        if (!client->is_over && wait < 0) {
+            judge_silence(client);
+            continue;
+        }
         if (client->is_over)
             return -1;
         /* Nothing within the time, or a signal: the caller looks what it was. */
@@ -349,11 +380,16 @@ static bool finish(struct ff_client *client, struct ff_writer *w)
            put_frame(client, FF_OP_TEXT, client->spare.data, client->spare.len) && flush(client);
 }
 
-bool ff_client_subscribe(struct ff_client *client, uint64_t id, struct ff_slice topic)
+bool ff_client_subscribe(struct ff_client *client, uint64_t id, struct ff_slice topic,
+                         const struct ff_subscribe *how)
 {
     struct ff_writer w = begin(client, FF_TYPE_SUBSCRIBE, id);
 
     ff_writer_string(&w, FF_FIELD_TOPIC, topic);
+    if (how && how->overflow)
+        ff_writer_string(&w, FF_FIELD_OVERFLOW, ff_slice_of(how->overflow));
+    if (how && how->rate)
+        ff_writer_raw(&w, FF_FIELD_RATE, ff_slice_of(how->rate));
     return finish(client, &w);
 }
 
@@ -377,6 +413,32 @@ bool ff_client_heartbeat(struct ff_client *client, uint64_t id)
 const char *ff_client_why(const struct ff_client *client)
 {
     return client->why;
+}
+
+int ff_client_close_code(const struct ff_client *client)
+{
+    return client->close_code;
+}
+
+int64_t ff_client_retry_ms(const struct ff_client *client)
+{
+    return client->retry_ms;
+}
+
+bool ff_client_is_too_large(const struct ff_client *client, uint64_t id, struct ff_slice topic,
+                            struct ff_slice json)
+{
+    /* As the writer lays it out: {"type":7,"id":1,"topic":"t","message":...} */
+    int around = snprintf(NULL, 0, "{\"type\":%d,\"id\":%" PRIu64 ",\"topic\":,\"message\":}",
+                          FF_TYPE_PUBLISH, id);
+
+    return client->message_limit &&
+           (size_t)around + ff_json_quoted_size(topic) + json.len > client->message_limit;
+}
+
+uint64_t ff_client_message_limit(const struct ff_client *client)
+{
+    return client->message_limit;
 }
 
 uint64_t ff_client_buffered_limit(const struct ff_client *client)

@@ -41,13 +41,31 @@ void ff_client_free(struct ff_client *client);
 int ff_client_next(struct ff_client *client, struct ff_message *m, struct ff_slice *raw,
                    int timeout_ms);
 
-/* Requests. False: the connection is over. An id of 0 sends none. */
-bool ff_client_subscribe(struct ff_client *client, uint64_t id, struct ff_slice topic);
+/* What a SUBSCRIBE says beside the topic. A NULL text is not said. */
+struct ff_subscribe {
+    const char *overflow;
+    const char *rate; /* a number of JSON */
+};
+
+/* Requests. False: the connection is over. An id of 0 sends none. `how` may be NULL. */
+bool ff_client_subscribe(struct ff_client *client, uint64_t id, struct ff_slice topic,
+                         const struct ff_subscribe *how);
 bool ff_client_publish(struct ff_client *client, uint64_t id, struct ff_slice topic,
                        struct ff_slice json);
 bool ff_client_heartbeat(struct ff_client *client, uint64_t id);
 
 const char *ff_client_why(const struct ff_client *client);
+
+/* The code that the broker closed with; 1006: it ended without one, or is not over. */
+int ff_client_close_code(const struct ff_client *client);
+
+/* How long the broker asked in a GOODBYE to stay away, in milliseconds; -1: it did not. */
+int64_t ff_client_retry_ms(const struct ff_client *client);
+
+/* Would the broker refuse this publication because its frame is over WELCOME's limits.message? */
+bool ff_client_is_too_large(const struct ff_client *client, uint64_t id, struct ff_slice topic,
+                            struct ff_slice json);
+uint64_t ff_client_message_limit(const struct ff_client *client);
 
 /* WELCOME's limits.buffered. */
 uint64_t ff_client_buffered_limit(const struct ff_client *client);

@@ -139,7 +139,7 @@ int cli_chat(struct cli *cli)
         cli->name = getenv("USER") ? getenv("USER") : "somebody";
     if (!cli_connect(cli))
         return CLI_UNREACHABLE;
-    if (!ff_client_subscribe(cli->client, 1, ff_slice_of(cli->arguments[0])))
+    if (!ff_client_subscribe(cli->client, 1, ff_slice_of(cli->arguments[0]), NULL))
         return cli_ended(cli);
     if (!cli->is_json)
         (void)printf("%s in %s. Type and press Enter; Ctrl-D ends.\n", cli->name,

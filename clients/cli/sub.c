@@ -62,7 +62,7 @@ static bool is_reader_gone(void)
 static bool subscribe_all(struct cli *cli)
 {
     for (int i = 0; i < cli->argument_count; i++)
-        if (!ff_client_subscribe(cli->client, (uint64_t)i + 1, ff_slice_of(cli->arguments[i])))
+        if (!ff_client_subscribe(cli->client, (uint64_t)i + 1, ff_slice_of(cli->arguments[i]), NULL))
             return false;
     return true;
 }
