@@ -2,38 +2,42 @@
 /*
  * Publishing from a pipe paces itself: each line has an id, at most 256 are
  * under way, and while the slowest reader is behind by over half of what the
- * broker keeps only one is, after a pause.
+ * broker keeps only one is, after a pause. While there is no line to read the
+ * broker is listened to, whose pings want an answer.
  */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "clients/cli/cli.h"
-#include "protocol/base/mem.h"
+#include "clients/cli/lines.h"
+#include "clients/cli/pending.h"
 #include "protocol/base/utf8.h"
 #include "protocol/message/json.h"
 
 enum {
-    UNDER_WAY = 256,
     LONGEST_PAUSE_MS = 100,
     SHORTEST_PAUSE_MS = 2,
     PROGRESS_EVERY = 4096,
-    SAY_SLOW_AT = 10
+    SAY_SLOW_AT = 10,
+    LONGEST_LINE = 64 * 1024 * 1024
 };
 
 struct pub {
     struct cli *cli;
+    struct pending pending;
     struct ff_buf quoted;
-    uint64_t sent;
-    uint64_t answered;
+    uint64_t published;
     uint64_t refused;   /* by the broker */
-    uint64_t unsent;    /* no UTF-8 */
+    uint64_t unsent;    /* no UTF-8, or larger than the broker takes */
+    uint64_t unknown;   /* the connection was lost, and they may not be sent again */
     uint64_t slow;      /* messages that waited for the slowest reader */
     uint64_t receivers; /* of the last one */
     uint64_t buffered;  /* how far the slowest was behind, by the last answer */
     long pause_ms;
+    bool has_failed; /* for a reason of our own, which was told */
+    bool is_single;  /* one message: a lost connection ends it */
 };
 
 /* JSON as it is, anything else as a JSON string. False: it is no UTF-8. */
@@ -54,36 +58,66 @@ static bool make_json(struct pub *pub, struct ff_slice text, struct ff_slice *js
     return true;
 }
 
-static void say_refused(struct pub *pub, const struct ff_message *m)
+static void take_answer(struct pub *pub, const struct ff_message *m)
 {
-    if (pub->refused++ > 0)
-        return; /* the first one tells why */
-    (void)fprintf(stderr, "fanfare: the broker refused with %" PRIu64 ": ",
-                  m->values[FF_FIELD_CODE].integer);
-    cli_print_text(stderr, ff_message_text(m, FF_FIELD_REASON));
-    (void)fputc('\n', stderr);
+    if (m->type != FF_TYPE_ACK && m->type != FF_TYPE_ERROR)
+        return;
+    if (!ff_message_has(m, FF_FIELD_ID) ||
+        !pending_answer(&pub->pending, m->values[FF_FIELD_ID].integer))
+        return;
+    if (m->type == FF_TYPE_ERROR) {
+        if (pub->refused++ == 0) /* the first one tells why */
+            cli_tell_refusal(pub->cli, m);
+        return;
+    }
+    pub->published++;
+    pub->receivers = m->values[FF_FIELD_RECEIVERS].integer;
+    pub->buffered = ff_message_has(m, FF_FIELD_BUFFERED) ? m->values[FF_FIELD_BUFFERED].integer : 0;
 }
 
-/* Takes answers until at most `most` are owed. False: the connection is over. */
-static bool wait_for_answers(struct pub *pub, uint64_t most)
+/*
+ * A new connection, and what has no answer sent again on it; but for what was
+ * too large for the broker, which it would refuse again. False: the command ends.
+ */
+static bool come_back(struct pub *pub)
+{
+    struct cli *cli = pub->cli;
+    size_t lost;
+
+    while (!pub->is_single) {
+        lost = pending_forget_too_large(&pub->pending, cli->client);
+        pub->unknown += lost;
+        if (lost)
+            cli_tell(cli, "a message was too large: %zu had no answer and are not sent again",
+                     lost);
+        if (!cli_come_back(cli))
+            return false;
+        lost = pending_sent_count(&pub->pending);
+        if (lost)
+            cli_tell(cli,
+                     "%zu had no answer when the connection was lost: sent again, so some of them "
+                     "may arrive twice",
+                     lost);
+        if (pending_send_again(&pub->pending, cli->client))
+            return true;
+    }
+    return false;
+}
+
+/* Takes answers until at most `most` are owed. False: the command ends. */
+static bool wait_for_answers(struct pub *pub, size_t most)
 {
     struct ff_message m;
 
-    while (pub->sent - pub->answered > most) {
+    while (pub->pending.count > most) {
         int got = ff_client_next(pub->cli->client, &m, NULL, 1000);
 
-        if (got < 0)
+        if (most && cli_is_stopped())
+            return false; /* Ctrl-C: the answers to what was sent are taken at the end */
+        if (got < 0 && !come_back(pub))
             return false;
-        if (got == 0 || (m.type != FF_TYPE_ACK && m.type != FF_TYPE_ERROR))
-            continue;
-        pub->answered++;
-        if (m.type == FF_TYPE_ERROR) {
-            say_refused(pub, &m);
-            continue;
-        }
-        pub->receivers = m.values[FF_FIELD_RECEIVERS].integer;
-        pub->buffered =
-            ff_message_has(&m, FF_FIELD_BUFFERED) ? m.values[FF_FIELD_BUFFERED].integer : 0;
+        if (got > 0)
+            take_answer(pub, &m);
     }
     return true;
 }
@@ -94,7 +128,7 @@ static bool pace(struct pub *pub)
     uint64_t limit = ff_client_buffered_limit(pub->cli->client);
     struct timespec pause = {0, 0};
 
-    if (!wait_for_answers(pub, UNDER_WAY - 1))
+    if (!wait_for_answers(pub, PENDING_MAX - 1))
         return false;
     if (pub->cli->no_wait || limit == 0 || pub->buffered <= limit / 2) {
         pub->pause_ms = SHORTEST_PAUSE_MS;
@@ -103,91 +137,147 @@ static bool pace(struct pub *pub)
     if (!wait_for_answers(pub, 0))
         return false;
     if (pub->slow++ == SAY_SLOW_AT)
-        (void)fprintf(stderr,
-                      "fanfare: a reader is %" PRIu64 " bytes behind: waiting for it "
-                      "(--no-wait publishes on, it is then told of what it misses)\n",
-                      pub->buffered);
+        cli_tell(pub->cli,
+                 "a reader is %" PRIu64 " bytes behind: waiting for it "
+                 "(--no-wait publishes on, it is then told of what it misses)",
+                 pub->buffered);
     pause.tv_nsec = pub->pause_ms * 1000000;
     (void)nanosleep(&pause, NULL);
     pub->pause_ms = pub->pause_ms * 2 < LONGEST_PAUSE_MS ? pub->pause_ms * 2 : LONGEST_PAUSE_MS;
     return true;
 }
 
+/* False: the command ends. What cannot be sent is told the first time, and counted. */
 static bool publish(struct pub *pub, struct ff_slice text)
 {
     struct ff_slice json;
 
     if (!make_json(pub, text, &json)) {
         if (pub->unsent++ == 0)
-            (void)fprintf(stderr, "fanfare: a message is no UTF-8 text: it was not sent\n");
+            cli_tell(pub->cli, "a message is no UTF-8 text: it was not sent");
         return true;
     }
     if (!pace(pub))
         return false;
-    return ff_client_publish(pub->cli->client, ++pub->sent, ff_slice_of(pub->cli->arguments[0]),
-                             json);
+    while (!pending_has_room(&pub->pending, json.len))
+        if (!wait_for_answers(pub, pub->pending.count - 1))
+            return false;
+    if (ff_client_is_too_large(pub->cli->client, pub->pending.next, pub->pending.topic, json)) {
+        if (pub->unsent++ == 0)
+            cli_tell(pub->cli,
+                     "a message of %zu octets was not sent: with its frame it is over the "
+                     "broker's max_message of %" PRIu64,
+                     json.len, ff_client_message_limit(pub->cli->client));
+        return true;
+    }
+    if (pending_add(&pub->pending, json) == 0) {
+        cli_tell(pub->cli, "out of memory for a message of %zu octets", json.len);
+        pub->has_failed = true;
+        return false;
+    }
+    return pending_send(&pub->pending, pub->cli->client) || come_back(pub);
+}
+
+/* Until there is input: what the broker says is taken. False: the command ends. */
+static bool wait_for_input(struct pub *pub, const struct lines *lines)
+{
+    struct ff_message m;
+
+    while (!cli_is_stopped()) {
+        struct pollfd p[2] = {{.fd = ff_client_fd(pub->cli->client), .events = POLLIN},
+                              {.fd = lines->fd, .events = POLLIN}};
+        int got;
+
+        (void)poll(p, 2, ff_client_has_input(pub->cli->client) ? 0 : 1000);
+        while ((got = ff_client_next(pub->cli->client, &m, NULL, 0)) > 0)
+            take_answer(pub, &m);
+        if (got < 0 && !come_back(pub))
+            return false;
+        if (p[1].revents)
+            return true;
+    }
+    return false;
+}
+
+/* The whole lines that were read. False: the command ends. */
+static bool publish_read_lines(struct pub *pub, struct lines *lines)
+{
+    bool shows_progress = isatty(STDERR_FILENO);
+    enum lines_result result;
+    struct ff_slice line;
+
+    while ((result = lines_next(lines, &line)) != LINES_NONE) {
+        if (cli_is_stopped())
+            return false;
+        if (result == LINES_LINE && !publish(pub, line))
+            return false;
+        if (result == LINES_TOO_LONG && pub->unsent++ == 0)
+            cli_tell(pub->cli, "a line over %d octets was not sent", LONGEST_LINE);
+        if (shows_progress && pub->pending.next % PROGRESS_EVERY == 0)
+            (void)fprintf(stderr, "\r%" PRIu64 " published", pub->published);
+    }
+    return true;
 }
 
 static bool publish_lines(struct pub *pub)
 {
-    char *line = NULL;
-    size_t size = 0;
-    bool is_good = true;
-    bool shows_progress = isatty(STDERR_FILENO);
+    struct lines lines;
+    bool is_good;
 
-    while (is_good && !cli_is_stopped()) {
-        ssize_t len = getline(&line, &size, stdin);
-
-        if (len < 0)
-            break;
-        if (len && line[len - 1] == '\n')
-            len--;
-        is_good = publish(pub, (struct ff_slice){line, (size_t)len});
-        if (shows_progress && pub->sent % PROGRESS_EVERY == 0)
-            (void)fprintf(stderr, "\r%" PRIu64 " published", pub->sent);
+    lines_init(&lines, STDIN_FILENO, LONGEST_LINE);
+    while ((is_good = publish_read_lines(pub, &lines)) && !lines.is_at_end &&
+           (is_good = wait_for_input(pub, &lines)))
+        (void)lines_read(&lines);
+    if (lines.error) {
+        cli_tell(pub->cli, "standard input cannot be read: %s", strerror(lines.error));
+        pub->has_failed = true;
     }
-    free(line);
+    lines_deinit(&lines);
     return is_good;
 }
 
-static void report(const struct pub *pub, bool is_single)
+static void report(const struct pub *pub)
 {
-    uint64_t good = pub->answered - pub->refused;
     uint64_t bad = pub->refused + pub->unsent;
 
-    if (is_single && pub->cli->is_json)
-        (void)printf("{\"published\":%" PRIu64 ",\"receivers\":%" PRIu64 "}\n", good,
+    if (pub->is_single && pub->cli->is_json)
+        (void)printf("{\"published\":%" PRIu64 ",\"receivers\":%" PRIu64 "}\n", pub->published,
                      pub->receivers);
-    else if (is_single && good)
+    else if (pub->is_single && pub->published)
         (void)printf("published, %" PRIu64 " received it\n", pub->receivers);
-    else if (!is_single)
+    else if (!pub->is_single)
         (void)fprintf(stderr, "%s%" PRIu64 " published, %" PRIu64 " refused\n",
-                      isatty(STDERR_FILENO) ? "\r" : "", good, bad);
+                      isatty(STDERR_FILENO) ? "\r" : "", pub->published, bad);
 }
 
 int cli_pub(struct cli *cli)
 {
-    struct pub pub = {.cli = cli, .pause_ms = SHORTEST_PAUSE_MS};
-    bool is_single = cli->argument_count == 2 && strcmp(cli->arguments[1], "-") != 0;
+    static struct pub pub;
     bool is_good;
 
+    pub = (struct pub){.cli = cli, .pause_ms = SHORTEST_PAUSE_MS};
+    pub.is_single = cli->argument_count == 2 && strcmp(cli->arguments[1], "-") != 0;
     if (cli->argument_count < 2 && isatty(STDIN_FILENO)) {
-        (void)fprintf(stderr, "fanfare: what is to be published? fanfare pub TOPIC MESSAGE, or - "
-                              "for lines of standard input\n");
+        cli_tell(cli, "what is to be published? fanfare pub TOPIC MESSAGE, or - for lines of "
+                      "standard input");
         return CLI_USAGE;
     }
     if (!cli_connect(cli))
         return CLI_UNREACHABLE;
+    pending_init(&pub.pending, ff_slice_of(cli->arguments[0]));
     ff_buf_init(&pub.quoted, SIZE_MAX / 2);
-    is_good = is_single ? publish(&pub, ff_slice_of(cli->arguments[1])) : publish_lines(&pub);
-    /* Also when the connection broke: what was answered before is told. */
-    is_good = wait_for_answers(&pub, 0) && is_good;
+    is_good = pub.is_single ? publish(&pub, ff_slice_of(cli->arguments[1])) : publish_lines(&pub);
+    /* Also where the input broke off, or Ctrl-C: what was sent before is told. */
+    if (cli->client)
+        is_good = wait_for_answers(&pub, 0) && is_good;
+    report(&pub);
+    pub.unknown += pub.pending.count;
     ff_buf_deinit(&pub.quoted);
-    report(&pub, is_single);
-    if (!is_good) {
-        (void)fprintf(stderr, "fanfare: %" PRIu64 " of %" PRIu64 " were not answered\n",
-                      pub.sent - pub.answered, pub.sent);
+    pending_deinit(&pub.pending);
+    if (pub.unknown)
+        cli_tell(cli, "%" PRIu64 " of %" PRIu64 " were not answered", pub.unknown,
+                 pub.unknown + pub.published + pub.refused);
+    if (!is_good && !pub.has_failed)
         return cli_ended(cli);
-    }
-    return pub.refused || pub.unsent ? CLI_REFUSED : CLI_OK;
+    return pub.has_failed || pub.refused || pub.unsent || pub.unknown ? CLI_REFUSED : CLI_OK;
 }
