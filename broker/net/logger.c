@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "broker/net/sink.h"
+#include "protocol/base/utf8.h"
 
 enum {
     LINE_MAX_BYTES = 2048,
@@ -71,19 +72,65 @@ static void put(struct line *line, const char *text, size_t len)
     line->len += len;
 }
 
-/* Quoted, with everything escaped that could end a line or colour a terminal. */
+/* Octets of the code point at `i`; 0: it is no UTF-8, or could steer a terminal or begin a line. */
+static size_t harmless_at(struct ff_slice text, size_t i)
+{
+    const unsigned char *c = (const unsigned char *)text.at + i;
+    size_t size = *c < 0x80 ? 1 : *c < 0xe0 ? 2 : *c < 0xf0 ? 3 : 4;
+
+    if (size == 1)
+        return *c >= ' ' && *c < 0x7f;
+    if (i + size > text.len || !ff_utf8_is_valid(c, size))
+        return 0;
+    if (c[0] == 0xc2 && c[1] < 0xa0)
+        return 0; /* C1 */
+    if (c[0] == 0xd8 && c[1] == 0x9c)
+        return 0; /* U+061C, and what else turns the order of a line around, or ends it */
+    if (c[0] == 0xe2 && ((c[1] == 0x80 && (c[2] == 0x8e || c[2] == 0x8f || c[2] >= 0xa8)) ||
+                         (c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9)))
+        return c[1] == 0x80 && c[2] > 0xae ? size : 0; /* U+200E, F, 2028 to E, 2066 to 9 */
+    return size;
+}
+
+/* One that is not harmless, as an escape; returns how many octets of the text it stands for. */
+static size_t put_escape(struct line *line, struct ff_slice text, size_t i)
+{
+    unsigned char c = (unsigned char)text.at[i];
+    size_t size = c < 0xc2 ? 1 : c < 0xe0 ? 2 : 3;
+    uint32_t point = size == 2 ? (c & 0x1fU) << 6 : (c & 0x0fU) << 12;
+    char escape[8];
+
+    if (size > 1 && i + size <= text.len && ff_utf8_is_valid(text.at + i, size)) {
+        for (size_t k = 1; k < size; k++)
+            point |= ((unsigned char)text.at[i + k] & 0x3fU) << (6 * (size - 1 - k));
+        put(line, escape, (size_t)snprintf(escape, sizeof(escape), "\\u%04x", (unsigned)point));
+        return size;
+    }
+    if (c == '\n' || c == '\r' || c == '\t')
+        put(line, c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t", 2);
+    else if (c < 0x80 || !in_json)
+        put(line, escape,
+            (size_t)snprintf(escape, sizeof(escape), in_json ? "\\u%04x" : "\\x%02x", c));
+    else
+        put(line, "\\ufffd", 6); /* JSON is UTF-8 */
+    return 1;
+}
+
+/*
+ * Quoted, with everything escaped that could end a line or steer a terminal; `"` and
+ * `\` have a `\` before them, in text as in JSON.
+ */
 static void put_quoted(struct line *line, struct ff_slice text)
 {
-    char escaped[8];
-
     put(line, "\"", 1);
-    for (size_t i = 0; i < text.len && line->len < QUOTED_END; i++) {
-        unsigned char c = (unsigned char)text.at[i];
+    for (size_t i = 0; i < text.len && line->len < QUOTED_END;) {
+        size_t size = harmless_at(text, i);
 
-        if (c >= ' ' && c < 0x7f && c != '"' && c != '\\')
-            put(line, &text.at[i], 1);
-        else
-            put(line, escaped, (size_t)snprintf(escaped, sizeof(escaped), "\\u%04x", c));
+        if (text.at[i] == '"' || text.at[i] == '\\')
+            put(line, "\\", 1);
+        if (size)
+            put(line, &text.at[i], size);
+        i += size ? size : put_escape(line, text, i);
     }
     put(line, "\"", 1);
 }

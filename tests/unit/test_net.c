@@ -290,11 +290,63 @@ static void a_flood_of_one_event_is_counted_not_written(void **state)
 
         lines += !at;
         suppressed += at ? (unsigned)strtoul(at + 11, NULL, 10) : 0;
-        assert_true(at || strstr(text, "who=\"a\\u000ab\\u001b[31m\\u0022\\u005c\" i="));
+        assert_true(at || strstr(text, "who=\"a\\nb\\x1b[31m\\\"\\\\\" i="));
     }
     (void)fclose(file);
     assert_true(lines >= LOG_LINES_A_SECOND && lines <= 3 * LOG_LINES_A_SECOND);
     assert_int_equal(lines + suppressed, 5000);
+}
+
+/* What one event says of this text, in text or in JSON; one line, whatever the text is. */
+static void assert_logged_as(const char *text, bool is_json, const char *wanted)
+{
+    FILE *file = tmpfile();
+    int kept = dup(STDERR_FILENO);
+    char line[4096] = "";
+
+    assert_true(file && kept >= 0 && dup2(fileno(file), STDERR_FILENO) >= 0);
+    log_set(LOG_DEBUG, is_json);
+    LOG_EVENT(LOG_DEBUG, "said", LOG_TEXT("why", text));
+    log_set(LOG_INFO, false);
+    assert_true(dup2(kept, STDERR_FILENO) >= 0);
+    (void)close(kept);
+    rewind(file);
+    assert_non_null(fgets(line, sizeof(line), file));
+    if (!strstr(line, wanted))
+        fail_msg("%s is not in %s", wanted, line);
+    assert_null(fgets(line, sizeof(line), file));
+    (void)fclose(file);
+}
+
+static void a_log_line_is_read_as_it_was_written(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *as_text;
+        const char *as_json;
+    } cases[] = {
+        {"plain", "why=plain\n", "\"why\":\"plain\"}"},
+        {"origins = {\"null\"}", "why=\"origins = {\\\"null\\\"}\"\n",
+         "\"why\":\"origins = {\\\"null\\\"}\"}"},
+        {"a\\b", "why=\"a\\\\b\"\n", "\"why\":\"a\\\\b\"}"},
+        {"gr\u00fc\u00df \u20ac \U0001f389", "why=\"gr\u00fc\u00df \u20ac \U0001f389\"\n",
+         "\"why\":\"gr\u00fc\u00df \u20ac \U0001f389\"}"},
+        {"a\r\n\tb\x07\x7f", "why=\"a\\r\\n\\tb\\x07\\x7f\"\n",
+         "\"why\":\"a\\r\\n\\tb\\u0007\\u007f\"}"},
+        {"\xc2\x9b"
+         "2J \u202e\u2028\u2066\u200f\u061c\u2014",
+         "why=\"\\u009b2J \\u202e\\u2028\\u2066\\u200f\\u061c\u2014\"\n",
+         "\"why\":\"\\u009b2J \\u202e\\u2028\\u2066\\u200f\\u061c\u2014\"}"},
+        {"\xff\xc3", "why=\"\\xff\\xc3\"\n", "\"why\":\"\\ufffd\\ufffd\"}"},
+        {"\xed\xa0\x80", "why=\"\\xed\\xa0\\x80\"\n", "\"why\":\"\\ufffd\\ufffd\\ufffd\"}"},
+        {"", "why=\"\"\n", "\"why\":\"\"}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < FF_COUNT(cases); i++) {
+        assert_logged_as(cases[i].text, false, cases[i].as_text);
+        assert_logged_as(cases[i].text, true, cases[i].as_json);
+    }
 }
 
 static void addresses_are_read_as_people_write_them(void **state)
@@ -441,6 +493,7 @@ int main(void)
         cmocka_unit_test_teardown(what_nobody_asked_for_in_a_second_goes_back, nothing_leaked),
         cmocka_unit_test_teardown(nobody_waits_for_the_heap_to_be_trimmed, nothing_leaked),
         cmocka_unit_test_teardown(at_most_sixteen_pongs_wait, nothing_leaked),
+        cmocka_unit_test(a_log_line_is_read_as_it_was_written),
         cmocka_unit_test(a_flood_of_one_event_is_counted_not_written),
         cmocka_unit_test(addresses_are_read_as_people_write_them),
         cmocka_unit_test(origins_are_compared_whole),
