@@ -6,7 +6,6 @@
  */
 #include "broker/app/config.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -15,6 +14,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "broker/app/environment.h"
 #include "broker/app/option.h"
 #include "broker/worker/qsbr.h"
 #include "protocol/base/mem.h"
@@ -24,6 +24,8 @@ enum {
     RESERVED_DESCRIPTORS = 64, /* or more: */
     DESCRIPTORS_A_WORKER = 8,
     COMMON_BUFFERED = 1024 * 1024,
+    LEAST_MEMORY = 4 * 1024 * 1024, /* serves somebody; and beside it: */
+    MEMORY_A_WORKER = 512 * 1024,   /* half a MiB is what an idle one has */
     VARIABLE_MAX = 64,
 };
 
@@ -75,6 +77,20 @@ static bool set_list_text(struct config *config, const struct option *option, co
     return option_set_list(option, config, items, count);
 }
 
+/*
+ * `where: why` for people. What is wrong begins with the option's name and a colon where
+ * it is about the whole value; a flag or a variable has said that name already.
+ */
+static void explain(const char *name, const char *where, const char *why, char *error)
+{
+    size_t len = strlen(name);
+    bool is_named =
+        (where[0] == '-' || strncmp(where, ENVIRONMENT_PREFIX, strlen(ENVIRONMENT_PREFIX)) == 0) &&
+        strncmp(why, name, len) == 0 && strncmp(why + len, ": ", 2) == 0;
+
+    (void)snprintf(error, CONFIG_ERROR_MAX, "%s: %s", where, is_named ? why + len + 2 : why);
+}
+
 static bool set_text(struct config *config, const struct option *option, const char *text,
                      const char *where, char *error)
 {
@@ -84,7 +100,7 @@ static bool set_text(struct config *config, const struct option *option, const c
                       : option_set(option, config, config, text, why, sizeof(why));
 
     if (!is_set)
-        (void)snprintf(error, CONFIG_ERROR_MAX, "%s: %s", where, why);
+        explain(option->name, where, why, error);
     config->where[option - option_table] = config_keep(config, where, strlen(where));
     return is_set;
 }
@@ -100,13 +116,10 @@ static bool set_defaults(struct config *config, char *error)
 static bool set_from_environment(struct config *config, char *error)
 {
     for (size_t i = 0; i < option_count; i++) {
-        char name[VARIABLE_MAX] = "FANFARE_";
-        size_t len = strlen(name);
+        char name[ENVIRONMENT_NAME_MAX];
         const char *value;
 
-        for (const char *c = option_table[i].name; *c && len < sizeof(name) - 1; c++)
-            name[len++] = (char)toupper((unsigned char)*c);
-        name[len] = '\0';
+        environment_name(option_table[i].name, name);
         value = getenv(name);
         if (!value)
             continue;
@@ -114,7 +127,17 @@ static bool set_from_environment(struct config *config, char *error)
             return false;
         config->is_listen_default &= strcmp(option_table[i].name, "listen") != 0;
     }
-    return true;
+    return environment_check(error);
+}
+
+/* The option as it is written on the command line, without its dashes in front. */
+static const char *name_flag(const char *option, char flag[VARIABLE_MAX])
+{
+    (void)snprintf(flag, VARIABLE_MAX, "%s", option);
+    for (char *c = flag; *c; c++)
+        if (*c == '_')
+            *c = '-';
+    return flag;
 }
 
 /* One flag as it stands on the command line. */
@@ -123,6 +146,20 @@ struct flag {
     const char *value;
     char name[VARIABLE_MAX];
 };
+
+static void explain_unknown(const char *arg, const char *name, char *error)
+{
+    struct ff_guess guess = option_guess(name + (strncmp(name, "--", 2) == 0 ? 2 : 0));
+    char flag[VARIABLE_MAX];
+
+    if (guess.best)
+        (void)snprintf(error, CONFIG_ERROR_MAX,
+                       "unknown argument %s: did you mean --%s? fanfared --help lists all", arg,
+                       name_flag(guess.best, flag));
+    else
+        (void)snprintf(error, CONFIG_ERROR_MAX, "unknown argument %s; fanfared --help lists all",
+                       arg);
+}
 
 /* `--name VALUE`, `--name=VALUE`, and `--name` for a bool. Advances `*i` over its value. */
 static bool read_flag(int argc, char **argv, int *i, struct flag *flag, char *error)
@@ -134,8 +171,7 @@ static bool read_flag(int argc, char **argv, int *i, struct flag *flag, char *er
     flag->option = len > 2 && strncmp(arg, "--", 2) == 0 ? option_find(arg + 2, len - 2) : NULL;
     (void)snprintf(flag->name, sizeof(flag->name), "%.*s", (int)len, arg);
     if (!flag->option) {
-        (void)snprintf(error, CONFIG_ERROR_MAX, "unknown argument %s; fanfared --help lists all",
-                       arg);
+        explain_unknown(arg, flag->name, error);
         return false;
     }
     if (equals)
@@ -158,14 +194,16 @@ bool config_complain(const struct config *config, const char *name, char *error,
     const struct option *option = option_find(name, strlen(name));
     const char *where = config->where[option - option_table];
     bool is_default = !where || strcmp(where, "default") == 0;
+    char why[CONFIG_ERROR_MAX];
     va_list args;
-    int len;
 
-    len =
-        snprintf(error, CONFIG_ERROR_MAX, "%s%s", is_default ? "" : where, is_default ? "" : ": ");
     va_start(args, format);
-    (void)vsnprintf(error + len, CONFIG_ERROR_MAX - (size_t)len, format, args);
+    (void)vsnprintf(why, sizeof(why), format, args);
     va_end(args);
+    if (is_default)
+        memcpy(error, why, sizeof(why));
+    else
+        explain(name, where, why, error);
     return false;
 }
 
@@ -360,6 +398,20 @@ static bool check_buffered(struct config *config, char *error)
     return true;
 }
 
+static bool check_memory(struct config *config, char *error)
+{
+    uint64_t least = LEAST_MEMORY + (uint64_t)config->workers * MEMORY_A_WORKER;
+
+    if (config->settings.max_memory == 0)
+        config->settings.max_memory = quarter_of_memory();
+    if (config->settings.max_memory >= least)
+        return true;
+    return config_complain(config, "memory", error,
+                           "memory is %" PRIu64 " bytes, but %u workers need at least %" PRIu64
+                           "K to serve anybody: raise it, or lower workers",
+                           config->settings.max_memory, config->workers, least >> 10);
+}
+
 /* What depends on other options or on the machine. */
 static bool complete(struct config *config, char *error)
 {
@@ -367,10 +419,8 @@ static bool complete(struct config *config, char *error)
 
     if (config->workers == 0)
         config->workers = count_cores();
-    if (!check_buffered(config, error))
+    if (!check_buffered(config, error) || !check_memory(config, error))
         return false;
-    if (settings->max_memory == 0)
-        settings->max_memory = quarter_of_memory();
     if (settings->plain_topic[0] &&
         ff_topic_kind(ff_slice_of(settings->plain_topic)) == FF_TOPIC_BAD)
         return config_complain(config, "plain_topic", error, "plain_topic: %s",
@@ -431,12 +481,9 @@ void config_print_help(FILE *out)
         out);
     for (size_t i = 0; i < option_count; i++) {
         char flag[VARIABLE_MAX];
-        size_t len = (size_t)snprintf(flag, sizeof(flag), "--%s", option_table[i].name);
 
-        for (size_t k = 2; k < len; k++)
-            if (flag[k] == '_')
-                flag[k] = '-';
-        (void)fprintf(out, "  %-30s %s", flag, option_table[i].help);
+        (void)fprintf(out, "  --%-28s %s", name_flag(option_table[i].name, flag),
+                      option_table[i].help);
         if (option_table[i].value[0])
             (void)fprintf(out, " [%s]", option_table[i].value);
         (void)fputs(option_table[i].can_reload ? "\n" : " (needs a restart)\n", out);

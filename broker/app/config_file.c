@@ -29,6 +29,32 @@ struct parse {
 };
 static _Thread_local struct parse *current;
 
+/* The nearest rule (of a topic section) or option, where libconfuse says "no such option 'x'". */
+static struct ff_guess guess_option(cfg_t *cfg, const char *what)
+{
+    const char *quoted = strstr(what, "no such option") ? strchr(what, '\'') : NULL;
+    char word[FF_GUESS_MAX + 1] = "";
+    struct ff_guess guess;
+
+    if (quoted)
+        (void)snprintf(word, sizeof(word), "%.*s", (int)strcspn(quoted + 1, "'"), quoted + 1);
+    if (!cfg || strcmp(cfg_name(cfg), "topic") != 0)
+        return option_guess(word);
+    guess = ff_guess_of(word);
+    for (size_t i = 0; i < option_rule_count; i++)
+        ff_guess_consider(&guess, option_rule_table[i].name);
+    return guess;
+}
+
+static void explain_error(cfg_t *cfg, const char *what)
+{
+    const char *meant = guess_option(cfg, what).best;
+
+    (void)snprintf(current->error, CONFIG_ERROR_MAX,
+                   meant ? "%s:%d: %s: did you mean %s?" : "%s:%d: %s", current->file,
+                   cfg ? cfg->line : 0, what, meant);
+}
+
 static void on_error(cfg_t *cfg, const char *format, va_list args)
 {
     char what[CONFIG_ERROR_MAX / 2];
@@ -41,8 +67,7 @@ static void on_error(cfg_t *cfg, const char *format, va_list args)
                        "%s: a section is not closed at the end of the file: a } is missing",
                        current->file);
     else
-        (void)snprintf(current->error, CONFIG_ERROR_MAX, "%s:%d: %s", current->file,
-                       cfg ? cfg->line : 0, what);
+        explain_error(cfg, what);
 }
 
 /* Called for each value while its line is known. */

@@ -122,6 +122,15 @@ const struct option *option_find(const char *name, size_t len)
     return NULL;
 }
 
+struct ff_guess option_guess(const char *word)
+{
+    struct ff_guess guess = ff_guess_of(word);
+
+    for (size_t i = 0; i < option_count; i++)
+        ff_guess_consider(&guess, option_table[i].name);
+    return guess;
+}
+
 /* What the letter behind a size multiplies it by, as a shift; 0: no such letter. */
 static int find_unit(char letter)
 {

@@ -8,6 +8,7 @@
 #define APP_OPTION_H
 
 #include "broker/app/config.h"
+#include "protocol/base/guess.h"
 
 enum option_kind {
     OPTION_COUNT,  /* uint32_t */
@@ -34,6 +35,9 @@ extern const struct option option_table[];
 extern const size_t option_count;
 extern const struct option option_rule_table[];
 extern const size_t option_rule_count;
+
+/* The option whose name is nearest to a word that is none (base/guess.h). */
+struct ff_guess option_guess(const char *word);
 
 /* NULL: there is none of that name. `-` counts as `_`. */
 const struct option *option_find(const char *name, size_t len);

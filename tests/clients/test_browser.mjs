@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Headless Chromium: the console page, two tabs that chat, a reload, a kill -9 of the broker, and
-// the hand-written clients of tutorials, unchanged. FANFARE_PICTURES=DIR keeps screenshots.
+// the hand-written clients of tutorials, unchanged. TEST_PICTURES=DIR keeps screenshots.
 import assert from "node:assert";
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { chromium } from "playwright-core";
 import { startBroker, until } from "../support/broker.mjs";
 
-const pictures = process.env.FANFARE_PICTURES;
+const pictures = process.env.TEST_PICTURES;
 const texts = (page) => page.locator("#messages li").allTextContents();
 const items = (page) => page.locator("#list li").allTextContents();
 const sees = (page, text) => until(`"${text}" in the console`, async () => (await texts(page)).some((one) => one.includes(text)));

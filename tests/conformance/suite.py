@@ -9,7 +9,7 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
 from peer import BINARY, CLOSE, CONT, PING, PONG, TEXT, Broker, Gone, Peer, close_code, frame  # noqa: E402
 
-LONG = bool(os.environ.get("FANFARE_LONG"))
+LONG = bool(os.environ.get("TEST_LONG"))
 CLOSE_1000 = frame(CLOSE, b"\x03\xe8")
 cases = []
 

@@ -12,10 +12,10 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
 import peer  # noqa: E402
 
-TOOL = os.path.join(os.environ.get("FANFARE_TEST_BIN", peer.BIN), "backpressure")
-RELEASE = os.environ.get("FANFARE_RELEASE", os.path.join(peer.BIN, "../../release/bin"))
+TOOL = os.path.join(os.environ.get("TEST_PEERS", peer.BIN), "backpressure")
+RELEASE = os.environ.get("TEST_RELEASE", os.path.join(peer.BIN, "../../release/bin"))
 BOUND = (1 << 20) + (8 << 20)  # max_buffered + 8 MiB
-LONG = bool(os.environ.get("FANFARE_LONG"))
+LONG = bool(os.environ.get("TEST_LONG"))
 
 
 def run(binaries, rule, mib, stalled=1000, readers=100, check_rss=False):

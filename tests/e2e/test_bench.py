@@ -12,7 +12,7 @@ import websockets
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
 from peer import Broker  # noqa: E402
 
-BENCH = os.environ["FANFARE_BIN"] + "/fanfare-bench"
+BENCH = os.environ["TEST_BIN"] + "/fanfare-bench"
 
 
 def bench(*arguments):

@@ -2,7 +2,7 @@
 """Abuse beside use: random clients subscribe, publish, stall, reset and send rubbish, while two
 healthy ones chat and lose nothing. Afterwards descriptors and live bytes are back to base.
 
-The seed is printed; FANFARE_SEED replays it (threads still interleave as they like).
+The seed is printed; TEST_SEED replays it (threads still interleave as they like).
 """
 import os
 import random
@@ -14,9 +14,9 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
 from peer import BINARY, CLOSE, CONT, PING, TEXT, Broker, Gone, Peer, frame, typed  # noqa: E402
 
-SECONDS = 60 if os.environ.get("FANFARE_LONG") else 10
-seed = int(os.environ.get("FANFARE_SEED", time.time()))
-print("FANFARE_SEED=%d" % seed, flush=True)
+SECONDS = 60 if os.environ.get("TEST_LONG") else 10
+seed = int(os.environ.get("TEST_SEED", time.time()))
+print("TEST_SEED=%d" % seed, flush=True)
 TOPICS = ["a", "b/1", "b/2", "c/x/y", "b/#", "+/1", "#"]
 
 

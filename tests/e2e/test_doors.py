@@ -294,13 +294,27 @@ def configuration():
             ('proxy_header = "X Real"\n', ":1: proxy_header"), ("proxy_header = \"\"\n", ":1: proxy_header"), ("ipv6_prefix = 129\n", ":1: ipv6_prefix"),
             ('path = {"ws"}\n', ":1: path"), ('path = {"/ws?topic=a"}\n', "/ws"), ("max_head = 2K\n", ":1: max_head"),
             ("max_head = 128K\n", ":1: max_head"),
-            ("max_connections = 999999\n", "ulimit")):
+            ("max_connections = 999999\n", "ulimit"), ("max_mesage = 2K\n", ":1: no such option 'max_mesage': did you mean max_message?"),
+            ('topic "a" { overflw = "skip" }\n', "did you mean overflow?"), ("frobnicate = 1\n", "no such option 'frobnicate'\n"),
+            ("memory = 1K\n", ":1: memory is 1024 bytes, but")):
         done = check(text)
         assert done.returncode == 1 and said in done.stderr, (text, done.stderr)
     for args, said in ((["--bogus"], "--help"), (["--listen"], "needs a value"), (["--config", "/nope"], "/nope"),
-                       (["--config"], "--config"), (["--workers", "99"], "--workers: workers")):
+                       (["--config"], "--config"), (["--workers", "99"], "--workers: workers"),
+                       (["--lisen", "x"], "did you mean --listen?"), (["--max_mesage=1"], "did you mean --max-message?"),
+                       (["--frobnicate"], "unknown argument --frobnicate; "), (["--listen", "foo"], '--listen: "foo" is no address'),
+                       (["--proxies", "x"], '--proxies: "x" is no network'),
+                       (["--memory", "1K", "--workers", "2"], "--memory: memory is 1024 bytes, but 2 workers need at least 5120K")):
         done = subprocess.run([FANFARED, *args], capture_output=True, text=True, timeout=30)
         assert done.returncode == 1 and said in done.stderr, (args, done.stderr)
+    for name, meant in (("FANFARE_LISTN", "FANFARE_LISTEN"), ("FANFARE_max_message", "FANFARE_MAX_MESSAGE"), ("FANFARE_FROBNICATE", None),
+                        ("FANFARE_", None), ("FANFARE_PORT", None), ("FANFARE_LISTEN_", "FANFARE_LISTEN")):
+        done = check("sys = true\n", env={name: "80"})
+        assert done.returncode == 1 and name + " is set in the environment" in done.stderr, (name, done)
+        assert not meant or "did you mean %s?" % meant in done.stderr, done
+    cluster = {"FANFARE_SERVICE_HOST": "10.0.0.1", "FANFARE_SERVICE_PORT": "80", "FANFARE_SERVICE_PORT_WS": "80",
+               "FANFARE_PORT": "tcp://10.0.0.1:80", "FANFARE_PORT_80_TCP_ADDR": "10.0.0.1", "FANFARE_URL": "ws://x", "FANFARES": "x"}
+    assert check("sys = true\n", env=cluster).returncode == 0, "what a cluster and the client say is not for us"
     done = subprocess.run(["sh", "-c", "ulimit -n 100; exec %s" % FANFARED], capture_output=True, text=True, timeout=30)
     assert done.returncode == 1 and "LimitNOFILE" in done.stderr, done.stderr
     with Broker() as broker:
@@ -310,6 +324,10 @@ def configuration():
     with open(os.path.join(os.path.dirname(FANFARED), "../../../broker/app/options.def")) as table:
         for name in re.findall(r"^OPTION\(\w+, (\w+),", table.read(), re.M):
             assert "--" + name.replace("_", "-") in help_text, name
+    dev = os.path.join(os.path.dirname(__file__), "../../dev")
+    done = subprocess.run([dev, "typo"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 64 and "no command typo" in done.stderr and "  run\t" in done.stderr and not done.stdout, done
+    assert subprocess.run([dev, "help"], capture_output=True, timeout=30).returncode == 0
     for program in FANFARED, FANFARE:
         done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30)
         assert re.match(r"fanfared? \d+\.\d+\.\d+\n", done.stdout)

@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
 import peer
 from peer import *
 
-peer.BIN = os.environ.get("FANFARE_RELEASE", peer.BIN)  # sanitizers keep what was freed
+peer.BIN = os.environ.get("TEST_RELEASE", peer.BIN)  # sanitizers keep what was freed
 MIB = 1 << 20
 TESTS = []
 
@@ -188,12 +188,12 @@ class Mix:
 
 @test
 def random_mixes():
-    count = 200 if os.environ.get("FANFARE_LONG") else 5
-    first = int(os.environ.get("FANFARE_SEED", random.randrange(1 << 30)))
+    count = 200 if os.environ.get("TEST_LONG") else 5
+    first = int(os.environ.get("TEST_SEED", random.randrange(1 << 30)))
     for seed in range(first, first + count):
         dice = random.Random(seed)
         mib, workers = dice.choice((24, 48, 96)), dice.choice("124")
-        print("   FANFARE_SEED=%d: %d MiB, %s workers" % (seed, mib, workers))
+        print("   TEST_SEED=%d: %d MiB, %s workers" % (seed, mib, workers))
         with Limited(mib, "--workers", workers, "--max-message", "300K") as broker:
             mix = Mix(broker, dice)
             for _ in range(120):

@@ -6,7 +6,7 @@ at any moment, 1 to 4 workers, both flushes. A witness of each topic reads all t
 order; everybody else must have seen the same order, each message once, and been told of exactly what
 is missing; a publisher that closed cleanly was answered for all that anybody saw of it.
 
-    test_random.py [--seeds N] [--messages N]        FANFARE_SEED=S begins with that seed
+    test_random.py [--seeds N] [--messages N]        TEST_SEED=S begins with that seed
 """
 import argparse
 import json
@@ -170,7 +170,7 @@ class Play:
     def __init__(self, seed, count):
         self.dice, self.count = random.Random(seed), count
         workers, flush = self.dice.choice("1234"), self.dice.choice(("send", "auto"))
-        print("   FANFARE_SEED=%d: %s workers, flush %s" % (seed, workers, flush), flush=True)
+        print("   TEST_SEED=%d: %s workers, flush %s" % (seed, workers, flush), flush=True)
         self.broker = Broker("--workers", workers, "--flush", flush, "--max-message", "64K", "--max-buffered", "1M", "--heartbeat", "300")
 
     def wait(self, what, clients):
@@ -282,10 +282,10 @@ class Play:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=40 if os.environ.get("FANFARE_LONG") else 5)
+    parser.add_argument("--seeds", type=int, default=40 if os.environ.get("TEST_LONG") else 5)
     parser.add_argument("--messages", type=int, default=3000)
     wanted = parser.parse_args()
-    first = int(os.environ.get("FANFARE_SEED", random.randrange(1 << 30)))
+    first = int(os.environ.get("TEST_SEED", random.randrange(1 << 30)))
     for seed in range(first, first + wanted.seeds):
         play = Play(seed, wanted.messages)
         with play.broker:

@@ -2,7 +2,7 @@
 """The classes of attack that brought brokers down, each by its id in docs/security.md; those that
 need no whole broker are in the unit tests and fuzz targets named there.
 
-What is asserted: counts, bytes, codes and order. FANFARE_LONG=1 plays the long forms.
+What is asserted: counts, bytes, codes and order. TEST_LONG=1 plays the long forms.
 """
 import contextlib
 import ctypes
@@ -23,7 +23,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
 import peer as peer_module  # noqa: E402
 from peer import BINARY, CLOSE, CONT, PING, PONG, TEXT, Broker, Gone, Peer, close_code, frame, typed  # noqa: E402
 
-LONG = bool(os.environ.get("FANFARE_LONG"))
+LONG = bool(os.environ.get("TEST_LONG"))
 MARKER = "m4rk3r-that-no-log-may-hold"
 tests = []
 
@@ -722,7 +722,7 @@ class FakedTime:
         found = subprocess.run(["sh", "-c", "ls /usr/lib/*/faketime/libfaketime.so.1"], capture_output=True, text=True)
         assert found.returncode == 0, "faketime is missing: apt-get install faketime"
         env.update(LD_PRELOAD=found.stdout.strip(), FAKETIME_TIMESTAMP_FILE=self.stamp, FAKETIME_NO_CACHE="1")
-        kept, peer_module.BIN = peer_module.BIN, os.environ.get("FANFARE_RELEASE", peer_module.BIN)
+        kept, peer_module.BIN = peer_module.BIN, os.environ.get("TEST_RELEASE", peer_module.BIN)
         self.broker = Broker("--sys", *args, env=env)
         peer_module.BIN = kept
 

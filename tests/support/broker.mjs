@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import assert from "node:assert";
 
 export async function startBroker(args = [], port = 0) {
-  const bin = process.env.FANFARE_BIN || new URL("../../build/dev/bin", import.meta.url).pathname;
+  const bin = process.env.TEST_BIN || new URL("../../build/dev/bin", import.meta.url).pathname;
   const child = spawn(`${bin}/fanfared`, ["--listen", `127.0.0.1:${port}`, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   let log = "";
   child.stderr.on("data", (chunk) => { log += chunk; });

@@ -20,7 +20,7 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 DEADLINE = 30.0
 
-BIN = os.environ.get("FANFARE_BIN", os.path.join(os.path.dirname(__file__), "../../build/dev/bin"))
+BIN = os.environ.get("TEST_BIN", os.path.join(os.path.dirname(__file__), "../../build/dev/bin"))
 
 
 class Gone(Exception):

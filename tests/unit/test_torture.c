@@ -189,7 +189,7 @@ int main(int argc, char **argv)
 
     every = test_option(argc, argv, "--every", every);
     from = test_option(argc, argv, "--from", from);
-    sparse = getenv("FANFARE_LONG") ? 1 : sparse;
+    sparse = getenv("TEST_LONG") ? 1 : sparse;
     scenes = test_option(argc, argv, "--random", scenes);
     seed = test_option(argc, argv, "--seed", seed);
     scene_set_up();
