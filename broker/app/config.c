@@ -474,7 +474,8 @@ void config_print_help(FILE *out)
         "  fanfared --check-config chat/42          what holds, and the rule for a topic\n\n"
         "Every option can stand in the file (max_message = 64K), in the environment\n"
         "(FANFARE_MAX_MESSAGE) or on the command line (--max-message 64K), which wins.\n"
-        "SIGHUP reads the file again; SIGTERM says goodbye to all clients and ends.\n\n"
+        "SIGHUP reads the file again; SIGTERM says goodbye to all clients and ends, and so does\n"
+        "SIGUSR2, which tells them that the broker is restarting.\n\n"
         "  --config FILE          the configuration file\n"
         "  --check-config [TOPIC] print what holds and end\n"
         "  --version, --help\n\nOptions:\n",

@@ -36,7 +36,7 @@ static void say_goodbye(void *arg, struct session *session)
     w = session_begin_message(session, FF_TYPE_GOODBYE);
     ff_writer_integer(&w, FF_FIELD_WITHIN, drain->end_ms - drain->begin_ms);
     ff_writer_integer(&w, FF_FIELD_RETRY, ms);
-    ff_writer_string(&w, FF_FIELD_REASON, FF_SLICE("the broker is restarting"));
+    ff_writer_string(&w, FF_FIELD_REASON, ff_slice_of(drain->reason));
     session_end_message(session, &w);
 }
 
@@ -64,7 +64,7 @@ static void close_some(struct drain *drain, bool is_last)
         if (!session || !session_is_open(session) || (!is_last && is_owed(session)))
             continue;
         drain->visited++;
-        session_close(session, FF_CLOSE_RESTARTING, "the broker is restarting");
+        session_close(session, FF_CLOSE_RESTARTING, "%s", drain->reason);
     }
 }
 
@@ -111,17 +111,16 @@ void drain_init(struct drain *drain, struct gateway *gateway, void (*done)(void 
     wheel_timer_init(&drain->timer, on_step);
 }
 
-void drain_begin(struct drain *drain, uint32_t seconds)
+void drain_begin(struct drain *drain, uint32_t seconds, const char *reason)
 {
     struct net *net = &drain->gateway->worker->net;
 
     drain->is_running = true;
+    drain->reason = reason;
     drain->begin_ms = net->loop.now_ms;
     drain->end_ms = drain->begin_ms + seconds * 1000ULL;
     drain->total = drain->gateway->session_count;
     drain->all = atomic_load_explicit(&drain->gateway->shared->sessions, memory_order_relaxed);
-    LOG_EVENT(LOG_INFO, "draining", LOG_NUM("connections", drain->total),
-              LOG_NUM("seconds", seconds));
     gateway_each(drain->gateway, say_goodbye, drain);
     wheel_set(&net->wheel, &drain->timer, STEP_MS);
 }

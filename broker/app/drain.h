@@ -16,6 +16,7 @@ struct drain {
     struct gateway *gateway;
     void (*done)(void *arg);
     void *arg;
+    const char *reason; /* of GOODBYE and of the close frame; static */
     uint64_t begin_ms;
     uint64_t end_ms;
     uint64_t shut_ms; /* since when nothing is left but peers that do not end their side */
@@ -30,7 +31,7 @@ struct drain {
 /* `done` is called once, when nobody is left or the time is up. */
 void drain_init(struct drain *drain, struct gateway *gateway, void (*done)(void *arg), void *arg);
 
-/* Begins; the listeners are closed already. */
-void drain_begin(struct drain *drain, uint32_t seconds);
+/* Begins; the listeners are closed already. `reason` is static text, what clients are told. */
+void drain_begin(struct drain *drain, uint32_t seconds, const char *reason);
 
 #endif

@@ -38,12 +38,13 @@ static void on_signal(void *arg, int number)
     if (number == SIGHUP)
         reload(program);
     else
-        server_stop(&program->server);
+        server_stop(&program->server,
+                    number == SIGUSR2 ? "the broker is restarting" : "the broker is stopping");
 }
 
 static int run(struct program *program, struct config *config)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
     char error[CONFIG_ERROR_MAX];
 
     if (!log_begin()) {

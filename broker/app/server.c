@@ -323,16 +323,20 @@ bool server_reload(struct server *server, struct config *config, char error[CONF
 static void begin_drain(struct worker_thread *thread)
 {
     worker_thread_close(thread);
-    drain_begin(&thread->drain, thread->server->config->drain_s);
+    drain_begin(&thread->drain, thread->server->config->drain_s, thread->server->drain_reason);
 }
 
-void server_stop(struct server *server)
+void server_stop(struct server *server, const char *reason)
 {
     if (server->is_draining) {
         stop_all(server);
         return;
     }
     server->is_draining = true;
+    server->drain_reason = reason;
+    LOG_EVENT(LOG_INFO, "draining", LOG_TEXT("why", reason),
+              LOG_NUM("connections", atomic_load(&server->shared.sessions)),
+              LOG_NUM("seconds", server->config->drain_s));
     atomic_store(&server->undrained, server->thread_count);
     call_all(server, begin_drain);
 }

@@ -19,6 +19,7 @@ struct server {
     struct config *config; /* what holds; taken from the caller */
     struct config *begun;  /* what it began with: what needs a restart is still as it says */
     bool is_draining;
+    const char *drain_reason;
     _Atomic uint32_t undrained; /* threads that still have connections */
 };
 
@@ -41,8 +42,11 @@ void server_run(struct server *server);
 /* A new configuration; taken. False: `error` says why the old one stays. */
 bool server_reload(struct server *server, struct config *config, char error[CONFIG_ERROR_MAX]);
 
-/* Begins to end: see drain.h. A second call ends at once. */
-void server_stop(struct server *server);
+/*
+ * Begins to end: see drain.h. `reason` is what clients are told, static text: whether the
+ * broker stops or is restarting. A second call ends at once.
+ */
+void server_stop(struct server *server, const char *reason);
 
 void server_deinit(struct server *server);
 

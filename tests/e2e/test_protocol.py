@@ -2,6 +2,7 @@
 """docs/protocol.md, sentence by sentence, spoken to the real broker."""
 import json
 import os
+import signal
 import socket
 import struct
 import sys
@@ -470,6 +471,22 @@ def goodbye_beside_one_who_does_not_read():
     broker.stop()
 
 
+def goodbye_says_why():
+    for number, reason in ((signal.SIGTERM, "the broker is stopping"), (signal.SIGINT, "the broker is stopping"),
+                           (signal.SIGUSR2, "the broker is restarting")):
+        broker = Broker("--workers", "3")
+        peers = [typed(broker.port) for _ in range(6)]
+        broker.process.send_signal(number)
+        for peer in peers:
+            assert peer.read_json()["reason"] == reason
+            assert peer.read_close() == (1012, reason)
+            peer.close()
+        broker.process.wait(30)
+        draining = [line for line in broker.log().splitlines() if " draining " in line]
+        assert len(draining) == 1 and "connections=6" in draining[0] and reason in draining[0], draining
+        broker.stop()
+
+
 def goodbye():
     broker = Broker()
     a, b = typed(broker.port), Peer(broker.port)
@@ -490,6 +507,6 @@ with Broker() as broker:
     for run in tests:
         run(broker)
         print("ok", run.__name__, flush=True)
-for run in a_batch_owed_more_than_the_outbox, limits, a_limit_holds_beyond_sixteen_bits, descriptors_run_out, heartbeats, goodbye_beside_one_who_does_not_read, goodbye:
+for run in a_batch_owed_more_than_the_outbox, limits, a_limit_holds_beyond_sixteen_bits, descriptors_run_out, heartbeats, goodbye_beside_one_who_does_not_read, goodbye_says_why, goodbye:
     run()
     print("ok", run.__name__, flush=True)

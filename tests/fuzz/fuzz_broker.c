@@ -347,7 +347,7 @@ static void begin_drain(void)
     is_draining = true;
     undrained = worker_count;
     for (uint32_t i = 0; i < worker_count; i++)
-        drain_begin(&drains[i], 2);
+        drain_begin(&drains[i], 2, "the broker is restarting");
 }
 
 static void fail_something(struct program *program, uint8_t op)

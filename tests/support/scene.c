@@ -181,7 +181,7 @@ static void play_stall(struct client *s, struct client *c, struct client *a)
 
 static void play_end(struct client *a, struct client *b)
 {
-    server_stop(&scene_server);
+    server_stop(&scene_server, "the broker is restarting");
     pump();
     expect(a, "{\"type\":13,");
     for (int i = 0; i < 10; i++)
@@ -242,7 +242,7 @@ static void play_crowd(struct client *crowd, struct client *t, struct client *a)
 
 static void play_crowd_end(struct client *crowd)
 {
-    server_stop(&scene_server);
+    server_stop(&scene_server, "the broker is restarting");
     pump();
     expect_in_crowd(crowd, CROWD, "{\"type\":13,");
     for (int i = 0; i < 10; i++)

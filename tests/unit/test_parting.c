@@ -439,7 +439,7 @@ static void the_drain_waits_for_answers(void **state)
     turn_alone(10);
     assert_true(client.session->awaited > 0);
     drain_init(&drain, &hand_gateways[0], on_drained, NULL);
-    drain_begin(&drain, 1000);
+    drain_begin(&drain, 1000, "the broker is restarting");
     for (uint32_t looked = 0; looked < 3; looked++) { /* steps at which it might be closed */
         uint64_t step = hand_workers[0].net.loop.now_ms;
 
@@ -472,7 +472,7 @@ static void the_drains_last_close_waits_for_answers(void **state)
     publish_to_all(&client);
     turn_alone(10);
     drain_init(&drain, &hand_gateways[0], on_drained, NULL);
-    drain_begin(&drain, 1000);
+    drain_begin(&drain, 1000, "the broker is restarting");
     drain.begin_ms -= 10000; /* more than half of it is over */
     drain.end_ms = drain.begin_ms + 19000;
     while (!client.session->is_parting)

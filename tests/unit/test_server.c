@@ -65,7 +65,7 @@ static void a_reload_and_a_drain_reach_all_workers(void **state)
         assert_true(server_reload(&server, new_config(error), error));
     for (uint32_t i = 0; i < server.thread_count; i++)
         assert_ptr_equal(server.threads[i].gateway.settings, &server.config->settings);
-    server_stop(&server);
+    server_stop(&server, "the broker is restarting");
     server_run(&server); /* until all are drained */
     server_deinit(&server);
 }
