@@ -172,8 +172,10 @@ static void decode(const char *bytes, enum ff_encoding encoding, uint64_t times)
         struct ff_decoder decoder = {
             .encoding = encoding, .sender = FF_CLIENT, .unescape_buf = &spare};
         const char *reason;
+        size_t fault_at;
 
-        must(ff_decode_begin(&decoder, (struct ff_slice){bytes, PAYLOAD}, &reason) == FF_OK &&
+        must(ff_decode_begin(&decoder, (struct ff_slice){bytes, PAYLOAD}, &reason, &fault_at) ==
+                     FF_OK &&
                  ff_decode_next(&decoder, &message) && !message.error,
              "a message is wrong");
     }

@@ -66,6 +66,17 @@ static struct envelope read_envelope(struct ff_slice object)
     return envelope;
 }
 
+/* A raw value that is the JSON string `text`, however it is written. */
+static bool is_text(struct ff_slice raw, struct ff_slice text)
+{
+    char plain[LONGEST_NAME * 6];
+
+    if (!raw.at || raw.len < 2 || raw.at[0] != '"' || raw.len - 2 > sizeof(plain))
+        return false;
+    raw = (struct ff_slice){raw.at + 1, raw.len - 2};
+    return ff_slice_is_equal((struct ff_slice){plain, ff_json_unescape(plain, raw)}, text);
+}
+
 static bool is_string(struct ff_slice raw)
 {
     return raw.at && raw.at[0] == '"';
@@ -78,7 +89,7 @@ static bool is_request(const struct envelope *envelope, uint64_t type)
 
     switch (type) {
     case FF_TYPE_HELLO:
-        return is_string(envelope->token);
+        return is_string(envelope->token) && !envelope->topic.at && !envelope->message.at;
     case FF_TYPE_SUBSCRIBE:
     case FF_TYPE_UNSUBSCRIBE:
     case FF_TYPE_PRESENCE:
@@ -97,24 +108,44 @@ void plain_forget_answer(struct session *session, uint32_t now)
         session->has_answered = false;
 }
 
-static void answer_heartbeat(struct session *session, struct ff_slice id)
+/* May a heartbeat be answered? Clients that echo every one that has no id must not loop with us. */
+static bool take_answer(struct session *session, bool has_id)
 {
     uint32_t now = net_tick(session->conn.net);
-    struct ff_writer w;
-    struct ff_number number = ff_number_read(id);
 
-    if (number.kind != FF_NUMBER_UINT || number.u > FF_INTEGER_MAX) {
-        /* Clients that echo every heartbeat must not loop with us. */
-        plain_forget_answer(session, now);
-        if (session->has_answered)
-            return;
-    }
+    plain_forget_answer(session, now);
+    if (session->has_answered && !has_id)
+        return false;
     session->has_answered = true;
     session->plain.answered_at = (uint16_t)now;
+    return true;
+}
+
+static void answer_heartbeat(struct session *session, struct ff_slice id)
+{
+    struct ff_writer w;
+    uint64_t number;
+    bool has_id = ff_number_read_integer(id, &number);
+
+    if (!take_answer(session, has_id))
+        return;
     w = session_begin_message(session, FF_TYPE_HEARTBEAT);
-    if (number.kind == FF_NUMBER_UINT && number.u <= FF_INTEGER_MAX)
-        ff_writer_integer(&w, FF_FIELD_ID, number.u);
+    if (has_id)
+        ff_writer_integer(&w, FF_FIELD_ID, number);
     session_end_message(session, &w);
+}
+
+/* To {"type":"ping"}, which is nobody's protocol and many clients' habit. */
+static void answer_ping(struct session *session)
+{
+    static const char pong[] = "{\"type\":\"pong\"}";
+    uint8_t frame[WIRE_HEAD_MAX + sizeof(pong)];
+    size_t head_len = session_wire(session)->write_head(frame, FF_JSON, sizeof(pong) - 1);
+
+    if (!take_answer(session, false))
+        return;
+    memcpy(frame + head_len, pong, sizeof(pong) - 1);
+    session_send(session, frame, head_len + sizeof(pong) - 1);
 }
 
 static enum request_outcome publish(struct session *session, struct ff_slice topic,
@@ -139,8 +170,9 @@ static enum request_outcome publish_data(struct session *session, struct ff_slic
                                  .unescape_buf = &gateway_of(session)->unescape_buf};
     struct ff_slice topic = session_plain_topic(session);
     const char *reason;
+    size_t fault_at;
 
-    if (ff_decode_begin(&decoder, object, &reason) || !ff_decode_next(&decoder, m))
+    if (ff_decode_begin(&decoder, object, &reason, &fault_at) || !ff_decode_next(&decoder, m))
         return REQUEST_DONE;
     if (m->error)
         return refuse(session, m->error, m->reason);
@@ -156,31 +188,11 @@ static enum request_outcome handle_request(struct session *session, struct ff_sl
                                  .sender = FF_CLIENT,
                                  .unescape_buf = &gateway_of(session)->unescape_buf};
     const char *reason;
+    size_t fault_at;
 
-    if (ff_decode_begin(&decoder, object, &reason) || !ff_decode_next(&decoder, m))
+    if (ff_decode_begin(&decoder, object, &reason, &fault_at) || !ff_decode_next(&decoder, m))
         return REQUEST_DONE;
     return session_handle(session, m);
-}
-
-static enum request_outcome handle_object(struct session *session, struct ff_slice object,
-                                          unsigned faults)
-{
-    struct envelope envelope = read_envelope(object);
-    struct ff_number number = ff_number_read(envelope.type);
-    uint64_t type = number.kind == FF_NUMBER_UINT ? number.u : 0;
-
-    if (type == FF_TYPE_HEARTBEAT) {
-        answer_heartbeat(session, envelope.id);
-        return REQUEST_DONE;
-    }
-    if (type == FF_TYPE_MESSAGE && (envelope.message.at || envelope.data.at))
-        return publish_data(session, object);
-    if (is_request(&envelope, type))
-        return handle_request(session, object);
-    if (faults)
-        return refuse(session, FF_ERROR_BAD_CONTENT, ff_fault_text(faults));
-    return publish(session, session_plain_topic(session),
-                   (struct ff_payload){FF_PAYLOAD_JSON, object});
 }
 
 /* Text that is no JSON is published as a JSON string. */
@@ -198,29 +210,64 @@ static enum request_outcome publish_text(struct session *session, struct ff_slic
                    (struct ff_payload){FF_PAYLOAD_JSON, ff_buf_slice(buf)});
 }
 
+/* What is none of the cases: a value as it is, or text where it is no JSON after all. */
+static enum request_outcome publish_value(struct session *session, struct ff_slice text,
+                                          struct ff_slice value, unsigned faults)
+{
+    if (faults & FF_FAULT_FINITE) /* the words NaN and Infinity are text like any other */
+        return publish_text(session, text);
+    if (faults)
+        return refuse(session, FF_ERROR_BAD_CONTENT, ff_fault_text(faults));
+    return publish(session, session_plain_topic(session),
+                   (struct ff_payload){FF_PAYLOAD_JSON, value});
+}
+
+static enum request_outcome handle_object(struct session *session, struct ff_slice text,
+                                          struct ff_slice object, unsigned faults)
+{
+    struct envelope envelope = read_envelope(object);
+    uint64_t type;
+
+    if (!ff_number_read_integer(envelope.type, &type))
+        type = 0;
+    if (type == FF_TYPE_HEARTBEAT) {
+        answer_heartbeat(session, envelope.id);
+        return REQUEST_DONE;
+    }
+    if (is_text(envelope.type, FF_SLICE("ping"))) {
+        answer_ping(session);
+        return REQUEST_DONE;
+    }
+    if (type == FF_TYPE_MESSAGE && (envelope.message.at || envelope.data.at))
+        return publish_data(session, object);
+    if (is_request(&envelope, type))
+        return handle_request(session, object);
+    if (is_string(envelope.token) && !envelope.topic.at && !envelope.message.at)
+        return REQUEST_DONE; /* a HELLO of whatever type: a token is never published */
+    return publish_value(session, text, object, faults);
+}
+
 enum request_outcome plain_message(struct session *session, enum ff_opcode opcode,
                                    struct ff_slice bytes)
 {
-    struct ff_json j = ff_json_of(bytes);
+    struct ff_json j = ff_json_of(ff_json_without_mark(bytes));
     struct ff_slice value;
     unsigned faults = 0;
-    enum ff_err err = opcode == FF_OP_TEXT ? ff_json_take(&j, &value, &faults) : FF_EINVAL;
+    enum ff_err err;
 
-    if (opcode == FF_OP_BINARY)
-        return publish(session, session_plain_topic(session),
-                       (struct ff_payload){FF_PAYLOAD_BYTES, bytes});
-    if (ff_slice_is_equal(bytes, FF_SLICE("ping"))) {
+    if (bytes.len == 0 || (opcode == FF_OP_TEXT && session_is_keepalive(bytes))) {
         answer_heartbeat(session, (struct ff_slice){NULL, 0});
         return REQUEST_DONE;
     }
+    if (opcode == FF_OP_BINARY)
+        return publish(session, session_plain_topic(session),
+                       (struct ff_payload){FF_PAYLOAD_BYTES, bytes});
+    err = ff_json_take(&j, &value, &faults);
     if (err == FF_ELIMIT)
         return refuse(session, FF_ERROR_BAD_CONTENT, ff_fault_text(FF_FAULT_DEEP));
     if (err || j.at != j.end)
         return publish_text(session, bytes);
     if (value.at[0] == '{')
-        return handle_object(session, value, faults);
-    if (faults)
-        return refuse(session, FF_ERROR_BAD_CONTENT, ff_fault_text(faults));
-    return publish(session, session_plain_topic(session),
-                   (struct ff_payload){FF_PAYLOAD_JSON, value});
+        return handle_object(session, bytes, value, faults);
+    return publish_value(session, bytes, value, faults);
 }

@@ -14,6 +14,7 @@
 #include "broker/session/parting.h"
 #include "protocol/base/mem.h"
 #include "protocol/message/decode.h"
+#include "protocol/message/json.h"
 
 enum {
     MINUTE_TICKS = 60 * WHEEL_TICKS_A_SECOND,
@@ -176,11 +177,22 @@ uint64_t session_id(const struct session *session)
     return bits ^ bits >> 31;
 }
 
-void session_malformed(struct session *session, struct ticket ticket, const char *reason)
+/* What is wrong with a message, and where. */
+static void tell_fault(struct session *session, struct ticket ticket, enum ff_error error,
+                       const char *reason, size_t fault_at)
+{
+    if (fault_at == FF_NOWHERE)
+        session_error(session, ticket, error, "%s", reason);
+    else
+        session_error(session, ticket, error, "octet %zu: %s", fault_at, reason);
+}
+
+void session_malformed(struct session *session, struct ticket ticket, const char *reason,
+                       size_t fault_at)
 {
     uint32_t now = net_tick(session->conn.net);
 
-    session_error(session, ticket, FF_ERROR_MALFORMED, "%s", reason);
+    tell_fault(session, ticket, FF_ERROR_MALFORMED, reason, fault_at);
     if (session->errors == 0 || now - session->errors_at > MINUTE_TICKS) {
         session->errors = 0;
         session->errors_at = now;
@@ -232,14 +244,15 @@ enum request_outcome session_handle(struct session *session, const struct ff_mes
 {
     struct ticket ticket = session_ticket_of(session, m);
 
-    if (m->error == FF_ERROR_MALFORMED) {
-        session_malformed(session, ticket, m->reason);
+    if (m->error == FF_ERROR_MALFORMED && !m->lacks_type) {
+        session_malformed(session, ticket, m->reason, m->fault_at);
         return REQUEST_DONE;
     }
     if (m->error) {
-        session_error(session, ticket, m->error, "%s", m->reason);
+        tell_fault(session, ticket, m->error, m->reason, m->fault_at);
         return REQUEST_DONE;
     }
+    session->errors = 0;
     switch (m->type) {
     case FF_TYPE_HEARTBEAT:
         session_heartbeat(session, m);
@@ -263,6 +276,14 @@ enum request_outcome session_handle(struct session *session, const struct ff_mes
     return REQUEST_DONE;
 }
 
+bool session_is_keepalive(struct ff_slice text)
+{
+    struct ff_json j = ff_json_of(text);
+
+    ff_json_skip_space(&j);
+    return j.at == j.end || ff_slice_is_equal(text, FF_SLICE("ping"));
+}
+
 /* A whole frame of a typed session. */
 static void typed_message(struct session *session, enum ff_opcode opcode, struct ff_slice frame)
 {
@@ -271,6 +292,7 @@ static void typed_message(struct session *session, enum ff_opcode opcode, struct
         .encoding = session->encoding, .sender = FF_CLIENT, .unescape_buf = &gateway->unescape_buf};
     bool is_text = opcode == FF_OP_TEXT;
     const char *reason;
+    size_t fault_at;
 
     if (is_text != (session->encoding == FF_JSON)) {
         session_close(session, FF_CLOSE_UNSUPPORTED,
@@ -278,8 +300,10 @@ static void typed_message(struct session *session, enum ff_opcode opcode, struct
                               : "binary frames are not for fanfare.v1.json");
         return;
     }
-    if (ff_decode_begin(&decoder, frame, &reason)) {
-        session_malformed(session, session_ticket(session), reason);
+    if (is_text && session_is_keepalive(frame))
+        return;
+    if (ff_decode_begin(&decoder, frame, &reason, &fault_at)) {
+        session_malformed(session, session_ticket(session), reason, fault_at);
         return;
     }
     deferred_handle(session, &decoder);

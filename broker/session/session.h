@@ -145,6 +145,9 @@ static inline const struct wire *session_wire(const struct session *session)
 /* For wires: a whole message came. */
 void session_take_message(struct session *session, enum ff_opcode opcode, struct ff_slice bytes);
 
+/* What people without PINGs keep connections alive by: nothing, white space, or the text `ping`. */
+bool session_is_keepalive(struct ff_slice text);
+
 /* One decoded message. */
 FF_MUST_CHECK enum request_outcome session_handle(struct session *session,
                                                   const struct ff_message *m);
@@ -163,8 +166,12 @@ __attribute__((format(printf, 4, 5))) void session_error(struct session *session
                                                          struct ticket ticket, enum ff_error code,
                                                          const char *format, ...);
 
-/* A malformed message: ERROR 400, and at the tenth in a minute close 1008. */
-void session_malformed(struct session *session, struct ticket ticket, const char *reason);
+/*
+ * A malformed message: ERROR 400, and at the tenth in a minute, of a client that got nothing
+ * right meanwhile, close 1008. `fault_at`: an octet of its frame, or FF_NOWHERE.
+ */
+void session_malformed(struct session *session, struct ticket ticket, const char *reason,
+                       size_t fault_at);
 
 /* One file for each family of commands. */
 FF_MUST_CHECK enum request_outcome session_subscribe(struct session *session,

@@ -71,6 +71,33 @@ static bool refuse_topic(struct session *session)
     return false;
 }
 
+enum { FORM_SPACE = 0x7f }; /* what a `+` is until it is known whether it stands for a space */
+
+/*
+ * In place: percent-decoded once. A `+` within a level is a space, as forms write it; one that is a
+ * level by itself is a filter's. FF_EINVAL: a broken escape.
+ */
+static long decode_topic(char *text, struct ff_slice query)
+{
+    long count = 0;
+    long len;
+
+    for (size_t i = 0; i < query.len; i++) {
+        count += query.at[i] == '+';
+        text[i] = query.at[i] == '+' ? FORM_SPACE : query.at[i];
+    }
+    len = ff_http_percent_decode(text, (struct ff_slice){text, query.len});
+    for (long i = 0; i < len; i++) {
+        bool is_level = (i == 0 || text[i - 1] == '/') && (i + 1 == len || text[i + 1] == '/');
+
+        if (text[i] != FORM_SPACE)
+            continue;
+        text[i] = is_level ? '+' : ' ';
+        count--;
+    }
+    return count == 0 ? len : FF_EINVAL; /* another one: an escaped control character */
+}
+
 /* The topic of a plain client: from the query, else the configured one. Owned by the session. */
 static bool take_plain_topic(struct session *session, struct ff_slice target)
 {
@@ -94,8 +121,7 @@ static bool take_plain_topic(struct session *session, struct ff_slice target)
         conn_abort(&session->conn);
         return false;
     }
-    len = query.at == configured ? (long)query.len
-                                 : ff_http_percent_decode(session->plain_text, query);
+    len = query.at == configured ? (long)query.len : decode_topic(session->plain_text, query);
     if (len >= 0)
         session->plain_text[len] = '\0';
     if (len < 0 ||

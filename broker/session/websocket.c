@@ -60,11 +60,20 @@ static void on_ping(struct session *session, const struct ff_reader_event *event
         session_fail_send(session, err);
 }
 
+/* It is given back what it said, code and reason. */
 static void on_close(struct session *session, const struct ff_reader_event *event)
 {
+    uint8_t body[FF_CONTROL_MAX];
     uint8_t frame[WIRE_CONTROL_MAX];
+    size_t body_len = ff_frame_write_close(body, event->code, NULL);
+    size_t head_len;
 
-    parting_begin(session, frame, write_close(frame, event->code, NULL));
+    if (event->len)
+        memcpy(body + body_len, event->bytes, event->len);
+    body_len += event->len;
+    head_len = ff_frame_write_head(frame, FF_OP_CLOSE, body_len);
+    memcpy(frame + head_len, body, body_len);
+    parting_begin(session, frame, head_len + body_len);
 }
 
 /* Half messages are what nobody else bounds: where memory is short their sessions pay. */

@@ -281,8 +281,9 @@ static bool take_message(struct ff_client *client, const struct ff_reader_event 
         .encoding = FF_JSON, .sender = FF_BROKER, .unescape_buf = &client->spare};
     struct ff_slice text = {(const char *)event->bytes, event->len};
     const char *reason;
+    size_t fault_at;
 
-    if (ff_decode_begin(&decoder, text, &reason) || !ff_decode_next(&decoder, m))
+    if (ff_decode_begin(&decoder, text, &reason, &fault_at) || !ff_decode_next(&decoder, m))
         return false;
     if (raw)
         *raw = text;

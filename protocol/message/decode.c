@@ -18,7 +18,7 @@ static void decode_message(struct ff_decoder *d, struct ff_message *m)
 /* Goes into a batch if the frame is one: `rest` then begins at its first message. */
 static void enter_json(struct ff_decoder *d)
 {
-    struct ff_json j = ff_json_of(d->rest);
+    struct ff_json j = ff_json_of(ff_json_without_mark(d->rest));
 
     ff_json_skip_space(&j);
     d->is_batch = ff_json_take_char(&j, '[');
@@ -59,7 +59,7 @@ static bool step(struct ff_decoder *d, bool *is_end)
 }
 
 /* Goes through a batch once without handing anything out. */
-static const char *check_batch(struct ff_decoder d)
+static const char *check_batch(struct ff_decoder d, size_t *fault_at)
 {
     struct ff_message m;
     unsigned count = 0;
@@ -67,27 +67,31 @@ static const char *check_batch(struct ff_decoder d)
 
     while (!is_end) {
         decode_message(&d, &m);
+        *fault_at = m.error ? m.fault_at : ff_decoder_at(&d, d.rest.at);
         if (m.error == FF_ERROR_MALFORMED ||
             (m.error && d.rest.len == 0 && d.left > 1 && d.encoding == FF_MSGPACK))
             return m.reason; /* also: not read on in the middle of a batch */
         if (!step(&d, &is_end))
             return "a batch is a whole array of messages";
+        *fault_at = FF_NOWHERE;
         if (++count > FF_BATCH_MAX)
             return "a batch holds at most 1024 messages";
     }
     return NULL;
 }
 
-enum ff_err ff_decode_begin(struct ff_decoder *d, struct ff_slice frame, const char **reason)
+enum ff_err ff_decode_begin(struct ff_decoder *d, struct ff_slice frame, const char **reason,
+                            size_t *fault_at)
 {
     d->rest = frame;
+    d->frame_size = frame.len;
     d->is_batch = false;
     d->left = UINT_MAX;
     if (d->encoding == FF_JSON)
         enter_json(d);
     else
         enter_msgpack(d);
-    *reason = d->is_batch ? check_batch(*d) : NULL;
+    *reason = d->is_batch ? check_batch(*d, fault_at) : NULL;
     return *reason ? FF_EINVAL : FF_OK;
 }
 
@@ -101,7 +105,8 @@ bool ff_decode_next(struct ff_decoder *d, struct ff_message *m)
     if (m->error == FF_ERROR_MALFORMED)
         is_end = true;
     else if (!step(d, &is_end))
-        ff_message_fail(m, FF_ERROR_MALFORMED, "there is more behind the message");
+        ff_message_fail_at(m, FF_ERROR_MALFORMED, "there is more behind the message",
+                           ff_decoder_at(d, d->rest.at));
     if (is_end)
         d->left = 0;
     return true;

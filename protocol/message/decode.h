@@ -18,16 +18,18 @@ struct ff_decoder {
     enum ff_sender sender;
     struct ff_buf *unescape_buf; /* for `data` texts with escapes; its maximum bounds them */
     struct ff_slice rest;
-    unsigned left; /* messages of a batch still to come, UINT_MAX: not counted */
+    size_t frame_size; /* octets, by which faults are told */
+    unsigned left;     /* messages of a batch still to come, UINT_MAX: not counted */
     bool is_batch;
 };
 
 /*
  * Begins a frame that `sender` sent. FF_OK, or FF_EINVAL for a batch that is
- * malformed as a whole: `*reason` says why (static) and nothing is handed out.
+ * malformed as a whole: `*reason` says why (static), `*fault_at` where (octets of the
+ * frame, or FF_NOWHERE), and nothing is handed out.
  */
 FF_MUST_CHECK enum ff_err ff_decode_begin(struct ff_decoder *d, struct ff_slice frame,
-                                          const char **reason);
+                                          const char **reason, size_t *fault_at);
 
 /*
  * Hands out the next message; false at the end. `m->error` tells what is wrong

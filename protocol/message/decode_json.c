@@ -70,14 +70,6 @@ static bool has_raw(const struct raws *raws, unsigned field)
     return raws->seen >> field & 1 && !is_null(raws->at[field].bytes);
 }
 
-static bool read_integer(struct ff_slice raw, uint64_t *out)
-{
-    struct ff_number number = ff_number_read(raw);
-
-    *out = number.u;
-    return number.kind == FF_NUMBER_UINT && number.u <= FF_INTEGER_MAX;
-}
-
 /* What stands between the quotes, escapes undone. */
 static bool read_string(struct ff_message *m, struct ff_slice raw, struct ff_slice *out)
 {
@@ -109,7 +101,7 @@ static bool is_position(struct ff_slice object)
         if (ff_slice_is_equal(key, FF_SLICE("epoch")))
             has_epoch = value.at[0] == '"' && value.len > 2 && value.len <= 42;
         if (ff_slice_is_equal(key, FF_SLICE("offset")))
-            has_offset = read_integer(value, &offset);
+            has_offset = ff_number_read_integer(value, &offset);
     }
     return has_epoch && has_offset;
 }
@@ -123,7 +115,7 @@ static bool read_value(struct ff_message *m, enum ff_field_kind kind, struct ff_
     out->text = raw;
     switch (kind) {
     case FF_KIND_INTEGER:
-        return read_integer(raw, &out->integer);
+        return ff_number_read_integer(raw, &out->integer);
     case FF_KIND_NUMBER:
         number = ff_number_read(raw);
         out->number = number.d;
@@ -136,7 +128,7 @@ static bool read_value(struct ff_message *m, enum ff_field_kind kind, struct ff_
         out->flag = c == 't';
         return c == 't' || c == 'f';
     case FF_KIND_SINCE:
-        return c == '{' ? is_position(raw) : read_integer(raw, &out->integer);
+        return c == '{' ? is_position(raw) : ff_number_read_integer(raw, &out->integer);
     case FF_KIND_OBJECT:
         return c == '{';
     case FF_KIND_ARRAY:
@@ -148,7 +140,8 @@ static bool read_value(struct ff_message *m, enum ff_field_kind kind, struct ff_
     FF_UNREACHABLE();
 }
 
-static void read_field(struct ff_message *m, enum ff_field field, const struct ff_raw *raw)
+static void read_field(const struct ff_decoder *d, struct ff_message *m, enum ff_field field,
+                       const struct ff_raw *raw)
 {
     bool is_topic = field == FF_FIELD_TOPIC && raw->bytes.at[0] == '"';
 
@@ -157,7 +150,7 @@ static void read_field(struct ff_message *m, enum ff_field field, const struct f
     else if (is_topic)
         ff_message_fail_topic(m);
     else
-        ff_message_fail(m, FF_ERROR_MALFORMED, ff_field_fault(field));
+        ff_message_fail_field(m, field, raw->faults, ff_decoder_at(d, raw->bytes.at));
 }
 
 static void read_data(struct ff_decoder *d, struct ff_message *m, struct ff_slice raw)
@@ -207,7 +200,7 @@ static void read_payload(struct ff_decoder *d, struct ff_message *m, const struc
 static void take_id(struct ff_message *m, const struct raws *raws)
 {
     if (has_raw(raws, FF_FIELD_ID) &&
-        read_integer(raws->at[FF_FIELD_ID].bytes, &m->values[FF_FIELD_ID].integer))
+        ff_number_read_integer(raws->at[FF_FIELD_ID].bytes, &m->values[FF_FIELD_ID].integer))
         m->present |= 1ULL << FF_FIELD_ID;
 }
 
@@ -218,8 +211,14 @@ static void read_fields(struct ff_decoder *d, struct ff_message *m, const struct
     uint64_t type;
 
     take_id(m, raws);
-    if (!has_raw(raws, RAW_TYPE) || !read_integer(raws->at[RAW_TYPE].bytes, &type)) {
-        ff_message_fail(m, FF_ERROR_MALFORMED, "the field 'type' must be an integer");
+    if (!has_raw(raws, RAW_TYPE)) {
+        m->lacks_type = true;
+        ff_message_fail(m, FF_ERROR_MALFORMED, "the field 'type' is missing");
+        return;
+    }
+    if (!ff_number_read_integer(raws->at[RAW_TYPE].bytes, &type)) {
+        ff_message_fail_at(m, FF_ERROR_NOT_FOUND, "the field 'type' must be an integer",
+                           ff_decoder_at(d, raws->at[RAW_TYPE].bytes.at));
         return;
     }
     m->type = type < FF_TYPES ? (unsigned)type : FF_TYPES;
@@ -232,7 +231,7 @@ static void read_fields(struct ff_decoder *d, struct ff_message *m, const struct
         if (layout[i] == FF_FIELD_MESSAGE)
             read_payload(d, m, raws);
         else if (layout[i] != FF_FIELD_NONE && has_raw(raws, layout[i]))
-            read_field(m, layout[i], &raws->at[layout[i]]);
+            read_field(d, m, layout[i], &raws->at[layout[i]]);
     }
     ff_message_validate(m, d->sender);
 }
@@ -241,7 +240,7 @@ void ff_decode_json_message(struct ff_decoder *d, struct ff_message *m)
 {
     struct ff_json j = ff_json_of(d->rest);
     struct raws raws;
-
+    bool is_object = j.at < j.end && *j.at == '{';
     enum ff_err err;
 
     raws.seen = 0;
@@ -252,7 +251,9 @@ void ff_decode_json_message(struct ff_decoder *d, struct ff_message *m)
         j.at = j.end;
     } else if (err) {
         take_id(m, &raws);
-        ff_message_fail(m, FF_ERROR_MALFORMED, "this is not a JSON object");
+        ff_message_fail_at(m, FF_ERROR_MALFORMED,
+                           is_object ? ff_json_malformed_text(&j) : "a message is a JSON object",
+                           ff_decoder_at(d, j.at));
     } else {
         read_fields(d, m, &raws);
     }

@@ -10,7 +10,7 @@
 static bool read_integer(const struct ff_msgpack_item *item, uint64_t *out)
 {
     if (item->kind == FF_MSGPACK_DOUBLE) {
-        if (item->count != 8 || !(item->d >= 0 && item->d <= (double)FF_INTEGER_MAX))
+        if (!(item->d >= 0 && item->d <= (double)FF_INTEGER_MAX))
             return false;
         *out = (uint64_t)item->d;
         return (double)*out == item->d;
@@ -102,8 +102,8 @@ static void read_id(struct ff_message *m, struct ff_slice raw)
         m->present |= 1ULL << FF_FIELD_ID;
 }
 
-static void read_field(struct ff_message *m, enum ff_field field, struct ff_slice raw,
-                       unsigned faults)
+static void read_field(const struct ff_decoder *d, struct ff_message *m, enum ff_field field,
+                       struct ff_slice raw, unsigned faults)
 {
     struct ff_msgpack at = ff_msgpack_of(raw);
     struct ff_msgpack_item item;
@@ -122,7 +122,7 @@ static void read_field(struct ff_message *m, enum ff_field field, struct ff_slic
     else if (field == FF_FIELD_TOPIC && item.kind == FF_MSGPACK_STR)
         ff_message_fail_topic(m);
     else
-        ff_message_fail(m, FF_ERROR_MALFORMED, ff_field_fault(field));
+        ff_message_fail_field(m, field, faults, ff_decoder_at(d, raw.at));
 }
 
 /* The type, and where its fields are; NULL: it is malformed or not taken. */
@@ -130,11 +130,24 @@ static const uint8_t *read_type(struct ff_decoder *d, struct ff_message *m, stru
                                 size_t *count)
 {
     struct ff_msgpack_item item;
+    struct ff_msgpack first;
+    struct ff_slice raw;
+    unsigned faults = 0;
     uint64_t type;
 
     *count = 0;
-    if (ff_msgpack_take_item(at, &item) || !read_integer(&item, &type)) {
+    if (ff_msgpack_take(at, &raw, &faults)) {
+        ff_message_fail_at(m, FF_ERROR_MALFORMED, "this is not MessagePack",
+                           ff_decoder_at(d, at->at));
+        return NULL;
+    }
+    first = ff_msgpack_of(raw);
+    if (ff_msgpack_take_item(&first, &item) || item.kind == FF_MSGPACK_NIL) {
         ff_message_fail(m, FF_ERROR_MALFORMED, "a message begins with its type, an integer");
+        return NULL;
+    }
+    if (!read_integer(&item, &type)) {
+        m->type = FF_TYPES;
         return NULL;
     }
     m->type = type < FF_TYPES ? (unsigned)type : FF_TYPES;
@@ -144,8 +157,9 @@ static const uint8_t *read_type(struct ff_decoder *d, struct ff_message *m, stru
 }
 
 /* The fields behind the type, by the layout; with none only the id counts. */
-static enum ff_err read_fields(struct ff_message *m, struct ff_msgpack *at, uint32_t fields,
-                               const uint8_t *layout, size_t count)
+static enum ff_err read_fields(const struct ff_decoder *d, struct ff_message *m,
+                               struct ff_msgpack *at, uint32_t fields, const uint8_t *layout,
+                               size_t count)
 {
     for (uint32_t i = 0; i < fields; i++) {
         struct ff_slice raw;
@@ -157,7 +171,7 @@ static enum ff_err read_fields(struct ff_message *m, struct ff_msgpack *at, uint
         if (!layout && i == 0)
             read_id(m, raw);
         if (layout && i < count && layout[i] != FF_FIELD_NONE)
-            read_field(m, layout[i], raw, faults);
+            read_field(d, m, layout[i], raw, faults);
     }
     return FF_OK;
 }
@@ -171,17 +185,20 @@ void ff_decode_msgpack_message(struct ff_decoder *d, struct ff_message *m)
     enum ff_err err;
 
     if (ff_msgpack_take_item(&at, &item) || item.kind != FF_MSGPACK_ARRAY || item.count == 0) {
-        ff_message_fail(m, FF_ERROR_MALFORMED, "this is not a MessagePack array");
+        ff_message_fail_at(m, FF_ERROR_MALFORMED,
+                           "a message is a MessagePack array that is not empty",
+                           ff_decoder_at(d, d->rest.at));
         return;
     }
     layout = read_type(d, m, &at, &count);
     if (m->error)
         return;
-    err = read_fields(m, &at, item.count - 1, layout, count);
+    err = read_fields(d, m, &at, item.count - 1, layout, count);
     if (err) { /* not to be read on: this is all of the frame */
-        ff_message_fail(m, err == FF_ELIMIT ? FF_ERROR_BAD_CONTENT : FF_ERROR_MALFORMED,
-                        err == FF_ELIMIT ? ff_fault_text(FF_FAULT_DEEP)
-                                         : "this is not MessagePack");
+        ff_message_fail_at(m, err == FF_ELIMIT ? FF_ERROR_BAD_CONTENT : FF_ERROR_MALFORMED,
+                           err == FF_ELIMIT ? ff_fault_text(FF_FAULT_DEEP)
+                                            : "this is not MessagePack",
+                           ff_decoder_at(d, at.at));
         at.at = at.end;
     }
     d->rest = (struct ff_slice){at.at, (size_t)(at.end - at.at)};

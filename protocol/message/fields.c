@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "protocol/message/fields.h"
 
+#include "protocol/message/json.h"
+
 enum { NAME_MAX_BYTES = 64 };
 
 void ff_message_reset(struct ff_message *m)
@@ -9,16 +11,32 @@ void ff_message_reset(struct ff_message *m)
     m->present = 0;
     m->error = FF_ERROR_NONE;
     m->reason = "";
+    m->fault_at = FF_NOWHERE;
+    m->lacks_type = false;
     m->scratch_len = 0;
     m->payload = (struct ff_payload){FF_PAYLOAD_JSON, {NULL, 0}};
 }
 
-void ff_message_fail(struct ff_message *m, enum ff_error error, const char *reason)
+void ff_message_fail_at(struct ff_message *m, enum ff_error error, const char *reason, size_t at)
 {
     if (m->error && (error != FF_ERROR_MALFORMED || m->error == FF_ERROR_MALFORMED))
         return;
     m->error = error;
     m->reason = reason;
+    m->fault_at = at;
+}
+
+void ff_message_fail(struct ff_message *m, enum ff_error error, const char *reason)
+{
+    ff_message_fail_at(m, error, reason, FF_NOWHERE);
+}
+
+void ff_message_fail_field(struct ff_message *m, enum ff_field field, unsigned faults, size_t at)
+{
+    if (faults & FF_FAULT_FINITE)
+        ff_message_fail_at(m, FF_ERROR_BAD_CONTENT, ff_fault_text(FF_FAULT_FINITE), at);
+    else
+        ff_message_fail_at(m, FF_ERROR_MALFORMED, ff_field_fault(field), at);
 }
 
 void ff_message_fail_topic(struct ff_message *m)

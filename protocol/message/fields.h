@@ -24,6 +24,18 @@ void ff_message_reset(struct ff_message *m);
  */
 void ff_message_fail(struct ff_message *m, enum ff_error error, const char *reason);
 
+/* The same, at an octet of the frame: ff_decoder_at(). */
+void ff_message_fail_at(struct ff_message *m, enum ff_error error, const char *reason, size_t at);
+
+/* A field's value is of the wrong kind, or has faults (json.h). */
+void ff_message_fail_field(struct ff_message *m, enum ff_field field, unsigned faults, size_t at);
+
+/* Which octet of the frame stands at `at`, in what is left of it. */
+static inline size_t ff_decoder_at(const struct ff_decoder *d, const char *at)
+{
+    return d->frame_size - (size_t)(d->rest.at + d->rest.len - at);
+}
+
 /* "wrong kind" in words for this field. Static. */
 const char *ff_field_fault(enum ff_field field);
 

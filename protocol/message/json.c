@@ -27,6 +27,22 @@ const char *ff_fault_text(unsigned faults)
     return "";
 }
 
+struct ff_slice ff_json_without_mark(struct ff_slice text)
+{
+    if (text.len >= 3 && memcmp(text.at, "\xef\xbb\xbf", 3) == 0)
+        return (struct ff_slice){text.at + 3, text.len - 3};
+    return text;
+}
+
+const char *ff_json_malformed_text(const struct ff_json *j)
+{
+    if (j->at == j->end)
+        return "the text ends too early";
+    if (*j->at == '\\')
+        return "an escape that JSON does not have";
+    return (unsigned char)*j->at < 0x20 ? "a control character" : "this does not belong here";
+}
+
 void ff_json_skip_space(struct ff_json *j)
 {
     while (j->at < j->end && (*j->at == ' ' || *j->at == '\n' || *j->at == '\r' || *j->at == '\t'))
@@ -108,14 +124,18 @@ enum ff_err ff_json_take_string(struct ff_json *j, struct ff_slice *raw, unsigne
         return FF_EINVAL;
     raw->at = ++p;
     for (;;) {
+        const char *next = NULL;
+
         p = skip_plain(p, j->end);
-        if (p == j->end || (unsigned char)*p < 0x20)
-            return FF_EINVAL;
-        if (*p == '"')
+        if (p < j->end && *p == '"')
             break;
-        p = skip_escape(p, j->end, faults);
-        if (!p)
+        if (p < j->end && *p == '\\')
+            next = skip_escape(p, j->end, faults);
+        if (!next) {
+            j->at = p;
             return FF_EINVAL;
+        }
+        p = next;
     }
     raw->len = (size_t)(p - raw->at);
     j->at = p + 1;
@@ -145,6 +165,14 @@ static enum ff_err take_word(struct ff_json *j, const char *word, size_t len)
     return FF_OK;
 }
 
+/* No JSON, but what some write: a fault has a better name than "malformed". */
+static enum ff_err take_not_finite(struct ff_json *j, const char *word, size_t len,
+                                   unsigned *faults)
+{
+    *faults |= FF_FAULT_FINITE;
+    return take_word(j, word, len);
+}
+
 /* A value that is neither object nor array; `at` is behind it, space not skipped. */
 static inline enum ff_err take_scalar(struct ff_json *j, unsigned *faults)
 {
@@ -163,7 +191,14 @@ static inline enum ff_err take_scalar(struct ff_json *j, unsigned *faults)
         return take_word(j, "false", 5);
     case 'n':
         return take_word(j, "null", 4);
+    case 'N':
+        return take_not_finite(j, "NaN", 3, faults);
+    case 'I':
+        return take_not_finite(j, "Infinity", 8, faults);
     case '-':
+        if (j->end - j->at > 1 && j->at[1] == 'I')
+            return take_not_finite(j, "-Infinity", 9, faults);
+        return take_number(j, faults);
     case '0':
     case '1':
     case '2':

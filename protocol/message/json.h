@@ -32,7 +32,7 @@ enum {
     FF_FAULT_BIN = 16,      /* `bin` below the top */
     FF_FAULT_KEY = 32,      /* a map's key that is no string */
     FF_FAULT_UTF8 = 64,     /* a `str` that is no UTF-8 */
-    FF_FAULT_FINITE = 128,  /* NaN or an infinity */
+    FF_FAULT_FINITE = 128, /* NaN or an infinity (in JSON written as the words, which it has not) */
 };
 
 /* A reason for the first fault in `faults`. Static. */
@@ -51,9 +51,16 @@ static inline struct ff_json ff_json_of(struct ff_slice text)
 /*
  * Takes one value with the white space around it. FF_OK: `*value` is its raw
  * text, without that space, and faults are added to `*faults`. FF_EINVAL:
- * malformed. FF_ELIMIT: nested deeper than FF_JSON_NESTING_MAX, not read on.
+ * malformed, at `j->at` (ff_json_malformed_text() says how). FF_ELIMIT: nested deeper than
+ * FF_JSON_NESTING_MAX, not read on.
  */
 FF_MUST_CHECK enum ff_err ff_json_take(struct ff_json *j, struct ff_slice *value, unsigned *faults);
+
+/* Behind a byte order mark, which some encoders put before a text. */
+struct ff_slice ff_json_without_mark(struct ff_slice text);
+
+/* What is wrong where a text is malformed. Static. */
+const char *ff_json_malformed_text(const struct ff_json *j);
 
 /* Takes `c` and the white space behind it, if it is next. */
 bool ff_json_take_char(struct ff_json *j, char c);

@@ -21,6 +21,8 @@ enum { FF_ENCODINGS = 2, FF_BATCH_MAX = 1024, FF_LAYOUT_MAX = 14, FF_MESSAGE_SCR
 
 #define FF_INTEGER_MAX ((1ULL << 53) - 1) /* ids and offsets: what a double holds exactly */
 
+#define FF_NOWHERE SIZE_MAX
+
 enum ff_sender { FF_CLIENT, FF_BROKER };
 
 enum ff_type {
@@ -78,6 +80,9 @@ struct ff_message {
     struct ff_payload payload;
     enum ff_error error; /* what is wrong with this message, FF_ERROR_NONE: nothing */
     const char *reason;  /* static */
+    size_t fault_at; /* which octet of the frame that concerns; FF_NOWHERE: none in particular */
+    bool lacks_type; /* MALFORMED only because it says no type: some keep connections alive by that
+                      */
     size_t scratch_len;
     char scratch[FF_MESSAGE_SCRATCH]; /* strings whose escapes were undone */
 };

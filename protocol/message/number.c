@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "protocol/base/check.h"
+#include "protocol/message/message.h"
 
 enum {
     NUMBER_DIGITS = 800,
@@ -217,4 +218,17 @@ size_t ff_number_write(char *out, double d)
         len += 2;
     }
     return (size_t)len;
+}
+
+bool ff_number_read_integer(struct ff_slice raw, uint64_t *out)
+{
+    struct ff_number number = ff_number_read(raw);
+    bool is_whole = number.kind == FF_NUMBER_UINT;
+
+    if (number.kind == FF_NUMBER_DOUBLE && number.d >= 0 && number.d <= (double)FF_INTEGER_MAX) {
+        number.u = (uint64_t)number.d;
+        is_whole = (double)number.u == number.d;
+    }
+    *out = number.u;
+    return is_whole && number.u <= FF_INTEGER_MAX;
 }

@@ -8,6 +8,7 @@
 #ifndef MESSAGE_NUMBER_H
 #define MESSAGE_NUMBER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "protocol/base/bytes.h"
@@ -23,6 +24,12 @@ struct ff_number {
 };
 
 struct ff_number ff_number_read(struct ff_slice raw);
+
+/*
+ * An integer as envelopes have them, 0 to FF_INTEGER_MAX, however it is written: 7, 7.0, 7e0.
+ * False: it is none.
+ */
+bool ff_number_read_integer(struct ff_slice raw, uint64_t *out);
 
 /* The nearest double; an infinity where it overflows; of what is no number 0. */
 double ff_number_double(struct ff_slice raw);

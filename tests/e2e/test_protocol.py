@@ -10,7 +10,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
-from peer import BINARY, PING, PONG, TEXT, Broker, Gone, Peer, frame, typed  # noqa: E402
+from peer import BINARY, CLOSE, PING, PONG, TEXT, Broker, Gone, Peer, frame, typed  # noqa: E402
 
 tests = []
 
@@ -66,9 +66,9 @@ def errors_say_what_is_wrong(broker):
     # In order; a session closes at the tenth 400 of a minute, so each gets its own.
     for text, code, id in (
             ("{", 400, None), ("[]", 400, None), ('"x"', 400, None), ('{"type":5', 400, None),
-            ('{"type":"5","id":1}', 400, 1), ('{"id":1}', 400, 1), ('{"type":5,"id":1}', 400, 1),
+            ('{"id":1}', 400, 1), ('{"type":5,"id":1}', 400, 1),
             ('{"type":7,"id":1,"topic":"a"}', 400, 1), ('{"type":5,"id":-1,"topic":"a"}', 400, None),
-            ('{"type":5,"id":1.0,"topic":"a"}', 400, None),
+            ('{"type":5,"id":1.5,"topic":"a"}', 400, None),
             ('{"type":5,"id":9007199254740992,"topic":"a"}', 400, None),
             ('{"type":5,"id":1,"topic":5}', 400, 1),
             ('{"type":5,"id":1,"topic":"a","overflow":"x"}', 400, 1),
@@ -87,7 +87,8 @@ def errors_say_what_is_wrong(broker):
             assert a.seen == [], "a malformed frame does nothing"
     a = typed(broker.port)
     for text, code in (
-            ('{"type":99,"id":1}', 404), ('{"type":2,"id":1,"message":1}', 404),
+            ('{"type":99,"id":1}', 404), ('{"type":"5","id":1}', 404), ('{"type":{"a":1},"id":1}', 404),
+            ('{"type":true,"id":1}', 404), ('{"type":5.5,"id":1}', 404), ('{"type":"ping","id":1}', 404), ('{"type":2,"id":1,"message":1}', 404),
             ('{"type":11,"id":1,"topic":"a"}', 404), ('{"type":12,"id":1,"topic":"a"}', 404),
             ('{"type":5,"id":1,"topic":"a","since":3}', 404),
             ('{"type":5,"id":1,"topic":"a","presence":true}', 404),
@@ -103,7 +104,8 @@ def errors_say_what_is_wrong(broker):
             ('{"type":5,"id":1,"topic":"a/#","rate":1}', 422),
             ('{"type":7,"id":1,"topic":"a/#","message":1}', 422),
             ('{"type":7,"id":1,"topic":"a","message":"\\udc00"}', 422),
-            ('{"type":7,"id":1,"topic":"a","message":1e999}', 422),
+            ('{"type":7,"id":1,"topic":"a","message":1e999}', 422), ('{"type":7,"id":1,"topic":"a","message":[NaN]}', 422),
+            ('{"type":7,"id":1,"topic":"a","message":-Infinity}', 422), ('{"type":5,"id":1,"topic":"a","rate":Infinity}', 422),
             ('{"type":7,"id":1,"topic":"a","message":%s}' % ("[" * 25 + "]" * 25), 422),
             ('{"type":7,"id":1,"topic":"a","message":%s}' % ("[" * 2000 + "]" * 2000), 422),
             ('{"type":7,"id":1,"topic":"a","data":"AB=="}', 422)):
@@ -113,11 +115,46 @@ def errors_say_what_is_wrong(broker):
                  '{"type":7,"id":1,"topic":"a","message":null}',
                  '{"type":7,"id":1,"topic":"b","message":%s}' % ("[" * 24 + "]" * 24),
                  '{"type":5,"id":1,"topic":"%s"}' % "/".join("x" * 32),
+                 '\ufeff{"type":7.0,"id":1e0,"topic":"a","message":1}', '{"type":7e0,"id":10E-1,"topic":"a","message":1}',
                  '{"typ\\u0065":5,"id":2,"id":1,"topic":"x","topic":"a\\u002fb","echo":null}'):
         got = raw(a, text)
         while got["type"] == 2:
             got = a.read_json()
         assert got["type"] == 8 and got["id"] == 1, (text, got)
+
+
+@test
+def what_is_malformed_is_told_where(broker):
+    a = typed(broker.port)
+    for text, at, words in (
+            ('nonsense', 0, "a JSON object"), ('{"type":5', 9, "too early"), ('{"type":5,}', 10, "does not belong here"),
+            ('{"type":5,"topic":"a\\x"}', 20, "escape"), ('{"type":5,"topic":"a\x01"}', 20, "control"), ('{"type":1} x', 11, "more behind"),
+            ('{"type":5,"topic":7}', 18, "topic"), ('[{"type":1},{"type":6 1}]', 22, "does not belong here"), ('\ufeff{]', 4, "does not belong here")):
+        got = error(a, text, 400)
+        assert got.startswith("octet %d: " % at) and words in got, (text, got)
+        a.ask({"type": 1, "id": 1})
+
+
+@test
+def home_made_keepalives_end_nobody(broker):
+    for protocol in "fanfare.v1.json", None:
+        a = Peer(broker.port, protocol=protocol)
+        for _ in range(5):
+            for text in "", " ", "\r\n", "ping", '{"type":"ping"}', '{"event":"ping"}', "{}":
+                a.send(frame(TEXT, text))
+        a.send_json({"type": 5, "id": 7, "topic": "x"})
+        while (got := a.read_json()).get("id") != 7:
+            assert got["type"] in (1, 2, 4, 9, "pong"), got
+        assert got["type"] == 8
+
+
+@test
+def who_gets_something_right_is_never_closed_for_what_is_malformed(broker):
+    a = typed(broker.port)
+    for i in range(30):
+        error(a, "{", 400)
+        if i % 5 == 4:
+            assert a.ask({"type": 1, "id": i})["type"] == 1
 
 
 @test
@@ -253,7 +290,7 @@ def payloads_cross_the_encodings(broker):
                    b"\xa1\xff", b"\x91" * 24 + b"\x90", b"\x91" * 1100 + b"\x90"):
         got = ask_packed(m, b"\x94\x07\x05\xa1x" + octets)
         assert got[:6] == b"\x94\x09\x05\xcd\x01\xa6", (octets[:10], got)
-    for octets in b"\xc1", b"\x94\x07\x05\xa1x\xdd\xff\xff\xff\xff", b"\x91\xa1a", b"\x95\x07\x05\xa1x\xd4\x01\0\xc1":
+    for octets in b"\xc1", b"\x94\x07\x05\xa1x\xdd\xff\xff\xff\xff", b"\x95\x07\x05\xa1x\xd4\x01\0\xc1":
         got = ask_packed(m, octets)
         assert got[1] == 9 and b"\xcd\x01\x90" in got[:8], (octets, got)
     assert ask_packed(m, b"\x93\x63\xa1a\x01")[:6] == b"\x94\x09\xc0\xcd\x01\x94", "404 without an id"
@@ -275,7 +312,9 @@ def plain_mode_takes_what_tutorials_send(broker):
                           ('{"type":2,"data":null}', {"type": 2, "data": None}),
                           ('{"type":7,"topic":null,"message":1}', {"type": 7, "topic": None, "message": 1}),
                           ('{"t\\u0079pe":2,"message":"escaped"}', "escaped"),
-                          ('{"type":2,"message":null}', None), ("{", "{"), ("", "")):
+                          ('{"type":2,"message":null}', None), ("{", "{"), ("NaN", "NaN"), ('{"a":-Infinity}', '{"a":-Infinity}'), ("\ufeff[1]", [1]),
+                          ('{"type":2.0,"message":"m"}', "m"), ('{"type":"pong"}', {"type": "pong"}),
+                          ('{"token":"t","message":1}', {"token": "t", "message": 1})):
         a.send(frame(TEXT, text))
         assert a.read_json() == {"type": 2, "topic": "lobby", "message": message}, text
     a.send(frame(BINARY, b"\0\xff"))
@@ -295,8 +334,48 @@ def plain_mode_takes_what_tutorials_send(broker):
     assert raw(f, "x")["code"] == 422
     for path in "/ws?topic=", "/ws?topic=a//b", "/ws?topic=%zz":
         assert Peer(broker.port, path=path).status == 400
-    b = Peer(broker.port, path="/?topic=a+b")
-    assert b.status == 400, "+ stays +"
+    for path, topic in ("living+room", "living room"), ("a%2F+%2Fb", "a/+/b"), ("a+/%2B/+", "a /+/+"), ("+", "+"), ("%2b/c+d", "+/c d"):
+        b = Peer(broker.port, path="/?topic=" + path)
+        a.ask({"type": 7, "id": 1, "topic": topic.replace("+", "x"), "message": topic})
+        assert b.read_json()["message"] == topic, path
+    for path in "living%2Broom", "a%7f", "a+%7f", "a%01b":
+        assert Peer(broker.port, path="/?topic=" + path).status == 400, path
+
+
+@test
+def plain_keepalives_and_tokens_are_never_published(_):
+    with Broker("--plain-heartbeat", "0") as broker:
+        play_plain_keepalives(broker)
+
+
+def play_plain_keepalives(broker):
+    a, watcher = Peer(broker.port), typed(broker.port)
+    watcher.ask({"type": 5, "id": 1, "topic": "lobby"})
+    for octets in frame(TEXT, ""), frame(TEXT, " \r\n\t"), frame(TEXT, "ping"), frame(BINARY, b""), frame(TEXT, '{"type":1.0}'):
+        a.send(octets)
+        assert a.read() == (TEXT, b'{"type":1}'), octets
+        time.sleep(1.05)  # who echoes heartbeats does not loop: one answer a second
+    for text in '{"type":"ping"}', '{"n":1,"type":"p\\u0069ng"}':
+        a.send(frame(TEXT, text))
+        assert a.read() == (TEXT, b'{"type":"pong"}'), text
+        time.sleep(1.05)
+    for text in ('{"token":"secret"}', '{"type":3,"token":"secret"}', '{"type":"auth","token":"secret"}', '{"type":99,"token":"secret","a":1}',
+                 '{"type":2,"token":"secret"}'):
+        a.send(frame(TEXT, text))
+    a.send(frame(TEXT, "the end"))
+    assert watcher.read_json()["message"] == "the end"
+    assert "secret" not in broker.log()
+
+
+@test
+def a_close_is_given_back_with_its_reason(broker):
+    for protocol in None, "fanfare.v1.json", "fanfare.v1.msgpack":
+        for payload in b"", b"\x03\xe8", b"\x0b\xb8bye", b"\x0f\xa0" + "é".encode() * 61, b"\x03\xe8a\0b":
+            a = Peer(broker.port, protocol=protocol)
+            a.send(frame(CLOSE, payload))
+            while (event := a.read())[0] != CLOSE:
+                pass
+            assert event[1] == payload, (event, payload)
 
 
 @test

@@ -41,9 +41,11 @@ static inline void fuzz_decode(enum ff_encoding encoding, const uint8_t *data, s
         struct ff_decoder d = {
             .encoding = encoding, .sender = (enum ff_sender)sender, .unescape_buf = &spare};
         const char *reason;
+        size_t fault_at;
 
         ff_buf_init(&spare, 1 << 16);
-        if (ff_decode_begin(&d, (struct ff_slice){(const char *)data, size}, &reason) == FF_OK)
+        if (ff_decode_begin(&d, (struct ff_slice){(const char *)data, size}, &reason, &fault_at) ==
+            FF_OK)
             while (ff_decode_next(&d, &m))
                 if (!m.error && m.payload.bytes.at)
                     fuzz_round_trip(m.payload);

@@ -163,8 +163,10 @@ class Peer:
                 return opcode, whole
 
     def read_json(self):
-        """The next message as a dict, heartbeats that nobody asked for left out."""
+        """The next message as a dict, heartbeats that nobody asked for left out: they end no waiting."""
+        end = time.monotonic() + DEADLINE
         while True:
+            assert time.monotonic() < end, "nothing but heartbeats came"
             opcode, payload = self.read()
             if opcode == PING:
                 self.send(frame(PONG, payload))

@@ -50,9 +50,11 @@ static void on_message(struct subscriber *who, const struct ff_reader_event *eve
     static _Thread_local struct ff_message m;
     struct ff_decoder d = {.encoding = who->encoding, .sender = FF_BROKER};
     const char *reason;
+    size_t fault_at;
 
-    assert_int_equal(
-        ff_decode_begin(&d, (struct ff_slice){(char *)event->bytes, event->len}, &reason), FF_OK);
+    assert_int_equal(ff_decode_begin(&d, (struct ff_slice){(char *)event->bytes, event->len},
+                                     &reason, &fault_at),
+                     FF_OK);
     assert_true(ff_decode_next(&d, &m));
     assert_int_equal(m.error, FF_ERROR_NONE);
     who->received(who, &m);
