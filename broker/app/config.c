@@ -16,6 +16,7 @@
 
 #include "broker/app/environment.h"
 #include "broker/app/option.h"
+#include "broker/net/endpoint.h"
 #include "broker/worker/qsbr.h"
 #include "protocol/base/mem.h"
 
@@ -66,7 +67,7 @@ static bool set_list_text(struct config *config, const struct option *option, co
     uint32_t count = 0;
 
     while (rest.at && count < MAX_LIST) {
-        struct ff_slice item = ff_slice_trim(ff_slice_cut(&rest, ','));
+        struct ff_slice item = ff_slice_trim(endpoint_cut(&rest));
 
         if (item.len == 0)
             continue;
@@ -222,7 +223,7 @@ static bool add_item(struct config *config, struct collected *lists, const struc
         lists++;
     lists->option = flag->option;
     while (rest.at && lists->count < MAX_LIST) { /* "a,b" is two */
-        struct ff_slice item = ff_slice_trim(ff_slice_cut(&rest, ','));
+        struct ff_slice item = ff_slice_trim(endpoint_cut(&rest));
 
         lists->items[lists->count] = config_keep(config, item.at, item.len);
         if (!lists->items[lists->count])

@@ -5,31 +5,38 @@
  * riddle later.
  */
 #include "broker/app/option.h"
-#include "broker/net/address.h"
+#include "broker/net/endpoint.h"
 #include "broker/session/site.h"
 
 enum { MAX_LIST = 256 };
 
+static bool check_endpoint(struct config *config, const char *text, char *error)
+{
+    struct endpoint endpoint;
+    char why[ENDPOINT_WHY_MAX];
+
+    if (!endpoint_parse(&endpoint, text, why))
+        return config_complain(config, "listen", error, "listen: \"%.100s\" %s", text, why);
+    if (endpoint.is_tls && (!config->tls_cert[0] || !config->tls_key[0]))
+        return config_complain(config, "listen", error,
+                               "listen: \"%.100s\" needs a certificate: set tls_cert and tls_key",
+                               text);
+    if (endpoint.is_proxied && config->proxies.count == 0)
+        return config_complain(
+            config, "listen", error,
+            "listen: \"%.100s\" needs to know whom to believe: set proxies to the "
+            "addresses of those who speak the PROXY protocol",
+            text);
+    config->settings.is_loopback_only &= address_is_loopback(&endpoint.address);
+    return true;
+}
+
 static bool check_addresses(struct config *config, char *error)
 {
     config->settings.is_loopback_only = true;
-    for (uint32_t i = 0; i < config->listen.count; i++) {
-        const char *spec = config->listen.at[i];
-        bool is_tls = strncmp(spec, "tls:", 4) == 0;
-        struct address address;
-
-        if (address_parse(&address, spec + (is_tls ? 4 : 0)))
-            return config_complain(
-                config, "listen", error,
-                "listen: \"%s\" is no address: write ADDR:PORT with a numeric address "
-                "(0.0.0.0:8080), [IPV6]:PORT or unix:/path",
-                spec);
-        if (is_tls && (!config->tls_cert[0] || !config->tls_key[0]))
-            return config_complain(config, "listen", error,
-                                   "listen: \"%s\" needs a certificate: set tls_cert and tls_key",
-                                   spec);
-        config->settings.is_loopback_only &= address_is_loopback(&address);
-    }
+    for (uint32_t i = 0; i < config->listen.count; i++)
+        if (!check_endpoint(config, config->listen.at[i], error))
+            return false;
     for (uint32_t i = 0; i < config->proxies.count; i++)
         if (!address_is_network(config->proxies.at[i]))
             return config_complain(

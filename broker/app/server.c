@@ -30,16 +30,21 @@ static bool make_tls(const struct config *config, struct tls_context **tls, char
     return *tls != NULL;
 }
 
-static void explain_listen(const char *spec, enum ff_err err, char *error)
+/* Why the system does not let us listen there, by `errno`. */
+static void explain_listen(const char *spec, const struct endpoint *endpoint, char *error)
 {
     int why = errno;
+    bool is_unix = endpoint->address.storage.ss_family == AF_UNIX;
 
-    if (err == FF_EINVAL)
-        (void)snprintf(error, CONFIG_ERROR_MAX, "listen: \"%s\" is no address", spec);
-    else if (why == EADDRINUSE)
+    if (why == EADDRINUSE)
         (void)snprintf(error, CONFIG_ERROR_MAX,
-                       "cannot listen on %s: the port is in use. Is another fanfared running? "
+                       "cannot listen on %s: %s in use. Is another fanfared running? "
                        "--listen takes another address",
+                       spec, is_unix ? "the socket is" : "the port is");
+    else if ((why == EACCES || why == EPERM) && is_unix)
+        (void)snprintf(error, CONFIG_ERROR_MAX,
+                       "cannot listen on %s: not permitted. May we write to that folder, and are "
+                       "we in that group?",
                        spec);
     else if (why == EACCES)
         (void)snprintf(error, CONFIG_ERROR_MAX,
@@ -50,31 +55,60 @@ static void explain_listen(const char *spec, enum ff_err err, char *error)
         (void)snprintf(error, CONFIG_ERROR_MAX, "cannot listen on %s: %s", spec, strerror(why));
 }
 
+/* One more of the first worker's. NULL: `errno` says why; there is room for it. */
+static struct listener *open_listener(struct server *server, const struct endpoint *endpoint)
+{
+    struct worker_thread *first = &server->threads[0];
+    struct listener *listener = &first->listeners[first->listener_count];
+
+    if (listener_open(listener, &first->worker.net, endpoint, &gateway_listener_ops,
+                      &first->gateway))
+        return NULL;
+    first->listener_count++;
+    return listener;
+}
+
+/* "localhost:8080" is ::1, too, where there is IPv6; on the port that the first one got. */
+static bool open_entry(struct server *server, const char *spec, char *error)
+{
+    const struct config *config = server->config;
+    struct endpoint endpoint;
+    struct listener *listener;
+    bool may_lack; /* a machine without IPv6 is no error where nobody asked for it */
+
+    if (!endpoint_parse(&endpoint, spec, error))
+        return false;
+    may_lack = config->is_listen_default && endpoint.address.storage.ss_family == AF_INET6;
+    listener = open_listener(server, &endpoint);
+    if (listener && endpoint.is_localhost) {
+        endpoint_take_ipv6(&endpoint, &listener->address);
+        may_lack = true;
+        listener = open_listener(server, &endpoint);
+    }
+    if (listener)
+        return true;
+    if (may_lack && errno != EADDRINUSE) {
+        LOG_EVENT(LOG_INFO, "no_ipv6", LOG_TEXT("left_out", spec));
+        return true;
+    }
+    explain_listen(spec, &endpoint, error);
+    return false;
+}
+
 /* The first worker's listeners, as the configuration names them. */
 static bool open_listeners(struct server *server, char *error)
 {
     const struct config *config = server->config;
-    struct worker_thread *first = &server->threads[0];
+    const struct worker_thread *first = &server->threads[0];
 
     for (uint32_t i = 0; i < config->listen.count; i++) {
-        const char *spec = config->listen.at[i];
-        enum ff_err err;
-
-        if (first->listener_count == WORKER_LISTENERS) {
+        if (first->listener_count + 2 > WORKER_LISTENERS) { /* localhost needs two */
             (void)snprintf(error, CONFIG_ERROR_MAX, "listen: at most %d addresses",
-                           WORKER_LISTENERS);
+                           WORKER_LISTENERS - 1);
             return false;
         }
-        err = listener_open(&first->listeners[first->listener_count], &first->worker.net, spec,
-                            &gateway_listener_ops, &first->gateway);
-        if (!err) {
-            first->listener_count++;
-        } else if (config->is_listen_default && spec[0] == '[' && errno != EADDRINUSE) {
-            LOG_EVENT(LOG_INFO, "no_ipv6", LOG_TEXT("left_out", spec));
-        } else {
-            explain_listen(spec, err, error);
+        if (!open_entry(server, config->listen.at[i], error))
             return false;
-        }
     }
     if (first->listener_count == 0)
         (void)snprintf(error, CONFIG_ERROR_MAX, "nowhere to listen: set listen");
@@ -271,20 +305,24 @@ static void call_all(struct server *server, void (*function)(struct worker_threa
 }
 
 /* What is listened on stays as it is until a restart, and so must what that needs. */
-static bool can_serve_listeners(const struct server *server, const struct tls_context *tls,
-                                char *error)
+static bool can_serve_listeners(const struct server *server, const struct config *config,
+                                const struct tls_context *tls, char *error)
 {
     const struct worker_thread *first = &server->threads[0];
-    char url[ADDRESS_TEXT_MAX];
 
-    for (uint32_t i = 0; i < first->listener_count && !tls; i++) {
-        if (!first->listeners[i].is_tls)
+    for (uint32_t i = 0; i < first->listener_count; i++) {
+        const struct listener *listener = &first->listeners[i];
+        bool lacks_tls = listener->is_tls && !tls;
+        bool lacks_proxies = listener->is_proxied && config->proxies.count == 0;
+        char url[ADDRESS_TEXT_MAX];
+
+        if (!lacks_tls && !lacks_proxies)
             continue;
-        listener_url(&first->listeners[i], url);
+        listener_url(listener, url);
         (void)snprintf(error, CONFIG_ERROR_MAX,
-                       "tls_cert and tls_key are not set, but %s is listened on and needs them: "
-                       "set them, or restart to end listening there",
-                       url);
+                       "%s not set, but %s is listened on and needs them: set them, or restart to "
+                       "end listening there",
+                       lacks_tls ? "tls_cert and tls_key are" : "proxies are", url);
         return false;
     }
     return true;
@@ -302,7 +340,7 @@ bool server_reload(struct server *server, struct config *config, char error[CONF
         config_free(config);
         return false;
     }
-    if (!make_tls(config, &tls, error) || !can_serve_listeners(server, tls, error)) {
+    if (!make_tls(config, &tls, error) || !can_serve_listeners(server, config, tls, error)) {
         config_free(config);
         return false;
     }

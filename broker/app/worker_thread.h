@@ -16,7 +16,7 @@
 #include "broker/app/drain.h"
 #include "broker/session/gateway.h"
 
-enum { WORKER_LISTENERS = 32 };
+enum { WORKER_LISTENERS = 33 }; /* one more than may be named: localhost is two */
 
 struct server;
 

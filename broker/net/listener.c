@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "broker/net/logger.h"
+#include "broker/net/porch.h"
 #include "broker/net/turn.h"
 
 enum { HELD_BACK_MS = 10, STARVED_MS = 100 };
@@ -49,17 +50,21 @@ static void on_readable(struct ev_loop *ev, ev_io *watcher, int events)
     }
     /* While others wait to be read newcomers wait in the backlog, but for one a turn. */
     for (int i = 0; i < (is_behind ? 1 : TURN_ACCEPTS); i++) {
-        struct address peer = {.len = sizeof(peer.storage)};
-        int fd;
+        struct newcomer newcomer = {.is_tls = listener->is_tls};
+        struct address *peer = &newcomer.peer;
 
         if (!listener->ops->can_accept(listener->arg, listener)) {
             stop_for(listener, HELD_BACK_MS);
             return;
         }
-        fd = accept4(listener->io.fd, (struct sockaddr *)&peer.storage, &peer.len,
-                     SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd >= 0) {
-            listener->ops->accepted(listener->arg, listener, fd, &peer);
+        peer->len = sizeof(peer->storage);
+        newcomer.fd = accept4(listener->io.fd, (struct sockaddr *)&peer->storage, &peer->len,
+                              SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (newcomer.fd >= 0) {
+            if (listener->is_proxied)
+                porch_take(listener, &newcomer);
+            else
+                listener->ops->accepted(listener->arg, &newcomer);
             if (!listener->is_open)
                 return;
             continue;
@@ -91,18 +96,21 @@ static void start(struct listener *listener, int fd)
     ev_io_start(listener->net->loop.ev, &listener->io);
 }
 
-enum ff_err listener_open(struct listener *listener, struct net *net, const char *spec,
-                          const struct listener_ops *ops, void *arg)
+enum ff_err listener_open(struct listener *listener, struct net *net,
+                          const struct endpoint *endpoint, const struct listener_ops *ops,
+                          void *arg)
 {
     enum ff_err err;
     int fd;
 
-    *listener = (struct listener){.net = net, .ops = ops, .arg = arg, .spare = -1};
-    listener->is_tls = strncmp(spec, "tls:", 4) == 0;
-    err = address_parse(&listener->address, spec + (listener->is_tls ? 4 : 0));
-    if (err)
-        return err;
-    err = socket_listen(&listener->address, &fd);
+    *listener = (struct listener){.net = net,
+                                  .ops = ops,
+                                  .arg = arg,
+                                  .address = endpoint->address,
+                                  .spare = -1,
+                                  .is_tls = endpoint->is_tls,
+                                  .is_proxied = endpoint->is_proxied};
+    err = socket_listen(&listener->address, &endpoint->access, &fd);
     if (!err)
         start(listener, fd);
     return err;
@@ -119,7 +127,8 @@ enum ff_err listener_open_too(struct listener *listener, struct net *net,
                                   .arg = arg,
                                   .address = first->address,
                                   .spare = -1,
-                                  .is_tls = first->is_tls};
+                                  .is_tls = first->is_tls,
+                                  .is_proxied = first->is_proxied};
     if (first->address.storage.ss_family == AF_UNIX)
         return FF_OK; /* one socket; what it accepts is handed round */
     err = socket_listen_too(&first->address, &fd);
@@ -135,6 +144,7 @@ void listener_close(struct listener *listener)
     if (!listener->is_open)
         return;
     listener->is_open = false;
+    porch_leave(listener);
     ev_io_stop(listener->net->loop.ev, &listener->io);
     wheel_stop(&listener->net->wheel, &listener->retry);
     (void)close(listener->io.fd);

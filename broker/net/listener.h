@@ -10,17 +10,26 @@
 #ifndef NET_LISTENER_H
 #define NET_LISTENER_H
 
+#include "broker/net/endpoint.h"
 #include "broker/net/net.h"
-#include "broker/net/socket.h"
 
 struct listener;
+
+/* An accepted socket, non-blocking. */
+struct newcomer {
+    int fd;
+    struct address peer;
+    bool is_tls;
+    bool is_named; /* `peer` is whom a trusted proxy named; else who the socket is connected to */
+};
 
 struct listener_ops {
     /* May one more be accepted now? While not, it asks again every 10 ms. */
     bool (*can_accept)(void *arg, const struct listener *listener);
-    /* An accepted socket, non-blocking: the owner's from here on. */
-    void (*accepted)(void *arg, const struct listener *listener, int fd,
-                     const struct address *peer);
+    /* The socket is the owner's from here on. */
+    void (*accepted)(void *arg, const struct newcomer *newcomer);
+    /* May this peer say for whom it connects? Asked where the PROXY protocol is spoken. */
+    bool (*is_proxy)(void *arg, const struct address *peer);
 };
 
 struct listener {
@@ -32,16 +41,14 @@ struct listener {
     struct address address; /* what it is bound to */
     int spare;              /* a descriptor to give up when there are no others */
     bool is_tls;
+    bool is_proxied; /* connections begin with a head of the PROXY protocol */
     bool is_open;
 };
 
-/*
- * Listens at "ADDR:PORT" or "unix:/path", with "tls:" before it for TLS.
- * FF_OK; FF_EINVAL: malformed; FF_ESYS: errno says why.
- */
+/* Listens there. FF_OK; FF_ESYS: errno says why. */
 FF_MUST_CHECK enum ff_err listener_open(struct listener *listener, struct net *net,
-                                        const char *spec, const struct listener_ops *ops,
-                                        void *arg);
+                                        const struct endpoint *endpoint,
+                                        const struct listener_ops *ops, void *arg);
 
 /* Another worker's, at the same address. FF_OK (a Unix socket stays closed), FF_ESYS. */
 FF_MUST_CHECK enum ff_err listener_open_too(struct listener *listener, struct net *net,

@@ -6,6 +6,7 @@
 
 #include "broker/net/conn.h"
 #include "broker/net/logger.h"
+#include "broker/net/porch.h"
 #include "protocol/base/mem.h"
 
 enum { POOL_KEEPS = 2 * 1024 * 1024, CLOSE_MS = 5000, OUTBOX_MAX = 256 * 1024 };
@@ -28,6 +29,9 @@ enum ff_err net_init(struct net *net, loop_begin_fn *begin, loop_turn_fn *turn, 
     ff_list_init(&net->flush);
     ff_list_init(&net->dead);
     ff_list_init(&net->closing);
+    ff_list_init(&net->guests);
+    ff_list_init(&net->gone_guests);
+    net->guest_count = 0;
     net->close_ms = CLOSE_MS;
     net->outbox_max = OUTBOX_MAX;
     ff_budget_init(&net->budget, UINT64_MAX);
@@ -112,6 +116,7 @@ void net_free_dead(struct net *net)
     struct ff_list
         queued; /* the input's queue still knows them: it is their turn to be passed over */
 
+    porch_free_gone(net);
     ff_list_init(&queued);
     while ((node = ff_list_pop(&net->dead))) {
         struct conn *conn = FF_CONTAINER(node, struct conn, link);

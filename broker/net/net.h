@@ -42,7 +42,10 @@ struct net {
     uint64_t turns;          /* that are over */
     uint32_t connections;
     uint32_t handshakes; /* TLS handshakes under way */
-    struct input input;  /* connections that are to be read */
+    uint32_t guest_count;
+    struct ff_list guests;      /* accepted sockets whose PROXY head is to come: porch.h */
+    struct ff_list gone_guests; /* those to free when the turn ends */
+    struct input input;         /* connections that are to be read */
     uint64_t sent_bytes;
     struct uring *uring; /* the flush's sends go out together; NULL: one by one */
 };

@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { BACKLOG = 4096 };
@@ -54,7 +55,26 @@ static enum ff_err fail_stream(int *fd)
     return FF_ESYS;
 }
 
-enum ff_err socket_listen(struct address *address, int *fd)
+/* Before it listens: until then nobody can connect, whatever the umask was. */
+static bool set_access(const struct address *address, const struct socket_access *access)
+{
+    const struct sockaddr_un *un = (const struct sockaddr_un *)&address->storage;
+
+    return (!access->has_group || chown(un->sun_path, (uid_t)-1, access->group) == 0) &&
+           (!access->has_mode || chmod(un->sun_path, access->mode) == 0);
+}
+
+static enum ff_err fail_unix(const struct address *address, int *fd)
+{
+    const struct sockaddr_un *un = (const struct sockaddr_un *)&address->storage;
+    int failure = errno;
+
+    (void)unlink(un->sun_path);
+    errno = failure;
+    return fail_stream(fd);
+}
+
+enum ff_err socket_listen(struct address *address, const struct socket_access *access, int *fd)
 {
     int family = address->storage.ss_family;
     int on = 1;
@@ -64,6 +84,8 @@ enum ff_err socket_listen(struct address *address, int *fd)
         return FF_ESYS;
     if (bind(*fd, (struct sockaddr *)&address->storage, address->len) < 0)
         return fail_stream(fd);
+    if (family == AF_UNIX && !set_access(address, access))
+        return fail_unix(address, fd);
     /* Only after it is bound: a port that another program has is an error, and not shared. */
     if (family != AF_UNIX)
         (void)setsockopt(*fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));

@@ -12,11 +12,20 @@
 
 enum { SOCKET_LOW_WATER = 16384 };
 
+/* Who may connect to a Unix socket; nothing said: as the umask has it. */
+struct socket_access {
+    bool has_mode;
+    bool has_group;
+    mode_t mode;
+    gid_t group;
+};
+
 /*
  * A listening socket, non-blocking. A port in use is an error (FF_ESYS, errno
  * says why). `address` becomes what it was bound to, so port 0 is answered.
  */
-FF_MUST_CHECK enum ff_err socket_listen(struct address *address, int *fd);
+FF_MUST_CHECK enum ff_err socket_listen(struct address *address, const struct socket_access *access,
+                                        int *fd);
 
 /* One more for the same address: the kernel spreads connections over them. Not for Unix sockets. */
 FF_MUST_CHECK enum ff_err socket_listen_too(const struct address *address, int *fd);

@@ -49,11 +49,12 @@ static size_t find_host_end(struct ff_slice text)
 bool authority_parse(struct authority *authority, struct ff_slice text)
 {
     size_t len = find_host_end(text);
-    struct ff_slice rest = {text.at + len, text.len - len};
+    struct ff_slice rest;
 
     *authority = (struct authority){{text.at, len}, {NULL, 0}};
-    if (len == 0 || rest.len == 0)
+    if (len == 0 || len == text.len)
         return len > 0;
+    rest = (struct ff_slice){text.at + len, text.len - len};
     if (rest.at[0] != ':' || !is_port((struct ff_slice){rest.at + 1, rest.len - 1}))
         return false;
     if (rest.len > 1)

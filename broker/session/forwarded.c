@@ -108,14 +108,14 @@ static struct ff_slice find_client(struct forwarded *forwarded, const struct set
 }
 
 void forwarded_read(struct forwarded *forwarded, const struct settings *settings,
-                    const struct address *proxy, const struct ff_http_head *head)
+                    const struct ff_http_head *head)
 {
     bool is_rfc7239 =
         ff_slice_is_equal_nocase(ff_slice_of(settings->proxy_header), FF_SLICE("Forwarded"));
     struct hops hops = {.count = 0};
     struct ff_slice element;
 
-    *forwarded = (struct forwarded){.client = *proxy};
+    *forwarded = (struct forwarded){.has_client = false};
     collect(&hops, head, settings->proxy_header);
     element = find_client(forwarded, settings, &hops, is_rfc7239);
     if (is_rfc7239) {
@@ -129,7 +129,7 @@ void forwarded_read(struct forwarded *forwarded, const struct settings *settings
     forwarded->port = first_of(head, "X-Forwarded-Port");
     forwarded->is_there = hops.count > 0 || forwarded->host.at;
     if (!is_scheme(forwarded->scheme))
-        forwarded->scheme.at = NULL;
+        forwarded->scheme = (struct ff_slice){NULL, 0};
     if (!is_port(forwarded->port))
-        forwarded->port.at = NULL;
+        forwarded->port = (struct ff_slice){NULL, 0};
 }

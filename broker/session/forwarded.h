@@ -29,8 +29,8 @@ struct forwarded {
     struct ff_slice scheme; /* http, https, ws or wss, if well formed */
 };
 
-/* `proxy` is the trusted peer that the request came from. Slices point into the head. */
+/* The request came from one of our proxies. Slices point into the head. */
 void forwarded_read(struct forwarded *forwarded, const struct settings *settings,
-                    const struct address *proxy, const struct ff_http_head *head);
+                    const struct ff_http_head *head);
 
 #endif

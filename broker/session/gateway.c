@@ -73,7 +73,8 @@ static bool is_crowded(const struct gateway *gateway, bool in_tls)
 {
     uint32_t workers = gateway->shared->workers; /* each has its share */
     uint32_t limit = in_tls ? (uint32_t)NET_MAX_HANDSHAKES : gateway->settings->max_half_open;
-    uint32_t count = in_tls ? gateway->worker->net.handshakes : gateway->half_open_count;
+    const struct net *net = &gateway->worker->net;
+    uint32_t count = in_tls ? net->handshakes : gateway->half_open_count + net->guest_count;
 
     return count >= (limit + workers - 1) / workers;
 }
@@ -403,35 +404,33 @@ static bool can_accept(void *arg, const struct listener *listener)
 }
 
 /* Begins a conversation; a crowd's oldest make room for it. */
-static void admit_socket(struct gateway *gateway, bool is_tls, int fd, const struct address *peer)
+static void admit_socket(struct gateway *gateway, const struct newcomer *newcomer)
 {
-    for (int in_tls = 0; in_tls <= is_tls; in_tls++) {
+    for (int in_tls = 0; in_tls <= newcomer->is_tls; in_tls++) {
         struct session *oldest =
             is_crowded(gateway, in_tls) ? find_droppable(gateway, in_tls) : NULL;
 
         if (oldest)
             conn_abort(&oldest->conn);
     }
-    session_accept(gateway, is_tls, fd, peer);
+    session_accept(gateway, newcomer);
 }
 
 /* An accepted socket on its way to another worker. */
 struct handover {
     struct mail mail;
     struct gateway *to;
-    struct address peer;
-    int fd;
-    bool is_tls;
+    struct newcomer newcomer;
 };
 
 static void open_handover(struct mail *mail)
 {
     struct handover *handover = FF_CONTAINER(mail, struct handover, mail);
 
-    if (has_place(handover->to, handover->is_tls))
-        admit_socket(handover->to, handover->is_tls, handover->fd, &handover->peer);
+    if (has_place(handover->to, handover->newcomer.is_tls))
+        admit_socket(handover->to, &handover->newcomer);
     else /* it has got crowded meanwhile */
-        socket_reset(handover->fd);
+        socket_reset(handover->newcomer.fd);
     atomic_fetch_sub_explicit(&handover->to->worker->load, 1, memory_order_relaxed);
     ff_mem_free(handover);
 }
@@ -451,24 +450,32 @@ static struct gateway *find_least(struct gateway *gateway)
     return load_of(gateway) > load_of(least) + load_of(least) / 16 ? least : gateway;
 }
 
-/* Nothing was read of it: it may still go to whoever has the least to do. */
-static void accepted(void *arg, const struct listener *listener, int fd, const struct address *peer)
+/* Nothing was read of it, but for a PROXY head: it may still go to whoever has the least to do. */
+static void accepted(void *arg, const struct newcomer *newcomer)
 {
     struct gateway *gateway = arg;
     struct gateway *least = find_least(gateway);
     struct handover *handover = least != gateway ? ff_mem_alloc(sizeof(*handover)) : NULL;
 
     if (!handover) {
-        admit_socket(gateway, listener->is_tls, fd, peer);
+        admit_socket(gateway, newcomer);
         return;
     }
-    *handover = (struct handover){.to = least, .peer = *peer, .fd = fd, .is_tls = listener->is_tls};
+    *handover = (struct handover){.to = least, .newcomer = *newcomer};
     mail_init(&handover->mail, open_handover);
     atomic_fetch_add_explicit(&least->worker->load, 1, memory_order_relaxed);
     mailbox_post(&least->worker->mailbox, &handover->mail);
 }
 
-const struct listener_ops gateway_listener_ops = {.can_accept = can_accept, .accepted = accepted};
+static bool is_proxy(void *arg, const struct address *peer)
+{
+    const struct settings *settings = ((const struct gateway *)arg)->settings;
+
+    return address_is_listed(peer, settings->proxies.at, settings->proxies.count);
+}
+
+const struct listener_ops gateway_listener_ops = {
+    .can_accept = can_accept, .accepted = accepted, .is_proxy = is_proxy};
 
 void gateway_enter_half_open(struct gateway *gateway, struct session *session)
 {

@@ -94,10 +94,13 @@ void session_close_for_memory(struct session *session)
                   (unsigned long long)gateway_of(session)->settings->max_memory);
 }
 
-void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct address *peer)
+void session_accept(struct gateway *gateway, const struct newcomer *newcomer)
 {
     const struct settings *settings = gateway->settings;
     struct session *session = ff_mem_zalloc(sizeof(*session));
+    const struct address *peer = &newcomer->peer;
+    bool is_tls = newcomer->is_tls;
+    int fd = newcomer->fd;
     void *tls = NULL;
 
     if (session && is_tls)
@@ -119,6 +122,9 @@ void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct a
     gateway_enter_half_open(gateway, session);
     session->accepted_at = net_tick(session->conn.net);
     conn_set_timer(&session->conn, settings->handshake_ms);
+    session->is_named = newcomer->is_named;
+    session->is_of_proxy = newcomer->is_named &&
+                           address_is_listed(peer, settings->proxies.at, settings->proxies.count);
     session->refusal = admission_check(session);
     admission_count_address(session, peer);
 }

@@ -72,6 +72,8 @@ struct session {
     enum log_kind kind : 4;        /* and what its subscriptions read */
     enum refusal refusal : 4;
     bool has_plain_text : 1;
+    bool is_named : 1;     /* whose it is was said by a proxy before all else, */
+    bool is_of_proxy : 1;  /* and that is a proxy again, which names its client in HTTP */
     bool is_head : 1;      /* in HTTP: it asked by HEAD */
     bool is_parting : 1;   /* the close frame waits for answers: parting.h */
     bool has_answered : 1; /* plain mode: plain.answered_at holds */
@@ -100,7 +102,7 @@ static inline bool session_is_open(const struct session *session)
 extern const struct conn_ops session_conn_ops;
 
 /* An accepted socket. Closed at once when there is no memory for it. */
-void session_accept(struct gateway *gateway, bool is_tls, int fd, const struct address *peer);
+void session_accept(struct gateway *gateway, const struct newcomer *newcomer);
 
 /* The handshake is done: what follows are frames. */
 void session_open(struct session *session, enum session_mode mode, enum ff_encoding encoding);

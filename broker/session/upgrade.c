@@ -34,35 +34,49 @@ struct request {
     struct forwarded forwarded; /* if site.is_proxied */
 };
 
-/* Who speaks to us here. False: it cannot be told, and is nobody to trust. */
+/* Who the socket is connected to. False: it cannot be told, and is nobody to trust. */
 static bool take_peer(const struct session *session, struct address *peer)
 {
     *peer = (struct address){.len = sizeof(peer->storage)};
     return getpeername(conn_fd(&session->conn), (struct sockaddr *)&peer->storage, &peer->len) == 0;
 }
 
+/* Through whom a request came. False: it is not known. */
+static bool take_way(const struct session *session, struct site *site, struct address *peer)
+{
+    const struct settings *settings = gateway_of(session)->settings;
+
+    if (session->is_named) { /* by a proxy, which is known; its peer was judged then */
+        *peer = (struct address){.len = 0};
+        site->is_indirect = true;
+        site->is_proxied = session->is_of_proxy;
+        return true;
+    }
+    if (!take_peer(session, peer))
+        return false;
+    site->is_indirect = peer->storage.ss_family == AF_UNIX;
+    site->is_proxied = address_is_listed(peer, settings->proxies.at, settings->proxies.count);
+    return true;
+}
+
 /* What a trusted proxy says holds: for which site the request is, and by whom. */
 static void take_forwarded(struct session *session, struct request *request)
 {
-    const struct settings *settings = gateway_of(session)->settings;
+    struct forwarded *forwarded = &request->forwarded;
     struct site *site = &request->site;
     struct address peer;
 
-    if (!take_peer(session, &peer))
+    if (!take_way(session, site, &peer) || !site->is_proxied)
         return;
-    site->is_indirect = peer.storage.ss_family == AF_UNIX;
-    site->is_proxied = address_is_listed(&peer, settings->proxies.at, settings->proxies.count);
-    if (!site->is_proxied)
-        return;
-    forwarded_read(&request->forwarded, settings, &peer, request->head);
+    forwarded_read(forwarded, gateway_of(session)->settings, request->head);
     /* No page can make a browser send these with a WebSocket. */
-    site->is_indirect |= request->forwarded.is_there;
-    site->port = request->forwarded.port;
-    site->scheme = request->forwarded.scheme;
-    if (request->forwarded.host.at)
-        site->host = request->forwarded.host;
-    admission_count_address(session,
-                            request->forwarded.has_client ? &request->forwarded.client : &peer);
+    site->is_indirect |= forwarded->is_there;
+    site->port = forwarded->port;
+    site->scheme = forwarded->scheme;
+    if (forwarded->host.at)
+        site->host = forwarded->host;
+    if (forwarded->has_client || !session->is_named)
+        admission_count_address(session, forwarded->has_client ? &forwarded->client : &peer);
 }
 
 static bool refuse_topic(struct session *session)

@@ -205,7 +205,7 @@ static void send_raw(struct program *program, int i)
 /* Hands a new connection to a worker's gateway, which may hand it on; its wire, or NULL. */
 static struct test_wire *accept_wire(uint32_t worker, int first, size_t window, const char *from)
 {
-    struct address peer = {.len = sizeof(struct sockaddr_storage)};
+    struct newcomer newcomer = {.is_tls = listener.is_tls};
     struct test_wire *wire;
     int fd;
 
@@ -217,9 +217,10 @@ static struct test_wire *accept_wire(uint32_t worker, int first, size_t window, 
         return NULL;
     wire = &wires[fd - WIRE_FIRST_FD];
     dialects[fd - WIRE_FIRST_FD] = DIALECT_HTTP;
-    if (address_parse(&peer, from))
+    if (address_parse(&newcomer.peer, from))
         abort();
-    gateway_listener_ops.accepted(&gateways[worker], &listener, fd, &peer);
+    newcomer.fd = fd;
+    gateway_listener_ops.accepted(&gateways[worker], &newcomer);
     return wire;
 }
 

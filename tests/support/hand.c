@@ -79,12 +79,12 @@ int hand_end(void **state)
 
 int hand_accept(struct gateway *gateway)
 {
-    static const struct listener listener = {.is_tls = false};
-    static const struct address nobody = {.len = 0};
+    struct newcomer newcomer = {.is_tls = false};
     int both[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, both), 0);
-    gateway_listener_ops.accepted(gateway, &listener, both[0], &nobody);
+    newcomer.fd = both[0];
+    gateway_listener_ops.accepted(gateway, &newcomer);
     return both[1];
 }
 

@@ -31,16 +31,17 @@ int __wrap_getpeername(int fd, struct sockaddr *address, socklen_t *len)
 /* A listener's answer, for a connection of `ip` (NULL: a Unix socket); the client's end of it. */
 static int accept_of(struct gateway *gateway, const char *ip)
 {
-    static const struct listener listener = {.is_tls = false};
-    struct address peer = {.len = 0};
+    struct newcomer newcomer = {.is_tls = false};
+    struct address *peer = &newcomer.peer;
     int both[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, both), 0);
     assert_true((size_t)both[0] < FF_COUNT(peers));
     if (ip)
-        assert_int_equal(address_parse_ip(&peer, ff_slice_of(ip)), FF_OK);
-    peers[both[0]] = peer;
-    gateway_listener_ops.accepted(gateway, &listener, both[0], &peer);
+        assert_int_equal(address_parse_ip(peer, ff_slice_of(ip)), FF_OK);
+    peers[both[0]] = *peer;
+    newcomer.fd = both[0];
+    gateway_listener_ops.accepted(gateway, &newcomer);
     return both[1];
 }
 

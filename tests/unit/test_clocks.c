@@ -144,14 +144,14 @@ static struct session *session(void)
 
 static void come(const char *path, const char *protocol)
 {
-    static const struct listener listener = {.is_tls = false};
-    static const struct address nobody = {.len = 0};
+    struct newcomer newcomer = {.is_tls = false};
     char head[512];
     size_t len = client_put_head(head, sizeof(head), path, protocol);
     int both[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, both), 0);
-    gateway_listener_ops.accepted(&gateway, &listener, both[0], &nobody);
+    newcomer.fd = both[0];
+    gateway_listener_ops.accepted(&gateway, &newcomer);
     fd = both[1];
     came_len = 0;
     assert_int_equal(send(fd, head, len, 0), len);

@@ -285,12 +285,10 @@ static bool can_accept(void *arg, const struct listener *listener)
     return true;
 }
 
-static void accepted(void *arg, const struct listener *listener, int fd, const struct address *peer)
+static void accepted(void *arg, const struct newcomer *newcomer)
 {
     (void)arg;
-    (void)listener;
-    (void)peer;
-    (void)close(fd);
+    (void)close(newcomer->fd);
     accepted_count++;
 }
 
@@ -311,6 +309,8 @@ static void newcomers_are_not_accepted_while_others_wait_to_be_read(void **state
     static const struct listener_ops listener_ops = {.can_accept = can_accept,
                                                      .accepted = accepted};
     enum { NEWCOMERS = PEERS + 20 };
+    struct endpoint endpoint;
+    char why[ENDPOINT_WHY_MAX];
     struct listener listener;
     int fds[NEWCOMERS];
 
@@ -322,7 +322,8 @@ static void newcomers_are_not_accepted_while_others_wait_to_be_read(void **state
     for (int i = 0; i < 2; i++)
         ev_run(net.loop.ev, EVRUN_NOWAIT);
     assert_int_equal(net.input.ready.count, PEERS - 1);
-    assert_int_equal(listener_open(&listener, &net, "127.0.0.1:0", &listener_ops, NULL), FF_OK);
+    assert_true(endpoint_parse(&endpoint, "127.0.0.1:0", why));
+    assert_int_equal(listener_open(&listener, &net, &endpoint, &listener_ops, NULL), FF_OK);
     connect_all(&listener, fds, NEWCOMERS);
     assert_true(net.input.is_behind);
     for (int before = 0;; before = accepted_count) {
