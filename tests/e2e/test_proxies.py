@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Behind proxies: the PROXY protocol, Unix sockets that a group may use, localhost."""
+"""Behind proxies: the PROXY protocol, Unix sockets that a group may use, localhost; and nginx, HAProxy and Apache
+themselves, with the lines of docs/proxies.md."""
+import concurrent.futures
+import contextlib
 import grp
 import os
 import re
@@ -15,7 +18,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
 import peer as peer_module  # noqa: E402
-from peer import TEXT, Broker, Gone, Peer, frame, typed  # noqa: E402
+from peer import BINARY, CLOSE, DEADLINE, PING, PONG, TEXT, Broker, Gone, Peer, close_code, frame, typed  # noqa: E402
+from proxies import Apache, Haproxy, HaproxyTcp, Nginx, Upstream, ask  # noqa: E402
 
 FANFARED = os.path.join(peer_module.BIN, "fanfared")
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -176,6 +180,192 @@ def localhost():
             assert broker.logged("no_ipv6")
 
 
-for run in proxy_protocol, a_reload_keeps_the_proxies_of_a_listener, unix_sockets, localhost:
-    run()
-    print("ok", run.__name__, flush=True)
+class Way:
+    """Through a real proxy to the broker."""
+
+    def __init__(self, kind, cert, key, context, args=(), edit=lambda text: text):
+        self.tls = None if kind is HaproxyTcp else context
+        self.upstream = Upstream(folder, "fanfare-proxy" if kind is HaproxyTcp else "fanfare", args)
+        self.proxy = kind(folder, self.upstream, cert, key, edit)
+
+    def client(self, host="app.example", **more):
+        return Peer(self.proxy.port, path=self.proxy.path, tls=self.tls, host=host, **more)
+
+    def comes_back(self):
+        """A client once there is a broker again: until then each attempt is told so, and at once."""
+        end = time.monotonic() + DEADLINE
+        while True:
+            assert time.monotonic() < end, self.proxy.log()
+            try:
+                p = self.client(protocol="fanfare.v1.json")
+                if p.status == 101:
+                    assert p.read_json()["type"] == 4
+                    return p
+                assert p.status in (502, 503), p.status
+            except (Gone, OSError):
+                pass  # one that passes TCP on has no other way to tell
+            time.sleep(0.05)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind:
+            print(self.proxy.log()[-4000:], self.upstream.broker.log()[-4000:])
+        self.proxy.stop()
+        self.upstream.broker.__exit__(kind)
+
+
+def chat(way):
+    """Text and binary, large and small, both ways and in order."""
+    a, b = (way.client(protocol="fanfare.v1.json", headers=["Origin: https://app.example"]) for _ in range(2))
+    plain = way.client()
+    m = way.client(protocol="fanfare.v1.msgpack")
+    assert "sec-websocket-protocol" not in plain.headers and m.headers["sec-websocket-protocol"] == "fanfare.v1.msgpack"
+    for p in a, b:
+        assert p.read_json()["type"] == 4 and p.ask({"type": 5, "id": 1, "topic": "lobby"})["type"] == 8
+    assert a.ask({"type": 1, "id": 1})["type"] == 1
+    plain.send(frame(TEXT, '{"type":1,"id":1}'))  # its subscription stands
+    assert plain.read_json()["id"] == 1
+    sizes = [10, 60000, 1, 30000, 200] * 20
+    for i, size in enumerate(sizes):
+        a.send_json({"type": 7, "topic": "lobby", "message": [i, "x" * size]})
+    for p in a, b, plain:
+        assert [(m["message"][0], len(m["message"][1])) for m in (p.read_json() for _ in sizes)] == list(enumerate(sizes))
+    m.send(frame(BINARY, b"\x94\x07\x01\xa5lobby\xc4\x03\x01\x02\x03"))
+    assert plain.read_json()["data"] == "AQID"
+    for p in a, b, plain, m:
+        p.close()
+
+
+def close_codes(way):
+    """A client's code reaches the broker, which gives it back; the broker's reaches the client."""
+    for code in 1000, 1001, 3001, 4999:
+        p = way.client(protocol="fanfare.v1.json")
+        p.send(frame(CLOSE, struct.pack("!H", code) + b"bye"))
+        assert p.read_close()[0] == code and p.at_end(), code
+    for octets, code in ((frame(BINARY, b"x"), 1003), (frame(TEXT, b"\xff"), 1007), (frame(TEXT, b"x", length=70000), 1009),
+                         (frame(TEXT, b"x", mask=None), 1002)):
+        p = way.client(protocol="fanfare.v1.json")
+        p.send(octets)
+        assert p.read_close()[0] == code and p.at_end(), code
+    p = way.client()
+    p.send(frame(PING, b"are you there"))
+    assert p.read() == (PONG, b"are you there")
+    watcher = way.comes_back()
+    watcher.ask({"type": 5, "id": 1, "topic": "$SYS/broker"})
+    p.reset()  # a client that is gone is gone at the broker, too
+    while watcher.read_json()["message"]["connections"] != 1:
+        pass
+    watcher.close()
+
+
+def clients_are_told_apart(way):
+    """Limits are those of clients, sites those of browsers. Who asks says that it is a proxy of our own for another."""
+    peers = [way.client(protocol="fanfare.v1.json", headers=["X-Forwarded-For: " + who])
+             for who in ["192.0.2.9"] * 3 + ["192.0.2.10", "2001:db8::1", "2001:db8::2", "2001:db8::3", "127.0.0.1"]]
+    seen = [p.read() for p in peers]
+    assert [opcode == TEXT or close_code(payload) for opcode, payload in seen] == [True, True, 1013, True, True, True, 1013, True], seen
+    for p in peers:
+        p.close()
+    https = way.tls is not None
+    for host, origin, status in (("app.example", "https://app.example", 101), ("app.example:8443", "https://app.example:8443", 101),
+                                 ("app.example", "https://app.example:8443", 101), ("app.example", "https://evil.example", 403),
+                                 ("app.example", "null", 403), ("app.example", "http://app.example", 403 if https else 101)):
+        p = way.client(host, headers=["Origin: " + origin])
+        assert p.status == status, (host, origin, p.status)
+        assert status == 101 or 'origins = {"%s"}' % origin in p.read_body()
+
+
+def health(way):
+    prefix = way.proxy.path[:-len("/ws")]
+    if way.tls:
+        assert ask(way.proxy, way.tls, prefix + "/healthz") == (200, "ok\n")
+        assert ask(way.proxy, way.tls, prefix + "/healthz", "HEAD") == (200, "")
+        assert "Fanfare" in ask(way.proxy, way.tls, prefix + "/")[1], "the console page"
+        assert ask(way.proxy, way.tls, prefix + "/ws")[0] == 426
+        p = way.client(headers=["Cookie: " + "x" * 4096])
+        assert p.status == 101, "a cookie as long as browsers have"
+
+
+def restart_beneath(way):
+    """Who is there is told; who comes back is served as soon as there is a broker; also after a kill -9."""
+    a, b = way.comes_back(), way.comes_back()
+    way.upstream.restart()
+    for p in a, b:
+        assert p.read_json()["type"] == 13, "GOODBYE"
+        assert p.read_close()[0] == 1012 and p.at_end()
+    way.comes_back().close()
+    p = way.comes_back()
+    way.upstream.broker.kill()
+    assert p.at_end(), "the end is seen, without a close frame"
+    for _ in range(3):  # while it is away each is told so, and no proxy holds that against it later
+        with contextlib.suppress(Gone, OSError):
+            assert way.client().status in (502, 503)
+    if isinstance(way.proxy, Haproxy):
+        way.proxy.sees("DOWN")
+    way.upstream.start()
+    if isinstance(way.proxy, Haproxy):
+        way.proxy.sees("UP")
+    way.comes_back().close()
+
+
+def real_proxies():
+    cert, key = certificate()
+    context = ssl.create_default_context(cafile=cert)
+    args = "--sys", "--max-connections-per-address", "2", "--workers", "2"
+    for kind in Nginx, Haproxy, HaproxyTcp, Apache:
+        with Way(kind, cert, key, context, args) as way:
+            if isinstance(way.proxy, Haproxy):
+                assert way.proxy.sees("UP")["check_status"] in ("L7OK", "L4OK")
+            for run in chat, close_codes, clients_are_told_apart, health, restart_beneath:
+                run(way)
+                print("ok %s, %s" % (run.__name__, way.proxy.kind), flush=True)
+
+
+def stays(p, intervals):
+    """Reads through so many intervals of silence, but for PINGs and their answers; then it is asked."""
+    while intervals:
+        opcode, payload = p.read()
+        assert opcode != CLOSE, close_code(payload)
+        if opcode == PING:
+            p.send(frame(PONG, payload))
+            intervals -= 1
+    p.send(frame(TEXT, '{"type":1,"id":7}'))
+    while b'"id":7' not in payload:
+        opcode, payload = p.read()
+        assert opcode != CLOSE, close_code(payload)
+        if opcode == PING:
+            p.send(frame(PONG, payload))
+
+
+def quiet_connections_outlive_the_time_outs():
+    """Time-outs a little over two heartbeats, of both directions: the quiet stay, in plain mode and typed."""
+    cert, key = certificate()
+    context = ssl.create_default_context(cafile=cert)
+    with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(8) as pool:
+        clients = []
+        for kind, old in (Nginx, "75s"), (Haproxy, "1h "), (HaproxyTcp, "75s"), (Apache, "timeout=75"):
+            way = stack.enter_context(Way(kind, cert, key, context, ["--heartbeat", "5"],
+                                          lambda text, old=old: text.replace(old, "timeout=12" if "=" in old else "12s")))
+            clients += [way.client(protocol="fanfare.v1.json"), way.client()]
+        for done in [pool.submit(stays, p, 4) for p in clients]:
+            done.result()
+
+
+def old_checks_of_haproxy():
+    """HAProxy's check as it was written for years: HTTP/1.0, and no Host."""
+    cert, key = certificate()
+    for line in "option httpchk GET /healthz", "option httpchk HEAD /healthz", "option httpchk GET /healthz HTTP/1.1\\r\\nHost:\\ localhost", \
+            "option httpchk\n    http-check send meth GET uri /healthz ver HTTP/1.1 hdr Host localhost":
+        with Way(Haproxy, cert, key, None, edit=lambda text, line=line: text.replace("option httpchk GET /healthz", line)) as way:
+            found = way.proxy.sees("UP")
+            assert found["check_status"] == "L7OK" and found["check_code"] == "200", (line, found)
+
+
+only = sys.argv[1:]
+for run in (proxy_protocol, a_reload_keeps_the_proxies_of_a_listener, unix_sockets, localhost, real_proxies,
+            old_checks_of_haproxy, quiet_connections_outlive_the_time_outs):
+    if not only or run.__name__.startswith(tuple(only)):
+        run()
+        print("ok", run.__name__, flush=True)
