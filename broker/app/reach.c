@@ -8,8 +8,6 @@
 #include "broker/net/endpoint.h"
 #include "broker/session/site.h"
 
-enum { MAX_LIST = 256 };
-
 static bool check_endpoint(struct config *config, const char *text, char *error)
 {
     struct endpoint endpoint;
@@ -53,9 +51,12 @@ static bool normalize(struct config *config, const char *name, struct text_list 
                       char *error)
 {
     const struct option *option = option_find(name, strlen(name));
-    const char *texts[MAX_LIST];
-    uint32_t count = list->count < MAX_LIST ? list->count : MAX_LIST;
+    uint32_t count = list->count;
+    char *memory = config_keep(config, NULL, (count + 1U) * sizeof(const char *));
+    const char **texts = (void *)memory;
 
+    if (!memory)
+        return false;
     for (uint32_t i = 0; i < count; i++) {
         char text[SITE_TEXT_MAX];
         char why[SITE_WHY_MAX];

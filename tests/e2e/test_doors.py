@@ -279,6 +279,8 @@ def configuration():
     assert "max_message = 1K" in check("max_message = 2K\n", env={"FANFARE_MAX_MESSAGE": "1K"}).stdout
     shown = check('origins = {"HTTPS://App.Example:443/", "null"}\nhosts = {"https://App.Example"}\n').stdout
     assert 'origins = {"https://app.example", "null"}' in shown and 'hosts = {"app.example"}' in shown, shown
+    shown = check("origins = {%s}\n" % ", ".join('"https://A%d.example/"' % i for i in range(300))).stdout
+    assert all('"https://a%d.example"' % i in shown for i in range(300)), "none is left out"
     again = check(good.stdout.split("# chat/1")[0])
     assert again.returncode == 0, "what it prints can be read: " + again.stderr
     for text, said in (
