@@ -38,6 +38,14 @@ static void shed(struct listener *listener, int why)
     listener->spare = open_spare();
 }
 
+static void take(struct listener *listener, const struct newcomer *newcomer)
+{
+    if (listener->is_proxied)
+        porch_take(listener, newcomer);
+    else
+        listener->ops->accepted(listener->arg, newcomer);
+}
+
 static void on_readable(struct ev_loop *ev, ev_io *watcher, int events)
 {
     struct listener *listener = FF_CONTAINER(watcher, struct listener, io);
@@ -61,10 +69,7 @@ static void on_readable(struct ev_loop *ev, ev_io *watcher, int events)
         newcomer.fd = accept4(listener->io.fd, (struct sockaddr *)&peer->storage, &peer->len,
                               SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (newcomer.fd >= 0) {
-            if (listener->is_proxied)
-                porch_take(listener, &newcomer);
-            else
-                listener->ops->accepted(listener->arg, &newcomer);
+            take(listener, &newcomer);
             if (!listener->is_open)
                 return;
             continue;

@@ -211,7 +211,7 @@ void session_on_published(void *arg, struct ticket ticket, const struct engine_r
 extern const struct carrier_events session_carrier_events;
 
 /* upgrade.c */
-size_t upgrade_input(struct session *session, uint8_t *bytes, size_t len);
+size_t upgrade_input(struct session *session, const uint8_t *bytes, size_t len);
 /* No complete request came within handshake_seconds: 408. */
 void upgrade_late(struct session *session);
 

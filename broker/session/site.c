@@ -9,7 +9,9 @@
 
 static char lower(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    if (c >= 'A' && c <= 'Z')
+        return (char)(c + ('a' - 'A'));
+    return c;
 }
 
 /* `rest` is what follows the scheme; a text without one has none that is .at. */
@@ -90,7 +92,7 @@ static bool is_numeric(struct ff_slice host)
 /* NULL, or what is wrong with a host that an entry names. */
 static const char *judge_host(struct ff_slice host)
 {
-    struct ff_slice rest = host;
+    struct ff_slice rest;
     const char *dot;
 
     if (host.at[0] == '[')

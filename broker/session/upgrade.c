@@ -127,7 +127,7 @@ static bool take_plain_topic(struct session *session, struct ff_slice target)
     }
     if (!query.at)
         query = ff_slice_of(configured);
-    if (query.len > FF_TOPIC_MAX * PERCENT_LEN)
+    if (query.len > (size_t)FF_TOPIC_MAX * PERCENT_LEN)
         return refuse_topic(session);
     session->plain_text = ff_mem_dup(query.at, query.len);
     session->has_plain_text = session->plain_text != NULL;
@@ -194,12 +194,13 @@ static void refuse_path(struct session *session)
 static void refuse_origin(struct session *session, struct ff_slice origin)
 {
     int shown = origin.len < SHOWN_MAX ? (int)origin.len : SHOWN_MAX;
+    char text[SITE_TEXT_MAX];
     char entry[SITE_TEXT_MAX];
     char unused[SITE_WHY_MAX];
     char why[TEXT_MAX];
 
     if (ff_slice_is_equal(origin, FF_SLICE("null")) ||
-        (site_read_origin(why, origin) && site_read_origin_entry(entry, why, unused)))
+        (site_read_origin(text, origin) && site_read_origin_entry(entry, text, unused)))
         (void)snprintf(
             why, sizeof(why),
             "the origin %.*s is not allowed: the option origins = {\"%s\"} would allow it", shown,
@@ -356,24 +357,28 @@ static void refuse_head(struct session *session, int status)
     reply_refuse(session, status, why);
 }
 
-size_t upgrade_input(struct session *session, uint8_t *bytes, size_t len)
+size_t upgrade_input(struct session *session, const uint8_t *bytes, size_t len)
 {
     const char *text = (const char *)bytes;
     struct ff_http_head head;
     size_t from = session->scanned;
     int size = ff_http_find_end(text, len, &from, gateway_of(session)->settings->max_head);
-    int status;
 
     if (size == 0 && may_keep(session, (uint32_t)from))
         return 0;
     session->is_head = len > 5 && memcmp(text, "HEAD ", 5) == 0;
-    status = size <= 0 ? -size : -ff_http_parse_request(&head, text, (size_t)size);
-    if (size == 0)
+    if (size == 0) {
         reply_refuse(session, 503, "the memory for heads over 4 KiB is used up: come back later");
-    else if (status)
-        refuse_head(session, status);
-    else
-        handle(session, &head);
+    } else if (size < 0) {
+        refuse_head(session, -size);
+    } else {
+        int status = ff_http_parse_request(&head, text, (size_t)size);
+
+        if (status)
+            refuse_head(session, -status);
+        else
+            handle(session, &head);
+    }
     return session->mode == SESSION_HTTP ? len : (size_t)size;
 }
 
