@@ -31,7 +31,7 @@ static void say_goodbye(void *arg, struct session *session)
         conn_abort(&session->conn);
         return;
     }
-    if (session->mode == SESSION_ECHO || session->is_parting)
+    if (session->mode == SESSION_ECHO || session_is_raw(session) || session->is_parting)
         return;
     w = session_begin_message(session, FF_TYPE_GOODBYE);
     ff_writer_integer(&w, FF_FIELD_WITHIN, drain->end_ms - drain->begin_ms);

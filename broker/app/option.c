@@ -95,6 +95,7 @@ static const struct choice {
     {"log_level", {"error", "warn", "info", "debug"}},
     {"log_format", {"text", "json"}},
     {"flush", {"auto", "send", "uring"}},
+    {"plain_format", {"json", "text", "raw"}},
     {"overflow", {"skip", "latest", "close"}},
 };
 

@@ -67,12 +67,32 @@ begin_error(struct session *session, struct ticket ticket, enum ff_error code, c
     return w;
 }
 
+/* It knows no ERROR: its reason is that of the close frame. */
+__attribute__((format(printf, 3, 0))) static void
+close_raw(struct session *session, enum ff_error code, const char *format, va_list args)
+{
+    char reason[REASON_MAX];
+
+    (void)vsnprintf(reason, sizeof(reason), format, args);
+    session_close(session,
+                  ff_error_can_retry((int)code) || code == FF_ERROR_TOO_MANY ? FF_CLOSE_TRY_LATER
+                  : code == FF_ERROR_NOT_ALLOWED                             ? FF_CLOSE_NOT_ALLOWED
+                                                                             : FF_CLOSE_POLICY,
+                  "%s", reason);
+}
+
 void session_error(struct session *session, struct ticket ticket, enum ff_error code,
                    const char *format, ...)
 {
     struct ff_writer w;
     va_list args;
 
+    if (session_is_raw(session)) {
+        va_start(args, format);
+        close_raw(session, code, format, args);
+        va_end(args);
+        return;
+    }
     va_start(args, format);
     w = begin_error(session, ticket, code, format, args);
     va_end(args);
@@ -85,6 +105,12 @@ void answers_error(struct session *session, struct ticket ticket, struct ff_slic
     struct ff_writer w;
     va_list args;
 
+    if (session_is_raw(session)) { /* it asks for nothing whose answers could be out of turn */
+        va_start(args, format);
+        close_raw(session, code, format, args);
+        va_end(args);
+        return;
+    }
     va_start(args, format);
     w = begin_error(session, ticket, code, format, args);
     va_end(args);

@@ -137,16 +137,19 @@ static void shrink_slots(struct gateway *gateway)
     gateway->slot_count = count;
 }
 
+static void give_back_buf(struct ff_buf *buf)
+{
+    if (buf->cap > SCRATCH_KEPT)
+        ff_buf_deinit(buf);
+}
+
 /* Memory that a busy second needed and a quiet one does not. */
 static void give_back(struct gateway *gateway)
 {
-    struct ff_buf *bufs[] = {&gateway->scratch, &gateway->unescape_buf,
-                             &gateway->router.transcode_bufs[0],
-                             &gateway->router.transcode_bufs[1]};
-
-    for (size_t i = 0; i < FF_COUNT(bufs); i++)
-        if (bufs[i]->cap > SCRATCH_KEPT)
-            ff_buf_deinit(bufs[i]);
+    give_back_buf(&gateway->scratch);
+    give_back_buf(&gateway->unescape_buf);
+    for (int i = 0; i < KINDS; i++)
+        give_back_buf(&gateway->router.payload_bufs[i]);
     shrink_slots(gateway);
     pool_trim(&gateway->worker->net.pool);
     trimmer_look(&gateway->shared->trimmer);

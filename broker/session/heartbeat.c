@@ -131,7 +131,7 @@ static uint32_t judge_plain(struct session *session, uint32_t now)
         gateway_of(session)->settings->plain_heartbeat_s * (uint32_t)WHEEL_TICKS_A_SECOND;
     uint16_t passed = (uint16_t)(now - session->plain.beat_at);
 
-    if (interval == 0)
+    if (interval == 0 || session_is_raw(session))
         return LONGEST_WAIT_TICKS;
     if (passed < interval)
         return interval - passed;

@@ -113,6 +113,8 @@ static bool take_answer(struct session *session, bool has_id)
 {
     uint32_t now = net_tick(session->conn.net);
 
+    if (session_is_raw(session)) /* who is sent no envelopes has PINGs */
+        return false;
     plain_forget_answer(session, now);
     if (session->has_answered && !has_id)
         return false;
@@ -214,7 +216,10 @@ static enum request_outcome publish_text(struct session *session, struct ff_slic
 static enum request_outcome publish_value(struct session *session, struct ff_slice text,
                                           struct ff_slice value, unsigned faults)
 {
-    if (faults & FF_FAULT_FINITE) /* the words NaN and Infinity are text like any other */
+    bool is_bare = value.len == text.len && value.at[0] != '"';
+
+    /* The words NaN and Infinity are text like any other; raw is sent back to the octet. */
+    if (faults & FF_FAULT_FINITE || (session_is_raw(session) && !is_bare))
         return publish_text(session, text);
     if (faults)
         return refuse(session, FF_ERROR_BAD_CONTENT, ff_fault_text(faults));
@@ -238,9 +243,10 @@ static enum request_outcome handle_object(struct session *session, struct ff_sli
         answer_ping(session);
         return REQUEST_DONE;
     }
-    if (type == FF_TYPE_MESSAGE && (envelope.message.at || envelope.data.at))
+    if (!session_is_raw(session) && type == FF_TYPE_MESSAGE &&
+        (envelope.message.at || envelope.data.at))
         return publish_data(session, object);
-    if (is_request(&envelope, type))
+    if (!session_is_raw(session) && is_request(&envelope, type))
         return handle_request(session, object);
     if (is_string(envelope.token) && !envelope.topic.at && !envelope.message.at)
         return REQUEST_DONE; /* a HELLO of whatever type: a token is never published */

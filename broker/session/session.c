@@ -129,15 +129,15 @@ void session_accept(struct gateway *gateway, const struct newcomer *newcomer)
     admission_count_address(session, peer);
 }
 
-void session_open(struct session *session, enum session_mode mode, enum ff_encoding encoding)
+void session_open(struct session *session, enum session_mode mode, enum log_kind kind)
 {
     const struct settings *settings = gateway_of(session)->settings;
 
     gateway_leave_half_open(gateway_of(session), session);
     session->conn.is_new = false;
     session->mode = mode;
-    session->encoding = encoding;
-    session->kind = kind_of(encoding);
+    session->encoding = log_kinds[kind].encoding;
+    session->kind = kind;
     ff_reader_init(&session->reader, FF_ROLE_SERVER, settings->max_message);
     heartbeat_start(session);
     admission_close_refused(session);

@@ -105,7 +105,13 @@ extern const struct conn_ops session_conn_ops;
 void session_accept(struct gateway *gateway, const struct newcomer *newcomer);
 
 /* The handshake is done: what follows are frames. */
-void session_open(struct session *session, enum session_mode mode, enum ff_encoding encoding);
+void session_open(struct session *session, enum session_mode mode, enum log_kind kind);
+
+/* A plain client that is sent no envelopes: what went wrong can only be told by a close frame. */
+static inline bool session_is_raw(const struct session *session)
+{
+    return session->mode == SESSION_PLAIN && session->kind == KIND_RAW;
+}
 
 /*
  * Ends the conversation with a close frame, behind the answers that are awaited

@@ -17,6 +17,9 @@ struct text_list {
 
 enum flush_kind { FLUSH_AUTO, FLUSH_SEND, FLUSH_URING };
 
+/* What a plain client is sent where its URL does not say: upgrade.c has the names. */
+enum plain_format { PLAIN_JSON, PLAIN_TEXT, PLAIN_RAW };
+
 struct settings {
     uint32_t flush;    /* enum flush_kind; read at the start only */
     uint32_t max_head; /* octets of a request's head */
@@ -36,6 +39,7 @@ struct settings {
     uint32_t heartbeat_s;
     uint32_t plain_heartbeat_s; /* 0: none */
     uint64_t max_memory;
+    uint32_t plain_format;   /* enum plain_format */
     const char *plain_topic; /* "": plain mode is off */
     const char *echo_path;   /* "": no echo endpoint */
     bool sys;

@@ -215,6 +215,8 @@ static struct subscription *make(struct session *session, struct ticket ticket,
         s[i].overflow = (uint8_t)rule->overflow;
         if (ticket.is_filter && s[i].overflow == OVERFLOW_LATEST)
             s[i].overflow = OVERFLOW_SKIP; /* one feed would erase the others */
+        if (session_is_raw(session))
+            s[i].overflow = OVERFLOW_CLOSE; /* it could not be told of a gap */
         if (m)
             set_rules(&s[i], m);
     }

@@ -144,22 +144,49 @@ static bool take_plain_topic(struct session *session, struct ff_slice target)
     return true;
 }
 
+/* What a plain client wants to be sent. */
+static bool take_plain_format(struct session *session, struct ff_slice target, enum log_kind *kind)
+{
+    static const struct {
+        const char *name;
+        enum log_kind kind;
+    } formats[] = {
+        [PLAIN_JSON] = {"json", KIND_JSON},
+        [PLAIN_TEXT] = {"text", KIND_TEXT},
+        [PLAIN_RAW] = {"raw", KIND_RAW},
+    };
+    struct ff_slice query = ff_http_query(target, "format");
+
+    *kind = formats[gateway_of(session)->settings->plain_format].kind;
+    if (!query.at)
+        return true;
+    for (size_t i = 0; i < FF_COUNT(formats); i++) {
+        *kind = formats[i].kind;
+        if (ff_slice_is_equal(query, ff_slice_of(formats[i].name)))
+            return true;
+    }
+    reply_refuse(session, 400, "the format in the query must be json, text or raw");
+    return false;
+}
+
 static void switch_protocols(struct session *session, const struct request *request,
                              const struct ff_handshake *handshake, bool is_echo)
 {
     enum session_mode mode = is_echo                                         ? SESSION_ECHO
                              : handshake->subprotocol == FF_SUBPROTOCOL_NONE ? SESSION_PLAIN
                                                                              : SESSION_TYPED;
+    enum log_kind kind =
+        handshake->subprotocol == FF_SUBPROTOCOL_MSGPACK ? KIND_MSGPACK : KIND_JSON;
     struct ff_buf out;
 
-    if (mode == SESSION_PLAIN && !take_plain_topic(session, request->head->target))
+    if (mode == SESSION_PLAIN && (!take_plain_format(session, request->head->target, &kind) ||
+                                  !take_plain_topic(session, request->head->target)))
         return;
     ff_buf_init(&out, TEXT_MAX);
     if (ff_handshake_write_answer(&out, handshake) || conn_send(&session->conn, out.data, out.len))
         conn_abort(&session->conn);
     else
-        session_open(session, mode,
-                     handshake->subprotocol == FF_SUBPROTOCOL_MSGPACK ? FF_MSGPACK : FF_JSON);
+        session_open(session, mode, kind);
     ff_buf_deinit(&out);
 }
 

@@ -13,7 +13,15 @@
 #include "protocol/message/topic.h"
 #include "protocol/websocket/frame.h"
 
-enum log_kind { KIND_JSON, KIND_MSGPACK, KINDS };
+enum log_kind {
+    KIND_JSON,    /* MESSAGEs of fanfare.v1.json */
+    KIND_MSGPACK, /* and of fanfare.v1.msgpack */
+    KIND_TEXT,    /* as JSON, but `message` is always a string */
+    KIND_RAW,     /* no envelope: a text or binary frame holds what was published */
+    KINDS,
+};
+_Static_assert((int)KIND_JSON == (int)FF_JSON && (int)KIND_MSGPACK == (int)FF_MSGPACK,
+               "the first kinds are the encodings");
 
 /* What a subscription missed. */
 struct gap {
@@ -34,8 +42,13 @@ enum {
 };
 
 struct kind_ops {
-    enum ff_encoding encoding; /* of the payloads */
-    enum ff_opcode opcode;     /* of the frames */
+    enum ff_encoding encoding; /* of the payloads that it is made from, and of its GAPs */
+    enum ff_opcode opcode;     /* of its GAPs */
+    /*
+     * Makes what a message of this kind holds from a payload in that encoding, in `buf` where
+     * it is not part of it; NULL: it is the payload. FF_OK, FF_ENOMEM, FF_ELIMIT.
+     */
+    enum ff_err (*render)(struct ff_payload *payload, struct ff_buf *buf);
     /* The size of the whole frame, and the frame itself: exactly so many octets. */
     size_t (*measure)(const struct ff_delivery *message);
     void (*write)(uint8_t *out, const struct ff_delivery *message);
@@ -46,7 +59,10 @@ extern const struct kind_ops log_kinds[KINDS];
 /* The kind that a session reads which is answered in an encoding. */
 enum log_kind kind_of(enum ff_encoding encoding);
 
-/* Writes a GAP frame; returns its size, at most GAP_MAX. */
+/*
+ * Writes a GAP frame; returns its size, at most GAP_MAX. Where there is no envelope a
+ * gap is the end: it is a close frame, 4008.
+ */
 size_t kind_write_gap(enum log_kind kind, const struct gap *gap, char out[GAP_MAX]);
 
 #endif

@@ -5,7 +5,7 @@
  * A message goes into the logs of its topic and of all filters that match: into
  * all of them or, on failure, into none. First room is reserved everywhere, then
  * the frames are written and committed. A payload is rewritten for another
- * encoding once, when a log of such a kind is met first. A hole, which stands for
+ * kind once, when a log of it is met first. A hole, which stands for
  * messages that nobody has, goes the same way.
  */
 #include "broker/topic/publication.h"
@@ -17,17 +17,32 @@
 struct rendering {
     const struct publication *p;
     const struct hole *hole; /* NULL: `p` */
-    struct ff_payload payloads[FF_ENCODINGS];
-    bool is_made[FF_ENCODINGS];
+    struct ff_payload payloads[KINDS];
+    bool is_made[KINDS];
 };
 
-static enum ff_err render(struct router *router, struct rendering *r, enum ff_encoding encoding)
+/* What the logs of a kind hold of the message, made once, however many there are. */
+static enum ff_err render(struct router *router, struct rendering *r, enum log_kind kind)
 {
-    if (r->is_made[encoding] || r->hole)
+    enum ff_encoding encoding = log_kinds[kind].encoding;
+    enum log_kind plain = kind_of(encoding);
+    enum ff_err err;
+
+    if (r->is_made[kind] || r->hole)
         return FF_OK;
-    r->payloads[encoding] = r->p->payload;
-    r->is_made[encoding] = true;
-    return ff_transcode(&r->payloads[encoding], encoding, &router->transcode_bufs[encoding]);
+    if (!r->is_made[plain]) {
+        r->payloads[plain] = r->p->payload;
+        err = ff_transcode(&r->payloads[plain], encoding, &router->payload_bufs[plain]);
+        if (err)
+            return err;
+        r->is_made[plain] = true;
+    }
+    if (kind == plain)
+        return FF_OK;
+    r->payloads[kind] = r->payloads[plain];
+    err = log_kinds[kind].render(&r->payloads[kind], &router->payload_bufs[kind]);
+    r->is_made[kind] = !err; /* where memory was short it is tried again */
+    return err;
 }
 
 static struct ff_delivery delivery_for(const struct rendering *r, const struct topic *to,
@@ -36,7 +51,7 @@ static struct ff_delivery delivery_for(const struct rendering *r, const struct t
     return (struct ff_delivery){
         .topic = r->p->topic,
         .filter = to->is_filter ? topic_name(to) : (struct ff_slice){NULL, 0},
-        .payload = r->payloads[log_kinds[kind].encoding],
+        .payload = r->payloads[kind],
     };
 }
 
@@ -71,7 +86,7 @@ static enum ff_err reserve(struct router *router, struct rendering *r, struct to
 
         if (!to->logs[i])
             continue;
-        err = render(router, r, log_kinds[i].encoding);
+        err = render(router, r, (enum log_kind)i);
         if (!err)
             err = reserve_in(router, r, to, (enum log_kind)i);
         if (err)

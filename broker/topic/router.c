@@ -12,6 +12,7 @@
 #include "protocol/message/transcode.h"
 
 enum {
+    QUOTED_MOST = 8,  /* times its octets a text has as a JSON string, beside what is quoted */
     PATIENCE = 4,     /* times max_buffered a log may hold for who has not had its turn */
     YOUNG_TICKS = 10, /* 100 ms: who reads has read it by then */
     IDLE_TICKS = 10 * WHEEL_TICKS_A_SECOND, /* without a message: then a topic is compacted */
@@ -39,16 +40,17 @@ enum ff_err router_init(struct router *router, const struct router_env *env,
 void router_deinit(struct router *router)
 {
     registry_deinit(&router->registry);
-    for (int i = 0; i < FF_ENCODINGS; i++)
-        ff_buf_deinit(&router->transcode_bufs[i]);
+    for (int i = 0; i < KINDS; i++)
+        ff_buf_deinit(&router->payload_bufs[i]);
 }
 
 void router_configure(struct router *router, const struct router_limits *limits,
                       const struct topic_rule *rules, uint32_t rule_count)
 {
     registry_configure(&router->registry, limits, rules, rule_count);
-    for (int i = 0; i < FF_ENCODINGS; i++)
-        router->transcode_bufs[i].max = ff_transcode_most(router->registry.max_message_ever);
+    for (int i = 0; i < KINDS; i++)
+        router->payload_bufs[i].max = ff_transcode_most(router->registry.max_message_ever) *
+                                      (i == KIND_TEXT ? QUOTED_MOST : 1);
 }
 
 struct topic *router_find(const struct router *router, struct ff_slice name)

@@ -40,8 +40,8 @@ struct router {
     struct ff_list
         idle_candidates; /* topics that were idle then, and are compacted if they still are */
     struct link *closing;
-    struct pin_evictor pins;                    /* who is told that it holds back too much */
-    struct ff_buf transcode_bufs[FF_ENCODINGS]; /* payloads rewritten for the other encoding */
+    struct pin_evictor pins;           /* who is told that it holds back too much */
+    struct ff_buf payload_bufs[KINDS]; /* payloads rewritten for a kind */
     uint64_t published;
 };
 

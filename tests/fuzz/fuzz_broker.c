@@ -88,6 +88,8 @@ static struct settings tiny_settings(uint8_t variant)
         .bytes_per_second = variant & 16 ? 400 : 0,
         .pings_per_second = variant & 32 ? 4 : 0,
         .heartbeat_s = 5,
+        .plain_heartbeat_s = 5,
+        .plain_format = (variant >> 3) % 3,
         .max_memory = variant & 64 ? ff_mem_live_bytes() + (variant & 63) * 512U : MANY,
         .plain_topic = variant & 128 ? "" : "b",
         .echo_path = "/echo",

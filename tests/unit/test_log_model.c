@@ -233,7 +233,7 @@ static void turn(void)
     for (int i = 0; i < TOPICS; i++) { /* no slow reader costs more than the bound */
         struct topic *topic = router_find(&world.router, ff_slice_of(names[i]));
 
-        for (int k = 0; topic && k < FF_ENCODINGS; k++)
+        for (int k = 0; topic && k < KINDS; k++)
             if (topic->logs[k])
                 assert_true(log_head_byte(&topic->logs[k]->log) -
                                 log_tail_byte(&topic->logs[k]->log) <=
