@@ -76,6 +76,8 @@ static void release(struct conn *conn)
         return;
     FF_CHECK(!conn->is_offered);
     notify_end(conn);
+    if (conn->net->ops->gone)
+        conn->net->ops->gone(conn);
     conn->state = CONN_DEAD;
     ev_io_stop(conn->net->loop.ev, &conn->io);
     wheel_stop(&conn->net->wheel, &conn->timer);
@@ -97,6 +99,13 @@ static void close_broken(struct conn *conn)
         return;
     release(conn);
     (void)close(conn_fd(conn));
+}
+
+void conn_leave_tls(struct conn *conn)
+{
+    conn_end_handshake(conn);
+    transport_tls.free(conn);
+    conn->tls = NULL;
 }
 
 void conn_abort(struct conn *conn)

@@ -50,6 +50,8 @@ struct conn_ops {
     void (*peer_end)(struct conn *conn);
     /* The conversation is over; nothing more is collected or handed in; `group` is left. */
     void (*end)(struct conn *conn);
+    /* The socket is about to be closed, and can be asked for the last time. NULL: nobody asks. */
+    void (*gone)(struct conn *conn);
     /* Frees the object around the connection. */
     void (*free)(struct conn *conn);
 };
@@ -151,6 +153,9 @@ size_t conn_cut_size(const struct conn *conn);
  * what is owed goes out first. `ops->end` is called before it returns.
  */
 void conn_finish(struct conn *conn, const void *bytes, size_t len);
+
+/* What came over TLS is none: it goes on without, to be told so in plain text. */
+void conn_leave_tls(struct conn *conn);
 
 /* Ends it at once, with a reset. */
 void conn_abort(struct conn *conn);

@@ -15,11 +15,15 @@
 
 #include "broker/net/conn.h"
 #include "broker/net/logger.h"
+#include "broker/net/socket.h"
 #include "protocol/base/mem.h"
+
+enum { PEER_TEXT_MAX = 56 };
 
 struct tls {
     SSL *ssl;
-    uint32_t held; /* length of the record that is encrypted but not written, 0: none */
+    uint32_t held;            /* length of the record that is encrypted but not written, 0: none */
+    char peer[PEER_TEXT_MAX]; /* the kernel forgets it as soon as both sides have ended */
 };
 
 struct tls_context {
@@ -149,6 +153,16 @@ void tls_context_free(struct tls_context *context)
     ff_mem_free(context);
 }
 
+static void note_peer(struct tls *tls, int fd)
+{
+    struct address peer = {.len = sizeof(peer.storage)};
+    char text[ADDRESS_TEXT_MAX] = "gone";
+
+    if (getpeername(fd, (struct sockaddr *)&peer.storage, &peer.len) == 0)
+        address_text(&peer, true, text);
+    (void)snprintf(tls->peer, sizeof(tls->peer), "%.*s", PEER_TEXT_MAX - 1, text);
+}
+
 void *tls_accept(struct tls_context *context, int fd)
 {
     struct tls *tls = ff_mem_zalloc(sizeof(*tls));
@@ -162,8 +176,46 @@ void *tls_accept(struct tls_context *context, int fd)
         ff_mem_free(tls);
         return NULL;
     }
+    note_peer(tls, fd);
     SSL_set_accept_state(tls->ssl);
     return tls;
+}
+
+/*
+ * Who speaks HTTP to a port of TLS gets an answer in HTTP: a person may read it. False:
+ * what came was something else.
+ */
+static bool answer_plainly(struct conn *conn)
+{
+    static const char answer[] =
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        "Content-Length: 57\r\nConnection: close\r\n\r\n"
+        "this port speaks TLS: use wss:// (https:// in a browser)\n";
+    int reason = ERR_GET_REASON(ERR_peek_error());
+
+    if (reason != SSL_R_HTTP_REQUEST && reason != SSL_R_HTTPS_PROXY_REQUEST)
+        return false;
+    conn_leave_tls(conn);
+    conn_finish(conn, answer, sizeof(answer) - 1);
+    return true;
+}
+
+/*
+ * The lines about failed handshakes tell of peers that never were sessions. A peer that
+ * went without a word is none: load balancers look so whether a port is open.
+ */
+static long fail_handshake(struct conn *conn)
+{
+    const struct tls *tls = conn->tls;
+    unsigned long error = ERR_peek_error();
+    const char *why = ERR_reason_error_string(error);
+
+    if (error && BIO_number_read(SSL_get_rbio(tls->ssl)) > 0)
+        LOG_EVENT(LOG_INFO, "tls_failed", LOG_TEXT("peer", tls->peer),
+                  LOG_TEXT("why", ERR_GET_REASON(error) == SSL_R_HTTP_REQUEST
+                                      ? "ws:// or http:// to a port of TLS"
+                                      : (why ? why : "no reason given")));
+    return answer_plainly(conn) ? TRANSPORT_AGAIN : TRANSPORT_GONE;
 }
 
 static long recv_result(struct tls *tls, int got)
@@ -192,9 +244,11 @@ static long tls_recv(struct conn *conn, uint8_t *out, size_t size)
     struct tls *tls = conn->tls;
     int got = read_some(tls, out, size);
 
+    long result = got > 0 ? got : recv_result(tls, got);
+
     if (conn->is_in_handshake && SSL_is_init_finished(tls->ssl))
         conn_end_handshake(conn);
-    return got > 0 ? got : recv_result(tls, got);
+    return result == TRANSPORT_GONE && conn->is_in_handshake ? fail_handshake(conn) : result;
 }
 
 /* The rest of a record that was decrypted as a whole and read in part. */

@@ -15,6 +15,7 @@ enum { CONSOLE_HEADERS_MAX = 512 };
 
 struct console {
     struct ff_slice page;              /* static */
+    struct ff_slice icon;              /* SVG; static */
     char headers[CONSOLE_HEADERS_MAX]; /* each with CRLF behind it */
 };
 

@@ -8,8 +8,8 @@
  */
 #include <stdio.h>
 
-#include "broker/net/logger.h"
 #include "broker/session/session.h"
+#include "broker/session/trace.h"
 #include "broker/topic/rate.h"
 #include "protocol/base/mem.h"
 
@@ -65,8 +65,7 @@ static void on_overrun(void *arg, struct subscription *s)
     struct ff_slice name = subscription_name(s);
 
     (void)arg;
-    LOG_EVENT(LOG_WARN, "slow_consumer_closed", LOG_NUM("connection", session->tag),
-              LOG_SLICE("topic", name));
+    LOG_SESSION(LOG_WARN, "slow_consumer_closed", session, LOG_SLICE("topic", name));
     session_close(session, FF_CLOSE_SLOW_CONSUMER, "over %s, %u bytes, of topic %.*s",
                   s->has_bound ? "buffered" : "max_buffered",
                   s->has_bound ? s->bound : max_buffered_of(session, s), (int)name.len, name.at);
@@ -225,8 +224,7 @@ static void on_evict(void *arg, void *owner)
     struct session *session = owner;
 
     (void)arg;
-    LOG_EVENT(LOG_WARN, "pins_used_up", LOG_NUM("connection", session->tag),
-              LOG_NUM("code", FF_CLOSE_SLOW_CONSUMER));
+    LOG_SESSION(LOG_WARN, "pins_used_up", session, LOG_NUM("code", FF_CLOSE_SLOW_CONSUMER));
     if (conn_is_open(&session->conn) && conn_drop_frame(&session->conn))
         session_close(session, FF_CLOSE_SLOW_CONSUMER,
                       "too many stand in large messages that are no longer kept");

@@ -14,6 +14,7 @@
 #include "broker/net/logger.h"
 #include "broker/session/session.h"
 #include "broker/session/sys.h"
+#include "broker/session/trace.h"
 #include "protocol/base/mem.h"
 #include "protocol/base/reserve.h"
 
@@ -266,6 +267,7 @@ void gateway_deinit(struct gateway *gateway)
     ff_buf_deinit(&gateway->unescape_buf);
     ff_mem_free(gateway->message);
     ff_mem_free(gateway->ranges);
+    traces_free(gateway);
     ff_mem_free(gateway->slots);
 }
 

@@ -21,6 +21,7 @@
 
 struct session;
 struct console;
+struct traces;
 
 /* A place for a session. */
 union session_slot {
@@ -47,6 +48,7 @@ struct gateway {
     const struct settings *settings;
     struct tls_context *tls; /* NULL: no TLS listener can be served */
     const struct console *console;
+    struct traces *traces; /* trace.h; NULL: none yet */
     union session_slot *slots;
     uint64_t newcomers; /* sessions so far */
     uint64_t id_seed;   /* session_id() */

@@ -15,8 +15,8 @@
  * ages, and the timer, which is due every few minutes, lets no mark of its session
  * get so old that it would look new.
  */
-#include "broker/net/logger.h"
 #include "broker/session/session.h"
+#include "broker/session/trace.h"
 
 enum {
     OLD_TICKS = 1 << 30, /* a mark of this age is no longer told from older ones */
@@ -160,8 +160,7 @@ void heartbeat_timer(struct session *session)
     if (next == 0) {
         uint32_t silent_s = (now - conn->heard_at) / WHEEL_TICKS_A_SECOND;
 
-        LOG_EVENT(LOG_INFO, "heartbeat_lost", LOG_NUM("connection", session->tag),
-                  LOG_NUM("seconds", silent_s));
+        LOG_SESSION(LOG_INFO, "heartbeat_lost", session, LOG_NUM("seconds", silent_s));
         session_close(session, FF_CLOSE_HEARTBEAT_LOST, "nothing was heard for %u s", silent_s);
         return;
     }

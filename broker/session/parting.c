@@ -4,8 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "broker/net/logger.h"
 #include "broker/session/deferred.h"
+#include "broker/session/trace.h"
 #include "protocol/base/mem.h"
 
 /* Found as a deferred request is: conn.group of its session is alone in a list of it. */
@@ -83,8 +83,8 @@ void session_close(struct session *session, int code, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(reason, sizeof(reason), format, args);
     va_end(args);
-    LOG_EVENT(LOG_DEBUG, "close", LOG_NUM("connection", session->tag), LOG_NUM("code", code),
-              LOG_TEXT("reason", reason));
+    LOG_SESSION(LOG_DEBUG, "close", session, LOG_NUM("code", code), LOG_TEXT("reason", reason));
+    trace_code(session, code);
     parting_begin(session, frame, session_wire(session)->write_close(frame, code, reason));
 }
 

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "broker/net/logger.h"
+#include "broker/session/trace.h"
 #include "protocol/websocket/http.h"
 
 enum { REPLY_MAX = 256 * 1024, TEXT_MAX = 1024 };
@@ -15,6 +15,7 @@ void reply_send(struct session *session, const struct reply *reply)
     struct ff_buf out;
     enum ff_err err;
 
+    trace_code(session, reply->status);
     ff_buf_init(&out, REPLY_MAX);
     err = ff_buf_printf(&out,
                         "HTTP/1.1 %d %s\r\nContent-Type: %s; charset=utf-8\r\n"
@@ -48,7 +49,7 @@ void reply_refuse(struct session *session, int status, const char *why)
     int len = snprintf(text, sizeof(text), "%s\n", why);
     struct reply reply = {.status = status, headers_of(status), "text/plain", {text, 0}};
 
-    LOG_EVENT(LOG_INFO, "request_refused", LOG_NUM("status", status), LOG_TEXT("why", why));
+    trace_refused(session, status, why);
     reply.content.len = len < (int)sizeof(text) ? (size_t)len : sizeof(text) - 1;
     reply_send(session, &reply);
 }

@@ -6,12 +6,12 @@
  */
 #include "broker/session/session.h"
 
-#include "broker/net/logger.h"
 #include "broker/session/admission.h"
 #include "broker/session/answers.h"
 #include "broker/session/bucket.h"
 #include "broker/session/deferred.h"
 #include "broker/session/parting.h"
+#include "broker/session/trace.h"
 #include "protocol/base/mem.h"
 #include "protocol/message/decode.h"
 #include "protocol/message/json.h"
@@ -55,6 +55,11 @@ static void on_end(struct conn *conn)
     session->bucket = NULL;
 }
 
+static void on_gone(struct conn *conn)
+{
+    trace_end(session_of(conn));
+}
+
 static void on_free(struct conn *conn)
 {
     struct session *session = session_of(conn);
@@ -74,6 +79,7 @@ const struct conn_ops session_conn_ops = {
     .peer_end = on_peer_end,
     .blocked = delivery_blocked,
     .end = on_end,
+    .gone = on_gone,
     .free = on_free,
 };
 
@@ -83,8 +89,8 @@ bool session_is_memory_short(const struct session *session)
 
     if (ff_budget_level(budget) < FF_MEMORY_FULL)
         return false;
-    LOG_EVENT(LOG_WARN, "memory_used_up", LOG_NUM("used", ff_budget_used(budget)),
-              LOG_NUM("max_memory", budget->max));
+    LOG_SESSION(LOG_WARN, "memory_used_up", session, LOG_NUM("used", ff_budget_used(budget)),
+                LOG_NUM("max_memory", budget->max));
     return true;
 }
 
@@ -127,6 +133,7 @@ void session_accept(struct gateway *gateway, const struct newcomer *newcomer)
                            address_is_listed(peer, settings->proxies.at, settings->proxies.count);
     session->refusal = admission_check(session);
     admission_count_address(session, peer);
+    trace_connect(session);
 }
 
 void session_open(struct session *session, enum session_mode mode, enum log_kind kind)

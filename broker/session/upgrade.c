@@ -8,13 +8,13 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-#include "broker/net/logger.h"
 #include "broker/session/admission.h"
 #include "broker/session/authority.h"
 #include "broker/session/console.h"
 #include "broker/session/forwarded.h"
 #include "broker/session/origin.h"
 #include "broker/session/reply.h"
+#include "broker/session/trace.h"
 #include "protocol/base/mem.h"
 #include "protocol/message/topic.h"
 #include "protocol/websocket/handshake.h"
@@ -75,6 +75,8 @@ static void take_forwarded(struct session *session, struct request *request)
     site->scheme = forwarded->scheme;
     if (forwarded->host.at)
         site->host = forwarded->host;
+    if (forwarded->has_client)
+        trace_client(session, &forwarded->client);
     if (forwarded->has_client || !session->is_named)
         admission_count_address(session, forwarded->has_client ? &forwarded->client : &peer);
 }
@@ -185,8 +187,10 @@ static void switch_protocols(struct session *session, const struct request *requ
     ff_buf_init(&out, TEXT_MAX);
     if (ff_handshake_write_answer(&out, handshake) || conn_send(&session->conn, out.data, out.len))
         conn_abort(&session->conn);
-    else
+    else {
+        trace_open(session, mode);
         session_open(session, mode, kind);
+    }
     ff_buf_deinit(&out);
 }
 
@@ -291,6 +295,11 @@ static void serve(struct session *session, const struct request *request)
         reply_refuse(session, 405, "only GET and HEAD are answered here");
     else if (console && ff_slice_is_equal(path, FF_SLICE("/")))
         reply_send(session, &(struct reply){200, console->headers, "text/html", console->page});
+    else if (console && ff_slice_is_equal(path, FF_SLICE("/favicon.ico")))
+        reply_send(session, &(struct reply){200,
+                                            "Cache-Control: max-age=86400\r\n"
+                                            "X-Content-Type-Options: nosniff\r\n",
+                                            "image/svg+xml", console->icon});
     else if (ff_slice_is_equal(path, FF_SLICE("/healthz")))
         reply_send(session, &(struct reply){200, "Cache-Control: no-store\r\n", "text/plain",
                                             FF_SLICE("ok\n")});
@@ -353,6 +362,13 @@ static void handle(struct session *session, const struct ff_http_head *head)
         serve(session, &request);
 }
 
+static void answer(struct session *session, const struct ff_http_head *head)
+{
+    trace_request(session, ff_http_path(head->target));
+    handle(session, head);
+    trace_request_done(session);
+}
+
 /*
  * Half a head is kept until the rest comes. So many connections could hold half a long one
  * that there is no memory for those who talk: all that are over 4 KiB have a share of it.
@@ -384,6 +400,12 @@ static void refuse_head(struct session *session, int status)
     reply_refuse(session, status, why);
 }
 
+/* How a ClientHello begins (RFC 8446, 5.1): no request does. */
+static bool is_tls(const uint8_t *bytes, size_t len)
+{
+    return len >= 3 && bytes[0] == 0x16 && bytes[1] == 0x03 && bytes[2] <= 0x04;
+}
+
 size_t upgrade_input(struct session *session, const uint8_t *bytes, size_t len)
 {
     const char *text = (const char *)bytes;
@@ -391,6 +413,12 @@ size_t upgrade_input(struct session *session, const uint8_t *bytes, size_t len)
     size_t from = session->scanned;
     int size = ff_http_find_end(text, len, &from, gateway_of(session)->settings->max_head);
 
+    if (is_tls(bytes, len)) {
+        reply_refuse(session, 400,
+                     "this is TLS, and the port is plain: use ws:// here, or wss:// with a "
+                     "listener that has tls: before its address");
+        return len;
+    }
     if (size == 0 && may_keep(session, (uint32_t)from))
         return 0;
     session->is_head = len > 5 && memcmp(text, "HEAD ", 5) == 0;
@@ -404,7 +432,7 @@ size_t upgrade_input(struct session *session, const uint8_t *bytes, size_t len)
         if (status)
             refuse_head(session, -status);
         else
-            handle(session, &head);
+            answer(session, &head);
     }
     return session->mode == SESSION_HTTP ? len : (size_t)size;
 }

@@ -8,6 +8,7 @@
  */
 #include "broker/session/parting.h"
 #include "broker/session/session.h"
+#include "broker/session/trace.h"
 
 static size_t write_head(uint8_t out[WIRE_HEAD_MAX], enum ff_encoding encoding, size_t len)
 {
@@ -68,6 +69,7 @@ static void on_close(struct session *session, const struct ff_reader_event *even
     size_t body_len = ff_frame_write_close(body, event->code, NULL);
     size_t head_len;
 
+    trace_code(session, event->code);
     if (event->len)
         memcpy(body + body_len, event->bytes, event->len);
     body_len += event->len;
