@@ -391,6 +391,8 @@ bool ff_client_subscribe(struct ff_client *client, uint64_t id, struct ff_slice 
         ff_writer_string(&w, FF_FIELD_OVERFLOW, ff_slice_of(how->overflow));
     if (how && how->rate)
         ff_writer_raw(&w, FF_FIELD_RATE, ff_slice_of(how->rate));
+    if (how && how->buffered)
+        ff_writer_raw(&w, FF_FIELD_BUFFERED, ff_slice_of(how->buffered));
     return finish(client, &w);
 }
 

@@ -44,7 +44,8 @@ int ff_client_next(struct ff_client *client, struct ff_message *m, struct ff_sli
 /* What a SUBSCRIBE says beside the topic. A NULL text is not said. */
 struct ff_subscribe {
     const char *overflow;
-    const char *rate; /* a number of JSON */
+    const char *rate;     /* a number of JSON */
+    const char *buffered; /* octets, an integer of JSON */
 };
 
 /* Requests. False: the connection is over. An id of 0 sends none. `how` may be NULL. */

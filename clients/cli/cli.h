@@ -16,7 +16,7 @@ struct screen;
 
 struct cli {
     struct ff_client_options options;
-    struct ff_subscribe subscribe; /* sub: --overflow and --rate */
+    struct ff_subscribe subscribe; /* sub: --overflow, --rate, --buffered */
     const char *name;              /* chat: who says it */
     bool is_json;                  /* JSON lines instead of people's output */
     bool is_text;                  /* pub: the message is text even if it looks like JSON */

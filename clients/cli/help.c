@@ -23,7 +23,8 @@ static const char *const texts[CLI_COMMANDS] = {
         "What is lost:\n"
         "  A reader that is too slow misses messages; how many is told on standard error, where\n"
         "  they are missing. --overflow skip goes on with the oldest that the broker still has,\n"
-        "  latest with the newest, close ends the connection.\n" COMING_BACK
+        "  latest with the newest, close ends the connection; --buffered 65536 says how far\n"
+        "  behind it may be (skip: with the oldest of the last 65,536 octets).\n" COMING_BACK
         "  What is published while the connection is away is missed: the broker keeps no\n"
         "  history yet.\n",
     [CLI_PUB] =

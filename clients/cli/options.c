@@ -30,6 +30,7 @@ enum option_id {
     OPTION_TIME,
     OPTION_RATE,
     OPTION_OVERFLOW,
+    OPTION_BUFFERED,
     OPTION_COUNT,
     OPTION_TEXT,
     OPTION_NO_WAIT,
@@ -54,6 +55,8 @@ static const struct option options[OPTION_IDS] = {
                      "interval"},
     [OPTION_OVERFLOW] = {"--overflow", "RULE", SUB,
                          "when this reader is too slow: skip, latest or close"},
+    [OPTION_BUFFERED] = {"--buffered", "N", SUB,
+                         "at most N octets behind: beyond them the rule acts"},
     [OPTION_COUNT] = {"--count", "N", SUB | PING, "end after N messages, or pings"},
     [OPTION_TEXT] = {"--text", NULL, PUB, "the message is text even if it looks like JSON"},
     [OPTION_NO_WAIT] = {"--no-wait", NULL, PUB, "do not wait for readers that are far behind"},
@@ -107,6 +110,16 @@ static enum options_action take_rate(struct cli *cli, const char *value)
     return OPTIONS_RUN;
 }
 
+static enum options_action take_buffered(struct cli *cli, const char *value)
+{
+    struct ff_number number = ff_number_read(ff_slice_of(value));
+
+    if (number.kind != FF_NUMBER_UINT && !(number.kind == FF_NUMBER_INT && number.i >= 0))
+        return wrong("--buffered takes a number of octets, not ", value, "");
+    cli->subscribe.buffered = value;
+    return OPTIONS_RUN;
+}
+
 static enum options_action take_overflow(struct cli *cli, const char *value)
 {
     static const char *rules[] = {"skip", "latest", "close"};
@@ -156,6 +169,8 @@ static enum options_action take_option(struct cli *cli, enum option_id id, const
         return take_count(cli, value);
     case OPTION_RATE:
         return take_rate(cli, value);
+    case OPTION_BUFFERED:
+        return take_buffered(cli, value);
     case OPTION_OVERFLOW:
         return take_overflow(cli, value);
     case OPTION_HELP:

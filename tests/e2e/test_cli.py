@@ -136,7 +136,7 @@ def help_teaches():
         assert run("help", command).stdout == run("--help", command).stdout == run(command, "x", "-h").stdout == done.stdout
         for option in re.findall(r"^  (--[a-z-]+)", done.stdout, re.M):
             assert "\n  %s" % option in whole, option
-    for option in "--time", "--rate", "--overflow", "--once":
+    for option in "--time", "--rate", "--overflow", "--buffered", "--once":
         assert option in run("sub", "--help").stdout
     assert "twice" in run("pub", "--help").stdout, "what is sent again is explained"
 
@@ -148,6 +148,7 @@ def what_was_meant_is_guessed():
                        (["frobnicate"], "no command frobnicate; fanfare --help"), (["sub", "--frobnicate", "x"], "no option --frobnicate; "),
                        (["sub", "x", "--overflow", "newest"], "skip, latest or close"), (["sub", "x", "--rate", "101"], "0 to 100"),
                        (["sub", "x", "--rate", "fast"], "0 to 100"), (["sub", "x", "--rate", ""], "0 to 100"),
+                       (["sub", "x", "--buffered", "64K"], "number of octets"), (["sub", "x", "--buffered", "-1"], "number of octets"),
                        (["sub", "x", "--count", "-1"], "above 0"), (["sub", "x", "--count", "4294967296"], "above 0"),
                        (["sub", "x", "--rate"], "value is missing"), (["sub", "x", "--once=1"], "takes no value"),
                        (["ping", "--overflow", "skip"], "does nothing for fanfare ping")):
@@ -166,7 +167,7 @@ def options_arrive():
         assert script.read() is None
 
     for args, fields in (((), {}), (("--rate", "2.5", "--overflow=latest"), {"overflow": "latest", "rate": 2.5}),
-                         (("--overflow", "close", "--rate=-1", "--time"), {"overflow": "close", "rate": -1})):
+                         (("--overflow", "close", "--rate=-1", "--time", "--buffered", "65536"), {"overflow": "close", "rate": -1, "buffered": 65536})):
         script = Script(scene)
         done = run("sub", "a", "--count", "1", "--url", script.url, *args)
         script.done()
