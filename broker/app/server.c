@@ -60,9 +60,13 @@ static struct listener *open_listener(struct server *server, const struct endpoi
 {
     struct worker_thread *first = &server->threads[0];
     struct listener *listener = &first->listeners[first->listener_count];
+    int fd = activation_claim(&server->activation, &endpoint->address);
 
-    if (listener_open(listener, &first->worker.net, endpoint, &gateway_listener_ops,
-                      &first->gateway))
+    if (fd >= 0)
+        listener_take(listener, &first->worker.net, endpoint, fd, &gateway_listener_ops,
+                      &first->gateway);
+    else if (listener_open(listener, &first->worker.net, endpoint, &gateway_listener_ops,
+                           &first->gateway))
         return NULL;
     first->listener_count++;
     return listener;
@@ -95,11 +99,40 @@ static bool open_entry(struct server *server, const char *spec, char *error)
     return false;
 }
 
+/* All that a service manager passed, where nobody said where to listen. */
+static void take_passed(struct server *server)
+{
+    for (uint32_t i = 0; i < server->activation.count; i++) {
+        struct endpoint endpoint = {.address = server->activation.sockets[i].address};
+
+        (void)open_listener(server, &endpoint);
+        server->config->settings.is_loopback_only &= address_is_loopback(&endpoint.address);
+    }
+}
+
+static bool check_passed(const struct server *server, char *error)
+{
+    char address[ADDRESS_TEXT_MAX];
+
+    if (!activation_find_unclaimed(&server->activation, address))
+        return true;
+    (void)snprintf(error, CONFIG_ERROR_MAX,
+                   "a socket for %s was passed (LISTEN_FDS), but listen does not name that "
+                   "address: add it there, with tls: or proxy: before it where they are spoken",
+                   address);
+    return false;
+}
+
 /* The first worker's listeners, as the configuration names them. */
 static bool open_listeners(struct server *server, char *error)
 {
     const struct config *config = server->config;
     const struct worker_thread *first = &server->threads[0];
+
+    if (config->is_listen_default && server->activation.count) {
+        take_passed(server);
+        return true;
+    }
 
     for (uint32_t i = 0; i < config->listen.count; i++) {
         if (first->listener_count + 2 > WORKER_LISTENERS) { /* localhost needs two */
@@ -112,7 +145,7 @@ static bool open_listeners(struct server *server, char *error)
     }
     if (first->listener_count == 0)
         (void)snprintf(error, CONFIG_ERROR_MAX, "nowhere to listen: set listen");
-    return first->listener_count > 0;
+    return first->listener_count > 0 && check_passed(server, error);
 }
 
 /* The other workers' at the same addresses, and their threads. */
@@ -233,6 +266,7 @@ static void free_all(struct server *server)
     ff_mem_free(server->threads);
     shared_deinit(&server->shared);
     tls_context_free(server->tls);
+    activation_deinit(&server->activation);
     if (server->begun != server->config)
         config_free(server->begun);
     config_free(server->config);
@@ -241,12 +275,14 @@ static void free_all(struct server *server)
 bool server_init(struct server *server, struct config *config, char error[CONFIG_ERROR_MAX])
 {
     *server = (struct server){.config = config, .begun = config};
-    if (!make_tls(config, &server->tls, error)) {
+    if (!activation_take(&server->activation, error) || !make_tls(config, &server->tls, error)) {
+        activation_deinit(&server->activation);
         config_free(config);
         return false;
     }
     (void)snprintf(error, CONFIG_ERROR_MAX, "out of memory, or of descriptors (ulimit -n)");
     if (shared_init(&server->shared, config->workers)) {
+        activation_deinit(&server->activation);
         tls_context_free(server->tls);
         config_free(config);
         return false;
@@ -262,6 +298,27 @@ bool server_init(struct server *server, struct config *config, char error[CONFIG
 static size_t tell_lost(char *out, size_t size, uint64_t lost)
 {
     return (size_t)snprintf(out, size, "fanfared: %" PRIu64 " lines lost\n", lost);
+}
+
+/* Where a browser finds the console page: the first address that has a port. */
+static void announce_console(const struct worker_thread *first, struct sink *out)
+{
+    char url[ADDRESS_TEXT_MAX];
+    char line[ADDRESS_TEXT_MAX + 32];
+
+    for (uint32_t i = 0; i < first->listener_count; i++) {
+        const struct listener *listener = &first->listeners[i];
+        const char *address;
+
+        if (listener->address.storage.ss_family == AF_UNIX || listener->is_proxied)
+            continue;
+        listener_url(listener, url);
+        address = strstr(url, "://");
+        sink_put(out, line,
+                 (size_t)snprintf(line, sizeof(line), "fanfared: console page: http%s%.*s\n",
+                                  listener->is_tls ? "s" : "", (int)strlen(address) - 2, address));
+        return;
+    }
 }
 
 void server_announce(const struct server *server)
@@ -283,6 +340,8 @@ void server_announce(const struct server *server)
                       LOG_TEXT("why", "no permissions are configured: whoever reaches this address "
                                       "may publish and subscribe to everything"));
     }
+    if (out)
+        announce_console(first, out);
     sink_free(out, ANNOUNCE_MS);
 }
 

@@ -6,6 +6,7 @@
 #ifndef APP_SERVER_H
 #define APP_SERVER_H
 
+#include "broker/app/activation.h"
 #include "broker/app/config.h"
 #include "broker/app/worker_thread.h"
 #include "broker/session/console.h"
@@ -16,6 +17,7 @@ struct server {
     uint32_t thread_count;
     struct console console;
     struct tls_context *tls;
+    struct activation activation;
     struct config *config; /* what holds; taken from the caller */
     struct config *begun;  /* what it began with: what needs a restart is still as it says */
     bool is_draining;
@@ -29,7 +31,10 @@ struct server {
  */
 bool server_init(struct server *server, struct config *config, char error[CONFIG_ERROR_MAX]);
 
-/* Prints a line for each listener: "fanfared: listening on ws://127.0.0.1:8080/ws". */
+/*
+ * Prints a line for each listener, "fanfared: listening on ws://127.0.0.1:8080/ws", and where
+ * the console page is.
+ */
 void server_announce(const struct server *server);
 
 /* Calls `fn` in server_run() for each of the signals. */

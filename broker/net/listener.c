@@ -121,6 +121,20 @@ enum ff_err listener_open(struct listener *listener, struct net *net,
     return err;
 }
 
+void listener_take(struct listener *listener, struct net *net, const struct endpoint *endpoint,
+                   int fd, const struct listener_ops *ops, void *arg)
+{
+    *listener = (struct listener){.net = net,
+                                  .ops = ops,
+                                  .arg = arg,
+                                  .address = endpoint->address,
+                                  .spare = -1,
+                                  .is_tls = endpoint->is_tls,
+                                  .is_proxied = endpoint->is_proxied,
+                                  .is_taken = true};
+    start(listener, fd);
+}
+
 enum ff_err listener_open_too(struct listener *listener, struct net *net,
                               const struct listener *first, void *arg)
 {
@@ -133,8 +147,9 @@ enum ff_err listener_open_too(struct listener *listener, struct net *net,
                                   .address = first->address,
                                   .spare = -1,
                                   .is_tls = first->is_tls,
-                                  .is_proxied = first->is_proxied};
-    if (first->address.storage.ss_family == AF_UNIX)
+                                  .is_proxied = first->is_proxied,
+                                  .is_taken = first->is_taken};
+    if (first->address.storage.ss_family == AF_UNIX || first->is_taken)
         return FF_OK; /* one socket; what it accepts is handed round */
     err = socket_listen_too(&first->address, &fd);
     if (!err)
@@ -155,7 +170,7 @@ void listener_close(struct listener *listener)
     (void)close(listener->io.fd);
     if (listener->spare >= 0)
         (void)close(listener->spare);
-    if (un->sun_family == AF_UNIX)
+    if (un->sun_family == AF_UNIX && !listener->is_taken)
         (void)unlink(un->sun_path);
 }
 

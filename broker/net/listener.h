@@ -42,6 +42,7 @@ struct listener {
     int spare;              /* a descriptor to give up when there are no others */
     bool is_tls;
     bool is_proxied; /* connections begin with a head of the PROXY protocol */
+    bool is_taken;   /* somebody else holds the socket, too, and goes on after us */
     bool is_open;
 };
 
@@ -50,7 +51,16 @@ FF_MUST_CHECK enum ff_err listener_open(struct listener *listener, struct net *n
                                         const struct endpoint *endpoint,
                                         const struct listener_ops *ops, void *arg);
 
-/* Another worker's, at the same address. FF_OK (a Unix socket stays closed), FF_ESYS. */
+/*
+ * The same with a listening socket that is there already. It is the only one for its
+ * address: what it accepts is handed round, and what nobody has accepted when we end
+ * waits for who takes it next.
+ */
+void listener_take(struct listener *listener, struct net *net, const struct endpoint *endpoint,
+                   int fd, const struct listener_ops *ops, void *arg);
+
+/* Another worker's, at the same address. FF_OK (of a Unix socket, and one that was taken, it stays
+ * closed), FF_ESYS. */
 FF_MUST_CHECK enum ff_err listener_open_too(struct listener *listener, struct net *net,
                                             const struct listener *first, void *arg);
 

@@ -133,6 +133,8 @@ void session_accept(struct gateway *gateway, const struct newcomer *newcomer)
                            address_is_listed(peer, settings->proxies.at, settings->proxies.count);
     session->refusal = admission_check(session);
     admission_count_address(session, peer);
+    if (newcomer->is_named)
+        trace_client(session, peer);
     trace_connect(session);
 }
 

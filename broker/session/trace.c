@@ -139,7 +139,7 @@ void trace_connect(struct session *session)
         return;
     trace = get(session);
     ask_peer(session, peer);
-    if (trace)
+    if (trace && !trace->peer)
         keep_text(&trace->peer, peer, strlen(peer)); /* the kernel forgets it before the end */
     LOG_SESSION(LOG_DEBUG, "connect", session, LOG_TEXT("tls", session->conn.tls ? "yes" : "no"));
 }
