@@ -43,6 +43,7 @@ struct worker_figures {
     _Atomic bool is_crowded;    /* and whether it has its share of handshakes, or is behind */
     _Atomic uint64_t published; /* for $SYS, a second old at most */
     _Atomic uint64_t sent_bytes;
+    _Atomic bool is_counting[SYS_LISTS]; /* it has shared its part of that list */
 };
 
 struct shared {

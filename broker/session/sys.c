@@ -11,6 +11,7 @@
 
 #include "broker/carrier/carrier.h"
 #include "broker/session/session.h"
+#include "broker/topic/heard.h"
 #include "protocol/base/mem.h"
 #include "protocol/message/json.h"
 
@@ -20,6 +21,7 @@ enum { REPORT_MAX = 1024 * 1024 };
 struct ranked {
     uint64_t score;
     const void *what;
+    const struct heard_name *heard; /* in place of a topic; NULL: it is one */
 };
 
 struct top {
@@ -27,8 +29,9 @@ struct top {
     size_t count;
 };
 
-static void offer(struct top *top, uint64_t score, const void *what)
+static void offer(struct top *top, struct ranked ranked)
 {
+    uint64_t score = ranked.score;
     size_t i = top->count < SYS_ROWS ? top->count : SYS_ROWS - 1;
 
     if (top->count == SYS_ROWS && score <= top->at[SYS_ROWS - 1].score)
@@ -37,7 +40,7 @@ static void offer(struct top *top, uint64_t score, const void *what)
         top->at[i] = top->at[i - 1];
         i--;
     }
-    top->at[i] = (struct ranked){score, what};
+    top->at[i] = ranked;
     top->count += top->count < SYS_ROWS;
 }
 
@@ -100,6 +103,15 @@ static enum ff_err write_broker(struct gateway *gateway, struct ff_buf *out)
         (loop_clock_us() / 1000 - shared->started_ms) / 1000);
 }
 
+/* Names that nobody holds: only filters hear them. */
+static void rank_heard(struct gateway *gateway, struct top *top)
+{
+    const struct heard_name *name = NULL;
+
+    while (gateway->router.heard && (name = heard_next(gateway->router.heard, name)))
+        offer(top, (struct ranked){name->messages, NULL, name});
+}
+
 static void rank_topics(struct gateway *gateway, struct top *top)
 {
     struct ff_map_node *node = NULL;
@@ -108,9 +120,10 @@ static void rank_topics(struct gateway *gateway, struct top *top)
         struct topic *topic = FF_CONTAINER(node, struct topic, node);
 
         if (!topic->is_filter && !topic->is_foreign && !ff_topic_is_reserved(topic_name(topic)))
-            offer(top, topic->offset - topic->reported, topic);
+            offer(top, (struct ranked){topic->offset - topic->reported, topic, NULL});
         topic->reported = topic->offset;
     }
+    rank_heard(gateway, top);
 }
 
 static enum ff_err put_topic(struct ff_buf *out, struct ff_slice name, uint32_t subscribers,
@@ -128,7 +141,11 @@ static enum ff_err put_topic(struct ff_buf *out, struct ff_slice name, uint32_t 
 static enum ff_err write_topic(const struct ranked *ranked, struct ff_buf *out)
 {
     const struct topic *topic = ranked->what;
+    const struct heard_name *heard = ranked->heard;
 
+    if (heard)
+        return put_topic(out, (struct ff_slice){heard->name, heard->len}, heard->receivers,
+                         heard->messages, 0);
     return put_topic(out, topic_name(topic), topic_subscribers(topic), ranked->score,
                      topic_buffered(topic));
 }
@@ -140,7 +157,7 @@ static void rank_session(void *arg, struct session *session)
         const struct subscription *s = FF_CONTAINER(node, struct subscription, pending);
 
         if (subscription_behind(s))
-            offer(arg, subscription_behind(s), s);
+            offer(arg, (struct ranked){subscription_behind(s), s, NULL});
     }
 }
 
@@ -195,6 +212,21 @@ static void share_idle_topics(const struct gateway *gateway, struct sys_share *s
         if (put_topic(&share->text, idle_topic_name(idle_topic), 1, 0, 0))
             return;
         end_row(share, 0, at);
+    }
+}
+
+/* Counts names that filters hear while the busiest topics are asked for. */
+static void count_heard(struct gateway *gateway, bool is_wanted)
+{
+    struct router *router = &gateway->router;
+
+    if (!is_wanted) {
+        heard_free(router->heard);
+        router->heard = NULL;
+    } else if (router->heard) {
+        heard_clear(router->heard);
+    } else {
+        router->heard = heard_new(&gateway->shared->key);
     }
 }
 
@@ -273,6 +305,23 @@ static void report_broker(struct gateway *gateway)
     ff_buf_deinit(&out);
 }
 
+static void set_counting(struct gateway *gateway, enum sys_list list, bool is_counting)
+{
+    struct worker_figures *figures = &gateway->shared->figures[gateway->worker->index];
+
+    gateway->is_counting[list] = is_counting;
+    atomic_store_explicit(&figures->is_counting[list], is_counting, memory_order_release);
+}
+
+/* Has each worker shared what it has? Before that a list would lack those of the others. */
+static bool all_count(struct shared *shared, enum sys_list list)
+{
+    for (uint32_t i = 0; i < shared->workers; i++)
+        if (!atomic_load_explicit(&shared->figures[i].is_counting[list], memory_order_acquire))
+            return false;
+    return true;
+}
+
 static void report_list(struct gateway *gateway, enum sys_list list)
 {
     struct shared *shared = gateway->shared;
@@ -284,14 +333,18 @@ static void report_list(struct gateway *gateway, enum sys_list list)
         atomic_store_explicit(&shared->is_wanted[list], is_wanted(gateway, name),
                               memory_order_relaxed);
     if (!atomic_load_explicit(&shared->is_wanted[list], memory_order_relaxed)) {
-        gateway->is_counting[list] = false;
+        if (list == SYS_TOPICS)
+            count_heard(gateway, false);
+        set_counting(gateway, list, false);
         return;
     }
     if (!gateway->is_counting[list]) /* rates begin now, and not when somebody last listened */
         lists[list].rank(gateway, &(struct top){.count = 0});
-    gateway->is_counting[list] = true;
     share(gateway, list);
-    if (!is_speaker(gateway, name))
+    if (list == SYS_TOPICS)
+        count_heard(gateway, true);
+    set_counting(gateway, list, true);
+    if (!is_speaker(gateway, name) || !all_count(gateway->shared, list))
         return;
     ff_buf_init(&out, REPORT_MAX);
     (void)pthread_mutex_lock(&shared->lock);

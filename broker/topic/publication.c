@@ -10,6 +10,7 @@
  */
 #include "broker/topic/publication.h"
 
+#include "broker/topic/heard.h"
 #include "broker/topic/router.h"
 #include "protocol/message/transcode.h"
 
@@ -205,8 +206,12 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
     if (rule->max_message && payload_size(&p->payload) > rule->max_message)
         return FF_ETOOBIG;
     err = append(router, &r, topic, receipt);
-    router->published += !err;
-    return err;
+    if (err || ff_topic_is_reserved(named.topic))
+        return err; /* what the broker says of itself is no traffic */
+    router->published++;
+    if (router->heard && !topic && receipt->receivers)
+        heard_count(router->heard, named.topic, receipt->receivers);
+    return FF_OK;
 }
 
 enum ff_err router_publish_hole(struct router *router, const struct hole *hole)

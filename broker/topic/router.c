@@ -7,6 +7,7 @@
  */
 #include "broker/topic/router.h"
 
+#include "broker/topic/heard.h"
 #include "broker/topic/rate.h"
 #include "protocol/base/mem.h"
 #include "protocol/message/transcode.h"
@@ -40,6 +41,8 @@ enum ff_err router_init(struct router *router, const struct router_env *env,
 void router_deinit(struct router *router)
 {
     registry_deinit(&router->registry);
+    heard_free(router->heard);
+    router->heard = NULL;
     for (int i = 0; i < KINDS; i++)
         ff_buf_deinit(&router->payload_bufs[i]);
 }

@@ -42,7 +42,8 @@ struct router {
     struct link *closing;
     struct pin_evictor pins;           /* who is told that it holds back too much */
     struct ff_buf payload_bufs[KINDS]; /* payloads rewritten for a kind */
-    uint64_t published;
+    struct heard *heard; /* names heard through filters alone are counted; NULL: nobody asks */
+    uint64_t published;  /* but for the broker's own topics */
 };
 
 struct router_env {

@@ -256,6 +256,66 @@ def a_reload_while_it_ends_does_not_hold_it_up():
             del peers
 
 
+@test
+def sys_is_complete():
+    """$SYS/slow from its first second, whoever speaks for it; $SYS/topics with what filters hear; published without $SYS."""
+    with Broker("--sys", "--workers", "4") as broker:
+        p = typed(broker.port)
+        slow = [typed(broker.port, rcvbuf=4096) for _ in range(16)]
+        for i, s in enumerate(slow):
+            s.ask({"type": 5, "id": 1, "topic": "slow/%d" % i})
+        for i in range(len(slow)):
+            for k in range(40):
+                p.ask({"type": 7, "id": k, "topic": "slow/%d" % i, "message": "x" * 60000})
+        watcher = typed(broker.port)
+        watcher.ask({"type": 5, "id": 1, "topic": "$SYS/slow"})
+        first = watcher.read_json()["message"]["slow"]
+        assert sorted(one["topic"] for one in first) == sorted("slow/%d" % i for i in range(16)), first
+        assert {one["session"] for one in first} == {s.welcome["session"] for s in slow}
+        for s in slow:
+            s.close()
+
+
+@test
+def sys_hears_through_filters():
+    with Broker("--sys", "--workers", "4") as broker:
+        p, watcher, other = typed(broker.port), typed(broker.port), typed(broker.port)
+        watcher.ask({"type": 5, "id": 1, "topic": "heard/#"})
+        watcher.ask({"type": 5, "id": 2, "topic": "heard/+"})
+        other.ask({"type": 5, "id": 2, "topic": "$SYS/topics"})
+        heard, end = set(), time.monotonic() + 60
+        while len(heard) < 12:
+            assert time.monotonic() < end, heard
+            for i in range(36):
+                p.ask({"type": 7, "id": i, "topic": "heard/%d" % (i % 12), "message": i})
+            p.ask({"type": 7, "id": 1, "topic": "unheard/1", "message": 1})
+            while event := other.read(timeout=0.05):
+                m = json.loads(event[1]) if event[0] == TEXT else {}
+                for one in m["message"]["topics"] if m.get("topic") == "$SYS/topics" else ():
+                    assert one["topic"] != "unheard/1", "nobody hears it"
+                    if one["topic"].startswith("heard/") and one["rate"] and one["subscribers"] == 2:
+                        heard.add(one["topic"])
+        other.ask({"type": 6, "id": 3, "topic": "$SYS/topics"})
+        for peer in p, watcher, other:
+            peer.close()
+
+
+@test
+def sys_leaves_itself_out():
+    with Broker("--sys", "--workers", "2") as broker:
+        p, q = typed(broker.port), typed(broker.port)
+        for i, name in enumerate(("broker", "topics", "slow")):
+            p.ask({"type": 5, "id": i, "topic": "$SYS/" + name})
+        for i in range(7):
+            q.ask({"type": 7, "id": i, "topic": "t", "message": i})
+        figures = []
+        while len(figures) < 4:
+            m = p.read_json()
+            if m["topic"] == "$SYS/broker":
+                figures.append(m["message"])
+        assert figures[-1]["published"] == 7 and figures[-1]["rate"] == 0, figures
+
+
 for function in tests:
     function()
     print("ok", function.__name__, flush=True)
