@@ -791,6 +791,21 @@ def f16_a_broker_is_not_too_old_after_497_days():
             assert a.ask({"type": 1, "id": 1})["type"] == 1
 
 
+@test
+def f16_a_monotonic_clock_that_goes_back_stops_nothing():
+    """It cannot, but virtual machines were seen to: figures, rates and heartbeats go on."""
+    with FakedTime("--heartbeat", "5") as (broker, jump):
+        a, watcher = typed(broker.port), Watcher(broker)
+        a.ask({"type": 5, "id": 1, "topic": "slow", "rate": 5})
+        for to in "+3600s", "-3600s", "+1s", "+100s", "-100s":
+            jump(to)
+            for i in range(3):
+                watcher.peer.read_json()  # one a second
+            a.ask({"type": 7, "id": 2, "topic": "slow", "message": to})
+            while (got := a.read_json()).get("message") != to:
+                assert got["type"] in (2, 10), got
+
+
 only = sys.argv[1:]
 for run in tests:
     if not only or run.__name__.startswith(tuple(only)):

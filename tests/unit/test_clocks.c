@@ -519,6 +519,42 @@ static void a_clock_that_leaps_ends_nobody(void **state)
     assert_int_equal(count("\x89\0", 2), 1); /* and time goes on */
 }
 
+/* A close frame is out, and the client has all of close_seconds to answer it. */
+static void a_close_has_all_its_time(void **state)
+{
+    (void)state;
+    begin(1000);
+    come("/ws", "fanfare.v1.json");
+    session_close(session(), FF_CLOSE_POLICY, "the test says so");
+    pass_ms(0);
+    assert_null(session());
+    leap_ms(100000);
+    assert_int_equal(worker.net.connections, 1);
+    pass_ms(3000);
+    assert_int_equal(worker.net.connections, 1);
+    pass_ms(2500);
+    assert_int_equal(worker.net.connections, 0);
+}
+
+/* What was due meanwhile comes once, and the pace is what it was. */
+static void a_rate_is_kept_through_a_leap(void **state)
+{
+    unsigned messages = 0;
+
+    (void)state;
+    begin(1000);
+    come("/ws", "fanfare.v1.json");
+    write_text("{\"type\":5,\"topic\":\"r\",\"rate\":2}");
+    for (int i = 0; i < 40; i++) {
+        write_text("{\"type\":7,\"topic\":\"r\",\"message\":1}");
+        if (i % 10 == 5)
+            leap_ms(i % 20 == 5 ? 20000 : -20000);
+        pass_ms(100);
+        messages += count_text("{\"type\":2,");
+    }
+    assert_true(messages >= 8 && messages <= 14); /* two a second, and what the leaps count as */
+}
+
 #define FROM_THE_BEGINNING(test) cmocka_unit_test_teardown(test, end)
 
 int main(void)
@@ -539,6 +575,8 @@ int main(void)
         FROM_THE_BEGINNING(a_ping_behind_other_data_is_given_time),
         FROM_THE_BEGINNING(what_the_broker_sleeps_through_ends_nobody),
         FROM_THE_BEGINNING(a_handshake_has_all_its_time),
+        FROM_THE_BEGINNING(a_close_has_all_its_time),
+        FROM_THE_BEGINNING(a_rate_is_kept_through_a_leap),
         FROM_THE_BEGINNING(a_clock_that_leaps_ends_nobody),
     };
 
