@@ -60,7 +60,7 @@ for (const odd of [0, 1]) {
 }
 const closed = new Promise((resolve) => a.socket.on("close", (code, reason) => resolve([code, String(reason)])));
 a.socket.close(1000, "bye");
-assert.deepEqual(await closed, [1000, ""]);
+assert.deepEqual(await closed, [1000, "bye"]);
 b.connection.close();
 typed.socket.close();
 await broker.stop();
