@@ -72,24 +72,32 @@ static void put(struct line *line, const char *text, size_t len)
     line->len += len;
 }
 
+/* Of three octets: what turns the order of a line around, or ends it. U+200E, F, 2028 to E, 2066
+ * to 9. */
+static bool is_steering(const unsigned char *c)
+{
+    if (c[0] != 0xe2)
+        return false;
+    if (c[1] == 0x80)
+        return c[2] == 0x8e || c[2] == 0x8f || (c[2] >= 0xa8 && c[2] <= 0xae);
+    return c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9;
+}
+
 /* Octets of the code point at `i`; 0: it is no UTF-8, or could steer a terminal or begin a line. */
 static size_t harmless_at(struct ff_slice text, size_t i)
 {
     const unsigned char *c = (const unsigned char *)text.at + i;
     size_t size = *c < 0x80 ? 1 : *c < 0xe0 ? 2 : *c < 0xf0 ? 3 : 4;
+    bool is_bad;
 
     if (size == 1)
         return *c >= ' ' && *c < 0x7f;
     if (i + size > text.len || !ff_utf8_is_valid(c, size))
         return 0;
-    if (c[0] == 0xc2 && c[1] < 0xa0)
-        return 0; /* C1 */
-    if (c[0] == 0xd8 && c[1] == 0x9c)
-        return 0; /* U+061C, and what else turns the order of a line around, or ends it */
-    if (c[0] == 0xe2 && ((c[1] == 0x80 && (c[2] == 0x8e || c[2] == 0x8f || c[2] >= 0xa8)) ||
-                         (c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9)))
-        return c[1] == 0x80 && c[2] > 0xae ? size : 0; /* U+200E, F, 2028 to E, 2066 to 9 */
-    return size;
+    is_bad = size == 2 ? (c[0] == 0xc2 && c[1] < 0xa0) ||   /* C1 */
+                             (c[0] == 0xd8 && c[1] == 0x9c) /* U+061C */
+                       : size == 3 && is_steering(c);
+    return is_bad ? 0 : size;
 }
 
 /* One that is not harmless, as an escape; returns how many octets of the text it stands for. */

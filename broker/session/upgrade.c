@@ -409,7 +409,7 @@ static bool is_tls(const uint8_t *bytes, size_t len)
 size_t upgrade_input(struct session *session, const uint8_t *bytes, size_t len)
 {
     const char *text = (const char *)bytes;
-    struct ff_http_head head;
+    struct ff_http_head head = {.count = 0};
     size_t from = session->scanned;
     int size = ff_http_find_end(text, len, &from, gateway_of(session)->settings->max_head);
 

@@ -23,7 +23,11 @@
 #include "protocol/message/json.h"
 #include "protocol/message/topic.h"
 
-enum { NAME_MAX_BYTES = 128, LINE_MAX_BYTES = SCREEN_LINE_MAX };
+enum {
+    NAME_MAX_BYTES = 128,
+    LINE_MAX_BYTES = SCREEN_LINE_MAX,
+    JSON_MAX_BYTES = LINE_MAX_BYTES * 6 + NAME_MAX_BYTES * 6 + 64, /* each octet an escape */
+};
 
 struct chat {
     struct cli *cli;
@@ -108,7 +112,7 @@ static void show(struct chat *chat, const struct ff_message *m)
 /* False: it is not said, and why was told. */
 static bool say(struct chat *chat, struct ff_slice line)
 {
-    char json[LINE_MAX_BYTES * 6 + NAME_MAX_BYTES * 6 + 64];
+    char json[JSON_MAX_BYTES];
     char *at = json;
 
     if (!ff_utf8_is_valid(line.at, line.len)) {
@@ -155,7 +159,7 @@ static void take_lines(struct chat *chat, bool may_read)
 
     if (may_read)
         (void)lines_read(&chat->lines);
-    while (pending_has_room(&chat->pending, LINE_MAX_BYTES * 7) &&
+    while (pending_has_room(&chat->pending, JSON_MAX_BYTES) &&
            (result = lines_next(&chat->lines, &line)) != LINES_NONE) {
         if (result == LINES_TOO_LONG || !(line.len == 0 || say(chat, line)))
             chat->was_refused = true;
@@ -174,7 +178,7 @@ static bool take_input(void *arg)
         take_typed(chat);
     else
         take_lines(chat, true);
-    if (chat->is_at_end || !pending_has_room(&chat->pending, LINE_MAX_BYTES * 7))
+    if (chat->is_at_end || !pending_has_room(&chat->pending, JSON_MAX_BYTES))
         chat->cli->wake.fd = -1;
     return !(chat->is_at_end && chat->cli->screen); /* Ctrl-D ends; the lines of a pipe are said */
 }
@@ -268,7 +272,7 @@ static bool run(struct chat *chat)
     while (!cli_is_stopped() && !chat->is_deaf && !(chat->is_at_end && chat->pending.count == 0)) {
         struct pollfd p[2] = {{.fd = ff_client_fd(cli->client), .events = POLLIN},
                               {.fd = STDIN_FILENO, .events = POLLIN}};
-        bool is_reading = !chat->is_at_end && pending_has_room(&chat->pending, LINE_MAX_BYTES * 7);
+        bool is_reading = !chat->is_at_end && pending_has_room(&chat->pending, JSON_MAX_BYTES);
         int got;
 
         if (is_reading && !cli->screen)
@@ -316,7 +320,9 @@ int cli_chat(struct cli *cli)
         return CLI_USAGE;
     }
     if (!cli->name)
-        cli->name = getenv("USER") ? getenv("USER") : "somebody";
+        cli->name = getenv("USER");
+    if (!cli->name)
+        cli->name = "somebody";
     if (strlen(cli->name) > NAME_MAX_BYTES || !ff_utf8_is_valid(cli->name, strlen(cli->name))) {
         cli_tell(cli, "a name is UTF-8, at most %d octets", NAME_MAX_BYTES);
         return CLI_USAGE;

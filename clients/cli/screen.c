@@ -74,7 +74,7 @@ static size_t columns_of_terminal(void)
     struct winsize size;
 
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || size.ws_col < LEAST_COLUMNS)
-        return LEAST_COLUMNS * 10;
+        return (size_t)LEAST_COLUMNS * 10;
     return size.ws_col;
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "protocol/base/guess.h"
 
-static char fold(char c)
+static int fold(char c)
 {
     if (c >= 'A' && c <= 'Z')
-        return (char)(c + ('a' - 'A'));
+        return c + ('a' - 'A');
     return c == '-' ? '_' : c;
 }
 

@@ -368,7 +368,7 @@ def s30_nothing_but_what_is_meant_is_on_the_port():
     with Broker("--sys") as broker:
         for path in ("/metrics", "/api", "/api/", "/api/v1/publish", "/publish", "/admin", "/debug", "/config", "/status",
                      "/health", "/stats", "/connections", "/.git/config", "/.env", "/../etc/passwd", "/%2e%2e/etc/passwd",
-                     "/ws/../healthz", "/healthz/", "/index.html", "/console", "/favicon.ico", "//", "/?x=/healthz/.."):
+                     "/ws/../healthz", "/healthz/", "/index.html", "/console", "/favicon.svg", "/favicon.ico/", "//", "/?x=/healthz/.."):
             for upgrade in "", "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" \
                                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n":
                 p = Peer(broker.port, upgrade=False)
