@@ -39,7 +39,7 @@ uint64_t subscriber_number(const struct ff_payload *payload)
     struct ff_msgpack_item item;
 
     if (payload->kind == FF_PAYLOAD_JSON)
-        return strtoull(payload->bytes.at + 1, NULL, 10);
+        return strtoull(payload->bytes.at + (payload->bytes.at[0] == '"' ? 2 : 1), NULL, 10);
     assert_int_equal(ff_msgpack_take_item(&m, &item), FF_OK);
     assert_int_equal(ff_msgpack_take_item(&m, &item), FF_OK);
     return item.u;

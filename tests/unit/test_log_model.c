@@ -275,6 +275,9 @@ static void publish(void)
 static void subscribe(struct peer *peer)
 {
     uint32_t t = dice_below(&world.dice, TOPICS);
+    enum log_kind kind = peer->socket.encoding == FF_JSON && dice_below(&world.dice, 3) == 0
+                             ? KIND_TEXT
+                             : kind_of(peer->socket.encoding);
 
     if (find(peer, ff_slice_of(names[t])) || subscriber_has_rest(&peer->socket))
         return; /* what is left of an earlier subscription comes first */
@@ -287,8 +290,7 @@ static void subscribe(struct peer *peer)
         f->s.owner = &peer->socket;
         f->s.no_echo = dice_below(&world.dice, 4) == 0;
         f->passed = world.truths[t].count;
-        assert_int_equal(router_subscribe(&world.router, &f->s, ff_slice_of(names[t]),
-                                          kind_of(peer->socket.encoding)),
+        assert_int_equal(router_subscribe(&world.router, &f->s, ff_slice_of(names[t]), kind),
                          FF_OK);
         f->s.overflow = (uint8_t)dice_below(&world.dice, 3);
         f->s.has_bound = dice_below(&world.dice, 2) == 0;
