@@ -28,6 +28,7 @@ enum ff_err router_init(struct router *router, const struct router_env *env,
         .wheel = env->wheel, .now_ms = env->now_ms, .ops = env->ops, .arg = env->arg};
     ff_list_init(&router->turn);
     ff_list_init(&router->watched);
+    ff_list_init(&router->too_slow);
     router->pins = (struct pin_evictor){.evict = env->ops->evict, .arg = env->arg};
     ff_list_init(&router->pins.all);
     ff_list_init(&router->idle_candidates);
@@ -136,7 +137,7 @@ void router_unsubscribe(struct router *router, struct subscription *s)
     router_touch_link(router, link);
     if (link->is_remote)
         remote_note_count(link_remote(link));
-    else if (!router->closing || router->closing->topic != link->topic) /* else it does it */
+    else
         router_drop_unused(router, link->topic);
 }
 
@@ -266,25 +267,32 @@ void router_mark_ready(struct router *router)
     }
 }
 
-/* Waiting subscriptions with the rule `close` that are too far behind. */
-static void close_too_slow(struct router *router, struct link *link)
+/* Notes the waiting subscriptions with the rule `close` that are too far behind. */
+static void find_too_slow(struct router *router, struct link *link)
 {
     struct log_view view = log_look(link->log);
     uint64_t most = registry_max_buffered(&router->registry, link->topic);
-    uint32_t i = link->counts[ZONE_ACTIVE];
+    uint32_t begin = link->counts[ZONE_ACTIVE];
 
-    router->closing = link; /* it stays, although its last subscription may go */
-    while (link->close_rule_waiting && i < link->counts[ZONE_ACTIVE] + link->counts[ZONE_WAITING]) {
+    for (uint32_t i = begin; i < begin + link->counts[ZONE_WAITING]; i++) {
         struct subscription *s = link->array[i];
 
         if (!subscription_is_too_slow(s, &view, most))
-            i++;
-        else
-            router->ops->overrun(router->arg, s); /* another one takes its place */
+            continue;
+        link_set_pending(s, NULL);
+        link_set_pending(s, &router->too_slow);
     }
-    router->closing = NULL;
-    if (!link->is_remote)
-        router_drop_unused(router, link->topic);
+}
+
+/* Their sessions end, and what they were subscribed to may go: no link is walked now. */
+static void end_too_slow(struct router *router)
+{
+    while (!ff_list_is_empty(&router->too_slow)) {
+        struct subscription *s = FF_CONTAINER(router->too_slow.next, struct subscription, pending);
+
+        link_set_pending(s, NULL);
+        router->ops->overrun(router->arg, s);
+    }
 }
 
 /* An idle topic is looked at again after a while. */
@@ -395,9 +403,10 @@ void router_close_too_slow(struct router *router)
 
         if (link->close_rule_waiting == 0)
             continue;
-        ff_list_append(&router->watched, node); /* it may go by what follows */
-        close_too_slow(router, link);
+        ff_list_append(&router->watched, node);
+        find_too_slow(router, link);
     }
+    end_too_slow(router);
 }
 
 bool router_trim(struct router *router)
@@ -428,9 +437,10 @@ bool router_trim(struct router *router)
         if (link->close_rule_waiting && !ff_list_is_in(&link->watched))
             ff_list_append(&router->watched, &link->watched);
         if (is_trimmed && link->close_rule_waiting)
-            close_too_slow(router, link);
+            find_too_slow(router, link);
     }
     while ((node = ff_list_pop(&dirty)))
         ff_list_append(&router->turn, node);
+    end_too_slow(router);
     return is_dirty;
 }

@@ -38,9 +38,9 @@ struct router {
     struct ff_list turn;    /* links touched in this turn */
     struct ff_list watched; /* links with waiting subscriptions that have the rule `close` */
     struct ff_list
-        idle_candidates; /* topics that were idle then, and are compacted if they still are */
-    struct link *closing;
-    struct pin_evictor pins;           /* who is told that it holds back too much */
+        idle_candidates;     /* topics that were idle then, and are compacted if they still are */
+    struct ff_list too_slow; /* subscriptions whose owners are told when no link is walked */
+    struct pin_evictor pins; /* who is told that it holds back too much */
     struct ff_buf payload_bufs[KINDS]; /* payloads rewritten for a kind */
     struct heard *heard; /* names heard through filters alone are counted; NULL: nobody asks */
     uint64_t published;  /* but for the broker's own topics */
