@@ -299,10 +299,15 @@ enum ff_err registry_expand(struct registry *registry, struct idle_topic *idle_t
 
 void registry_compact(struct registry *registry, struct topic *topic)
 {
-    int kind = topic->logs[KIND_JSON] ? KIND_JSON : KIND_MSGPACK;
-    struct subscription *s = topic->logs[kind]->link.array[0];
-    struct idle_topic *idle_topic = make_idle(topic_name(topic), (enum log_kind)kind);
+    enum log_kind kind = KIND_JSON;
+    struct subscription *s;
+    struct idle_topic *idle_topic;
 
+    while (kind < KINDS && !topic->logs[kind]) /* it has one, that of its only subscription */
+        kind++;
+    FF_CHECK(kind < KINDS);
+    s = topic->logs[kind]->link.array[0];
+    idle_topic = make_idle(topic_name(topic), kind);
     if (!idle_topic)
         return;
     link_remove(s);
