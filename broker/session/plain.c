@@ -61,7 +61,7 @@ static struct envelope read_envelope(struct ff_slice object)
             continue;
         *field = value;
         if (value.at[0] == 'n' && field != &envelope.message)
-            field->at = NULL;
+            *field = (struct ff_slice){NULL, 0};
     }
     return envelope;
 }

@@ -182,7 +182,7 @@ bool site_read_host_entry(char out[SITE_TEXT_MAX], const char *text, char why[SI
     if (!authority_parse(&authority, rest))
         return refuse(why, "is no host's name", "", text);
     if (is_default_port(scheme, authority.port))
-        authority.port.at = NULL;
+        authority.port = (struct ff_slice){NULL, 0};
     if (!write(out, (struct ff_slice){NULL, 0}, &authority))
         return refuse(why, "is too long", "", text);
     fault = judge_host(authority.host);

@@ -335,7 +335,7 @@ static bool take_host(const struct ff_http_head *head, struct ff_slice *host)
     if (head->authority.at)
         *host = head->authority;
     else if (host->len == 0 && head->minor_version == 0)
-        host->at = NULL;
+        *host = (struct ff_slice){NULL, 0};
     return !host->at || authority_parse(&authority, *host);
 }
 

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Borrowed octets. `at` NULL is "none", and has no length: who takes one looks at `len` alone. */
 struct ff_slice {
     const char *at;
     size_t len;

@@ -379,6 +379,21 @@ def a_close_is_given_back_with_its_reason(broker):
 
 
 @test
+def fields_that_are_null_are_missing(broker):
+    """In plain mode, too, whatever else is there: {"type":null} once ended the broker."""
+    values = "null", "1", '"x"', "{}", "[]", "true", "1e999", "NaN"
+    for name in "type", "id", "topic", "message", "data", "token", "since", "overflow", "rate", "buffered":
+        for more in "", '"type":1,', '"type":2,"message":1,', '"type":5,"topic":"a",', '"type":7,"topic":"a","message":1,', '"type":"ping",', '"type":3,"token":"t",':
+            a = Peer(broker.port)
+            for value in values:
+                a.send(frame(TEXT, "{%s\"%s\":%s}" % (more, name, value)) + frame(TEXT, '{"%s":%s}' % (name, value)))
+            a.send(frame(TEXT, '{"type":5,"id":77,"topic":"still here"}'))
+            while a.read_json().get("id") != 77:
+                pass
+            a.close()
+
+
+@test
 def names_and_values_with_faults_end_nothing(broker):
     """Escapes that a scanner finds fault with stand in keys, values and envelopes of every door."""
     faulty = [r"\ud800abcde\\x", r"\ud800", r"\ud83d\ud83d", r"\udc00", r"\ud800\u0041", r"\ud800\n" * 3]

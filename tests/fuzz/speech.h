@@ -49,6 +49,16 @@ static inline int write_publish(char *out, size_t size, const char *topic, uint8
                     how & 1 ? "\"id\":1," : "", topic, how < 192 ? how : 190, filling);
 }
 
+/* Each field that a plain client is known by, alone, with a value of each kind. */
+static inline size_t write_lone_field(char *out, size_t size, unsigned which)
+{
+    static const char *const names[] = {"type", "id",    "topic", "message",
+                                        "data", "token", "since", "buffered"};
+    static const char *const values[] = {"null", "1", "\"x\"", "{}", "[]", "true", "1e999", "NaN"};
+
+    return (size_t)snprintf(out, size, "{\"%s\":%s}", names[which & 7], values[which >> 3 & 7]);
+}
+
 /* One message in JSON, or one with several in it. */
 static inline size_t write_json(struct program *program, char *out, size_t size)
 {
@@ -79,6 +89,8 @@ static inline size_t write_json(struct program *program, char *out, size_t size)
         len += write_subscribe(out + len, size - (size_t)len, topic, (uint8_t)(how * 7));
         return (size_t)(len + snprintf(out + len, size - (size_t)len, "]"));
     default:
+        if ((how & 3) == 3)
+            return write_lone_field(out, size, how >> 2);
         return (size_t)snprintf(out, size, how & 1 ? "ping" : "{\"type\":2,\"message\":%u}", how);
     }
 }
