@@ -90,6 +90,7 @@ static void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events)
         return;
     }
     ev_idle_stop(ev, &loop->idle);
+    ev_now_update(ev); /* the turn took a while; and a clock that went back meanwhile is seen */
     loop->timer.repeat = (double)wait_ms / 1000.0;
     ev_timer_again(ev, &loop->timer);
 }
