@@ -99,8 +99,7 @@ static bool collect_range(struct session *session, struct subscription *s, struc
         on_overrun(gateway_of(session), s);
         return false;
     }
-    if (!s->rate && cursor_is_behind_tail(&s->cursor, &range->view) &&
-        !conn_send_queue_is_empty(&session->conn))
+    if (subscription_is_overrun(s, &range->view) && !conn_send_queue_is_empty(&session->conn))
         return true;
     range->gap = all->gaps[all->gap_count];
     if (subscription_collect(s, session->tag, plan, room < RANGE_MAX ? room : RANGE_MAX, range)) {

@@ -80,6 +80,19 @@ uint64_t subscription_behind(const struct subscription *s)
     return view.head_byte - cursor.byte;
 }
 
+bool subscription_is_overrun(const struct subscription *s, const struct log_view *view)
+{
+    struct cursor cursor = s->cursor;
+
+    if (s->rate)
+        return false;
+    if (cursor_is_behind_tail(&cursor, view))
+        return true;
+    if (has_rule_for_waiting(s))
+        follow_rule(s, view, 0, &cursor);
+    return cursor.offset != s->cursor.offset;
+}
+
 bool subscription_is_too_slow(const struct subscription *s, const struct log_view *view,
                               uint64_t most)
 {

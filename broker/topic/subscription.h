@@ -127,6 +127,9 @@ size_t subscription_write_gap(const struct subscription *s, const char *cause, u
  */
 uint64_t subscription_behind(const struct subscription *s);
 
+/* Will it pass something over: because its topic no longer has it, or by its rule? */
+bool subscription_is_overrun(const struct subscription *s, const struct log_view *view);
+
 /*
  * Must its session end by the rule `close`? It was overrun, or its socket was full since
  * it last was at the head and it is further behind than its bound (`most` where it
