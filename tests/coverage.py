@@ -25,7 +25,7 @@ def execute(build):
 
 
 def run(command):
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600)
     if done.returncode:
         sys.exit(f"coverage: {command[0].name} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 

@@ -29,14 +29,6 @@ static int first_heard;  /* whose input was handled first; -1: nobody's */
 static bool pauses;      /* an owner pauses at each message */
 static bool is_costly;   /* each message costs as much as a turn may */
 
-/* No turn ends because the machine is busy: by octets alone. */
-uint64_t __wrap_loop_clock_us(void);
-
-uint64_t __wrap_loop_clock_us(void)
-{
-    return 1000000;
-}
-
 static struct side *side_of(struct conn *conn)
 {
     return FF_CONTAINER(conn, struct side, conn);

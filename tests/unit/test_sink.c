@@ -13,7 +13,7 @@
 #include "broker/net/sink.h"
 #include "tests/support/test.h"
 
-enum { PIPE_SIZE = 4096, LINES = 20000, PATIENCE_MS = 30000, TEXT = 4 << 20 };
+enum { PIPE_SIZE = 4096, LINES = 20000, PATIENCE_MS = 120000, TEXT = 4 << 20 };
 
 static char text[TEXT];
 
@@ -300,7 +300,7 @@ static int fail_in_child(int fd, int lines)
     if (pid == 0) {
         (void)dup2(fd, STDERR_FILENO);
         (void)signal(SIGALRM, SIG_DFL);
-        (void)alarm(60); /* it would wait for ever */
+        (void)alarm(240); /* it would wait for ever */
         if (!log_begin())
             _exit(1);
         log_set(LOG_DEBUG, false);

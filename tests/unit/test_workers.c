@@ -379,7 +379,7 @@ static void read_letter(struct mail *mail)
 
 static void wait_until_read(struct letter *letter, uint64_t number)
 {
-    enum { PATIENCE = 10000000 };
+    enum { PATIENCE = 100000000 }; /* looks: who should open it may wait for a processor */
 
     for (int i = 0; atomic_load(&letter->read) < number; i++) {
         if (i == PATIENCE)
