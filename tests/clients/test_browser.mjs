@@ -5,7 +5,7 @@ import assert from "node:assert";
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { chromium } from "playwright-core";
-import { startBroker, until } from "../support/broker.mjs";
+import { PATIENCE_MS, startBroker, until } from "../support/broker.mjs";
 
 const texts = (page) => page.locator("#messages li").allTextContents();
 const items = (page) => page.locator("#list li").allTextContents();
@@ -26,6 +26,7 @@ async function subscribe(page, topic) {
 async function consoleTabs(browser, state) {
   const violations = [];
   const context = await browser.newContext({ viewport: { width: 1200, height: 900 } });
+  context.setDefaultTimeout(PATIENCE_MS);
   const open = async () => {
     const page = await context.newPage();
     page.on("console", (message) => { if (message.type() === "error" && /Content Security/.test(message.text())) violations.push(message.text()); });
@@ -84,6 +85,7 @@ async function consoleTabs(browser, state) {
 async function sysOff(browser) {
   const broker = await startBroker();
   const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
   await page.goto(`http://127.0.0.1:${broker.port}/`);
   await until("how to turn figures on", async () => /--sys/.test(await page.textContent("#sys")));
   await page.close();
@@ -94,6 +96,7 @@ async function tutorials(browser, state, pages) {
   const url = () => `ws://127.0.0.1:${state.broker.port}/ws`;
   const open = async (name) => {
     const page = await browser.newPage();
+    page.setDefaultTimeout(PATIENCE_MS);
     await page.goto(`http://localhost:${pages.address().port}/${name}.html#${url()}`);
     return page;
   };

@@ -5,7 +5,7 @@ import assert from "node:assert";
 import { createServer, get } from "node:http";
 import { connect } from "node:net";
 import { chromium } from "playwright-core";
-import { startBroker, until } from "../support/broker.mjs";
+import { PATIENCE_MS, startBroker, until } from "../support/broker.mjs";
 
 const PREFIX = "/tools/live";
 
@@ -46,6 +46,7 @@ try {
       const asked = [];
       const proxy = await startProxy(broker, strips, asked);
       const page = await browser.newPage();
+      page.setDefaultTimeout(PATIENCE_MS);
       await page.goto(`http://localhost:${proxy.address().port}${target}`);
       await until("connected at " + target, async () => (await page.textContent("#state")) === "connected");
       assert.equal(asked[0], PREFIX + "/ws");

@@ -8,12 +8,12 @@ import sys
 import websockets
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
-from peer import Broker  # noqa: E402
+from peer import DEADLINE, Broker  # noqa: E402
 
 
 async def next_message(client):
     while True:
-        message = json.loads(await asyncio.wait_for(client.recv(), 30))
+        message = json.loads(await asyncio.wait_for(client.recv(), DEADLINE))
         if message["type"] == 2:
             return message["message"]
 
@@ -30,7 +30,7 @@ async def chat(url):
         await typed.send(json.dumps({"type": 7, "topic": "lobby", "message": [1, 2]}))
         assert await next_message(plain) == await next_message(typed) == [1, 2]
         waiter = await plain.ping()
-        await asyncio.wait_for(waiter, 30)
+        await asyncio.wait_for(waiter, DEADLINE)
 
 
 with Broker() as broker:

@@ -172,7 +172,7 @@ def a_refusal_overtakes_nothing():
 def what_was_delivered_is_acknowledged_before_a_restart():
     """Publishers that do not stop while the broker drains: none has to wonder what became of a message that others saw."""
     for _ in range(3):
-        with start("--drain-seconds", "2") as broker:
+        with start("--drain-seconds", "6") as broker:
             writers = [typed(broker.port) for _ in range(3)]
             crowd = [typed(broker.port) for _ in range(600)]  # closed behind the writers, and before the reader
             reader = typed(broker.port)

@@ -12,7 +12,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
-from peer import BINARY, CLOSE, CONT, PING, TEXT, Broker, Gone, Peer, frame, typed  # noqa: E402
+from peer import BINARY, CLOSE, CONT, DEADLINE, PING, TEXT, Broker, Gone, Peer, frame, typed  # noqa: E402
 
 SECONDS = 60 if os.environ.get("TEST_LONG") else 10
 seed = int(os.environ.get("TEST_SEED", time.time()))
@@ -116,7 +116,7 @@ with Broker("--sys", "--close-seconds", "1") as broker:
     for thread in threads:
         thread.join()
     assert not failures, failures
-    end = time.monotonic() + 60
+    end = time.monotonic() + DEADLINE
     while True:
         now, left = live_bytes(watcher)
         # The pool keeps up to 2 MiB free, scratch buffers keep their size.

@@ -26,7 +26,7 @@ COMMANDS = "sub", "pub", "chat", "ping"
 
 
 def run(*args, **more):
-    return subprocess.run([FANFARE, *args], capture_output=True, text=True, timeout=60, **more)
+    return subprocess.run([FANFARE, *args], capture_output=True, text=True, timeout=peer.DEADLINE, **more)
 
 
 class Follow:
@@ -46,7 +46,7 @@ class Follow:
             lines.append(line.rstrip("\n"))
 
     def until(self, lines, text, count=1):
-        end = time.monotonic() + peer.DEADLINE * 2
+        end = time.monotonic() + peer.DEADLINE
         while sum(text in line for line in list(lines)) < count:
             assert time.monotonic() < end, (text, self.out, self.err)
             time.sleep(0.01)
@@ -54,7 +54,7 @@ class Follow:
     def end(self, number=signal.SIGINT):
         if self.process.poll() is None and number:
             self.process.send_signal(number)
-        code = self.process.wait(60)
+        code = self.process.wait(peer.DEADLINE)
         for thread in self.threads:
             thread.join()
         assert not any("Sanitizer" in line for line in self.err), self.err
@@ -84,7 +84,7 @@ class Script(threading.Thread):
             self.failure = why
 
     def done(self):
-        self.join(60)
+        self.join(peer.DEADLINE)
         assert not self.is_alive() and not self.failure, self.failure
 
     def take(self, n):
@@ -206,7 +206,7 @@ def sub_comes_back():
         sub.until(sub.out, '"message":"after"', 2)
         assert not second.process.send_signal(signal.SIGTERM)
         sub.until(sub.err, "closed with 1012")  # GOODBYE's delay holds, and it goes on
-        second.process.wait(30)
+        second.process.wait(peer.DEADLINE)
         sub.until(sub.err, "connecting again in", 2)
     assert sub.end() == 0, "Ctrl-C while away ends cleanly"
     for line in sub.out:
@@ -218,7 +218,7 @@ def sub_comes_back():
     script.done()
     script.listener.close()
     sub.stdout.close()
-    assert sub.wait(60) == 0
+    assert sub.wait(peer.DEADLINE) == 0
 
 
 def close_codes_are_obeyed():
@@ -370,7 +370,7 @@ class Terminal:
         os.write(self.master, text.encode())
 
     def end(self):
-        code = self.process.wait(60)
+        code = self.process.wait(peer.DEADLINE)
         assert termios.tcgetattr(self.slave) == self.before, "the terminal is as it was"
         os.close(self.slave)
         os.close(self.master)
@@ -444,11 +444,11 @@ def chat_in_a_pipe():
         p.ask({"type": 5, "id": 1, "topic": "room"})
         lines = ["line %d" % i for i in range(600)] + ["the last, without a newline"]
         chat = subprocess.run([FANFARE, "chat", "room", "--name", "Ada", "--url", broker.urls[0]],
-                              input="\n".join(lines), capture_output=True, text=True, timeout=60)
+                              input="\n".join(lines), capture_output=True, text=True, timeout=peer.DEADLINE)
         assert chat.returncode == 0, chat
         assert [p.read_json()["message"]["text"] for _ in lines] == lines, "all was said before it ended"
         chat = subprocess.run([FANFARE, "chat", "room", "--name", "Ada", "--url", broker.urls[0]],
-                              input=b"x" * 20000 + b"\n\xff\nfine\n", capture_output=True, timeout=60)
+                              input=b"x" * 20000 + b"\n\xff\nfine\n", capture_output=True, timeout=peer.DEADLINE)
         assert chat.returncode == 1 and b"over 8192 octets" in chat.stderr and b"no UTF-8" in chat.stderr, chat
         assert p.read_json()["message"]["text"] == "fine"
         assert run("chat", "room", "--name", "x" * 129, "--url", broker.urls[0]).returncode == 64
@@ -463,12 +463,12 @@ def a_stopped_client_reads_first():
     def scene(script):
         script.read()
         stopped.set()
-        assert may_speak.wait(60)
+        assert may_speak.wait(peer.DEADLINE)
         script.say({"type": 2, "topic": "a", "message": "while you slept"})
         assert script.read() is None
     script = Script(scene, heartbeat=0)  # so silence counts after 10 s
     sub = Follow("sub", "a", "--count", "1", "--url", script.url)
-    assert stopped.wait(60)
+    assert stopped.wait(peer.DEADLINE)
     sub.process.send_signal(signal.SIGSTOP)
     may_speak.set()
     time.sleep(11)

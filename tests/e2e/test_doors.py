@@ -190,7 +190,7 @@ def crowded():
     broker.process.terminate()
     assert a.read_json()["type"] == 13
     broker.process.terminate()
-    assert broker.process.wait(30) == 0, "a second signal ends at once"
+    assert broker.process.wait(peer.DEADLINE) == 0, "a second signal ends at once"
     broker.stop()
 
 
@@ -225,10 +225,10 @@ def tls():
         for p in a, b, u:
             assert p.read_json()["message"] == big
         out = subprocess.run(["openssl", "s_client", "-connect", "127.0.0.1:%d" % secure, "-CAfile", cert,
-                              "-verify_return_error", "-tls1_2"], input=b"R\n", capture_output=True, timeout=30)
+                              "-verify_return_error", "-tls1_2"], input=b"R\n", capture_output=True, timeout=peer.DEADLINE)
         assert b"Cipher is ECDHE-ECDSA-AES128-GCM-SHA256" in out.stdout, out.stdout[-2000:]
         env = dict(os.environ, FANFARE_URL="wss://localhost:%d/ws" % secure)
-        run = lambda *args: subprocess.run([FANFARE, *args], env=env, capture_output=True, text=True, timeout=30)
+        run = lambda *args: subprocess.run([FANFARE, *args], env=env, capture_output=True, text=True, timeout=peer.DEADLINE)
         assert run("pub", "t", "secure", "--ca", cert).returncode == 0
         assert a.read_json()["message"] == "secure"
         refused = run("pub", "t", "x")
@@ -236,7 +236,7 @@ def tls():
         assert run("ping", "--count", "1", "--insecure").returncode == 0
     for args, said in ((cert, other), "pair"), ((cert, "/nope"), "tls_key"), (("/nope", key), "tls_cert"):
         done = subprocess.run([FANFARED, "--listen", "tls:127.0.0.1:0", "--tls-cert", args[0], "--tls-key", args[1]],
-                              capture_output=True, text=True, timeout=30)
+                              capture_output=True, text=True, timeout=peer.DEADLINE)
         assert done.returncode == 1 and said in done.stderr, done.stderr
 
 
@@ -269,7 +269,7 @@ def configuration():
         with open(path, "w") as out:
             out.write(text)
         return subprocess.run([FANFARED, "--config", path, "--check-config", *args], capture_output=True,
-                              text=True, timeout=30, env=dict(os.environ, **(env or {})))
+                              text=True, timeout=peer.DEADLINE, env=dict(os.environ, **(env or {})))
 
     good = check('max_message = 128K # a comment\nlisten = {"127.0.0.1:1", "[::1]:2"}\nsys = true\n'
                  'topic "chat/#" { overflow = "latest" }\ntopic "#" { overflow = "close" }\n', "chat/1")
@@ -307,7 +307,7 @@ def configuration():
                        (["--frobnicate"], "unknown argument --frobnicate; "), (["--listen", "foo"], '--listen: "foo" is no address'),
                        (["--proxies", "x"], '--proxies: "x" is no network'),
                        (["--memory", "1K", "--workers", "2"], "--memory: memory is 1024 bytes, but 2 workers need at least 5120K")):
-        done = subprocess.run([FANFARED, *args], capture_output=True, text=True, timeout=30)
+        done = subprocess.run([FANFARED, *args], capture_output=True, text=True, timeout=peer.DEADLINE)
         assert done.returncode == 1 and said in done.stderr, (args, done.stderr)
     for name, meant in (("FANFARE_LISTN", "FANFARE_LISTEN"), ("FANFARE_max_message", "FANFARE_MAX_MESSAGE"), ("FANFARE_FROBNICATE", None),
                         ("FANFARE_", None), ("FANFARE_PORT", None), ("FANFARE_LISTEN_", "FANFARE_LISTEN")):
@@ -317,21 +317,21 @@ def configuration():
     cluster = {"FANFARE_SERVICE_HOST": "10.0.0.1", "FANFARE_SERVICE_PORT": "80", "FANFARE_SERVICE_PORT_WS": "80",
                "FANFARE_PORT": "tcp://10.0.0.1:80", "FANFARE_PORT_80_TCP_ADDR": "10.0.0.1", "FANFARE_URL": "ws://x", "FANFARES": "x"}
     assert check("sys = true\n", env=cluster).returncode == 0, "what a cluster and the client say is not for us"
-    done = subprocess.run(["sh", "-c", "ulimit -n 100; exec %s" % FANFARED], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["sh", "-c", "ulimit -n 100; exec %s" % FANFARED], capture_output=True, text=True, timeout=peer.DEADLINE)
     assert done.returncode == 1 and "LimitNOFILE" in done.stderr, done.stderr
     with Broker() as broker:
-        done = subprocess.run([FANFARED, "--listen", "127.0.0.1:%d" % broker.port], capture_output=True, text=True, timeout=30)
+        done = subprocess.run([FANFARED, "--listen", "127.0.0.1:%d" % broker.port], capture_output=True, text=True, timeout=peer.DEADLINE)
         assert done.returncode == 1 and "port is in use" in done.stderr, done.stderr
-    help_text = subprocess.run([FANFARED, "--help"], capture_output=True, text=True, timeout=30).stdout
+    help_text = subprocess.run([FANFARED, "--help"], capture_output=True, text=True, timeout=peer.DEADLINE).stdout
     with open(os.path.join(os.path.dirname(FANFARED), "../../../broker/app/options.def")) as table:
         for name in re.findall(r"^OPTION\(\w+, (\w+),", table.read(), re.M):
             assert "--" + name.replace("_", "-") in help_text, name
     dev = os.path.join(os.path.dirname(__file__), "../../dev")
-    done = subprocess.run([dev, "typo"], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([dev, "typo"], capture_output=True, text=True, timeout=peer.DEADLINE)
     assert done.returncode == 64 and "no command typo" in done.stderr and "  run\t" in done.stderr and not done.stdout, done
-    assert subprocess.run([dev, "help"], capture_output=True, timeout=30).returncode == 0
+    assert subprocess.run([dev, "help"], capture_output=True, timeout=peer.DEADLINE).returncode == 0
     for program in FANFARED, FANFARE:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30)
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=peer.DEADLINE)
         assert re.match(r"fanfared? \d+\.\d+\.\d+\n", done.stdout)
 
 
@@ -345,7 +345,7 @@ def reload():
     def hang_up(broker, said):
         before = broker.log().count(said)
         broker.process.send_signal(signal.SIGHUP)
-        end = time.monotonic() + 30
+        end = time.monotonic() + peer.DEADLINE
         while broker.log().count(said) == before:
             assert time.monotonic() < end, broker.log()
             time.sleep(0.02)
@@ -400,7 +400,7 @@ def reload_keeps_what_listeners_need():
             out.write(text)
         before = len(broker.log())
         broker.process.send_signal(signal.SIGHUP)
-        end = time.monotonic() + 30
+        end = time.monotonic() + peer.DEADLINE
         while not re.search("reload(ed|_failed).*\n", broker.log()[before:]):
             assert time.monotonic() < end, broker.log()
             time.sleep(0.02)
@@ -431,7 +431,7 @@ def command_line():
     with Broker() as broker:
         env = dict(os.environ, FANFARE_URL=broker.urls[0])
         run = lambda *args, **more: subprocess.run([FANFARE, *args], env=env, capture_output=True, text=True,
-                                                   timeout=60, **more)
+                                                   timeout=peer.DEADLINE, **more)
         sub = subprocess.Popen([FANFARE, "sub", "--url", broker.urls[0], "--count", "1003", "a/1", "b/#"],
                                stdout=subprocess.PIPE, text=True)
         watcher = typed(broker.port)
@@ -453,7 +453,7 @@ def command_line():
         assert done.returncode == 1 and "422" in done.stderr, done
         done = run("pub", "ok", "-", input="a\n" + "b" * 70000 + "\n")
         assert done.returncode == 1 and "max_message of 65536" in done.stderr and "1 published, 1 refused" in done.stderr, done
-        done = subprocess.run([FANFARE, "pub", "ok", "-"], env=env, input=b"\xff\nfine\n1e999\n", capture_output=True, timeout=60)
+        done = subprocess.run([FANFARE, "pub", "ok", "-"], env=env, input=b"\xff\nfine\n1e999\n", capture_output=True, timeout=peer.DEADLINE)
         assert done.returncode == 1 and b"1 published, 2 refused" in done.stderr and b"422" in done.stderr, done
         assert run("chat", "a/#", input="").returncode == 64
         assert run("sub", "$SYS/broker").returncode == 1
@@ -466,7 +466,7 @@ def command_line():
         assert watcher.read_json()["message"] == {"from": "Ada", "text": "Hi all"}
         assert chat.stdout.readline() == "Ada: Hi all\n"
         chat.stdin.close()
-        assert chat.wait(30) == 0
+        assert chat.wait(peer.DEADLINE) == 0
         for args in (), ("sub",), ("nonsense",), ("pub", "a", "b", "c"), ("sub", "--what", "x"):
             assert run(*args).returncode == 64
     done = run("ping")

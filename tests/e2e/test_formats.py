@@ -103,7 +103,7 @@ def a_slow_raw_client_is_closed_and_misses_nothing_before():
 
 
 def heartbeats_and_goodbyes_of_a_raw_client_are_control_frames():
-    with Broker("--heartbeat", "5", "--plain-heartbeat", "1", "--plain-format", "raw", "--drain-seconds", "1") as broker:
+    with Broker("--heartbeat", "5", "--plain-heartbeat", "1", "--plain-format", "raw", "--drain-seconds", "30") as broker:
         raw, spoken = Peer(broker.port), plain(broker, "json", "lobby")
         assert raw.read() == (PING, b"")
         raw.send(frame(PONG))

@@ -118,7 +118,7 @@ def proxy_protocol():
         waiting = Peer(broker.port, upgrade=False)
         waiting.send(b"PROXY TCP4 ")
     assert waiting.at_end(), "nobody waits at the end"
-    done = subprocess.run([FANFARED, "--listen", "proxy:127.0.0.1:0", "--check-config"], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([FANFARED, "--listen", "proxy:127.0.0.1:0", "--check-config"], capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 1 and "set proxies" in done.stderr, done.stderr
 
 
@@ -158,11 +158,11 @@ def unix_sockets():
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o666
         assert Peer(unix=path, host="app.example").status == 101, "nobody's browser reaches a Unix socket"
     if os.getuid():  # root may give it to any group
-        done = subprocess.run([FANFARED, "--listen", "unix:%s,group=root" % path], capture_output=True, text=True, timeout=30)
+        done = subprocess.run([FANFARED, "--listen", "unix:%s,group=root" % path], capture_output=True, text=True, timeout=DEADLINE)
         assert done.returncode == 1 and "in that group" in done.stderr, done.stderr
         assert not os.path.exists(path)
     for spec, said in ("mode=0999", "octal"), ("group=no-such-group", "no group"), ("owner=root", "owner=root"):
-        done = subprocess.run([FANFARED, "--check-config", "--listen", "unix:%s,%s" % (path, spec)], capture_output=True, text=True, timeout=30)
+        done = subprocess.run([FANFARED, "--check-config", "--listen", "unix:%s,%s" % (path, spec)], capture_output=True, text=True, timeout=DEADLINE)
         assert done.returncode == 1, done
         assert said in done.stderr, done.stderr
 
@@ -313,7 +313,8 @@ def restart_beneath(way):
 def real_proxies():
     cert, key = certificate()
     context = ssl.create_default_context(cafile=cert)
-    args = "--sys", "--max-connections-per-address", "2", "--workers", "2"
+    # What chat() sends before it reads is kept, however late a proxy takes it.
+    args = "--sys", "--max-connections-per-address", "2", "--workers", "2", "--max-buffered", "16M"
     for kind in Nginx, Haproxy, HaproxyTcp, Apache:
         with Way(kind, cert, key, context, args) as way:
             if isinstance(way.proxy, Haproxy):

@@ -18,8 +18,9 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
-from peer import BINARY, CLOSE, PING, PONG, TEXT, Broker, Peer, close_code, frame
+from peer import BINARY, CLOSE, DEADLINE, PING, PONG, TEXT, Broker, Peer, close_code, frame
 
+IN_FLIGHT = 400000  # octets of messages that the witness has not seen: it must not be overrun while this program waits
 TOPICS = ["a/1", "a/2", "a/3", "b/1", "b/2", "c"]
 FILTERS = {"a/#": TOPICS[:3], "+/1": ["a/1", "b/1"], "#": TOPICS, "b/+": ["b/1", "b/2"]}
 
@@ -71,6 +72,7 @@ class Client:
         self.sock.setblocking(False)
         self.out, self.n, self.closed, self.subscriptions = b"", 0, None, []
         self.asked, self.acked, self.is_closing = {}, set(), False
+        self.unseen = {}  # the witness's alone: {message id: (size, publisher)}
 
     def send(self, message):
         self.out += frame(TEXT, json.dumps(message, separators=(",", ":")))
@@ -151,6 +153,7 @@ class Client:
             subscription = self.current(message.get("filter", message["topic"]))
             assert subscription.is_acked, "a message came before the ACK of %s" % subscription
             subscription.seen.append((message["topic"], message["message"][0]))
+            self.unseen.pop(message["message"][0], None)
             if message["message"][0] == "last":
                 subscription.last.add(message["topic"])
         elif kind == 10:
@@ -174,7 +177,7 @@ class Play:
         self.broker = Broker("--workers", workers, "--flush", flush, "--max-message", "64K", "--max-buffered", "1M", "--heartbeat", "300")
 
     def wait(self, what, clients):
-        end = time.monotonic() + 120
+        end = time.monotonic() + DEADLINE
         while not what():
             assert time.monotonic() < end, "it does not come to its end"
             select.select([c.sock for c in clients if c.closed is None] or [self.witness.sock], [], [], 0.02)
@@ -203,7 +206,10 @@ class Play:
         publisher = self.dice.choice(self.publishers)
         self.sent += 1
         size = self.dice.choice((10, 10, 200, 3000, 20000))
+        self.witness.unseen[self.sent] = size, publisher
         publisher.ask(type=7, topic=self.dice.choice(TOPICS), message=[self.sent, "x" * size])
+        self.wait(lambda: sum(size for size, by in self.witness.unseen.values() if by.closed is None) < IN_FLIGHT,
+                  [self.witness, *self.publishers, *self.comers, *self.past])
 
     def come_and_go(self):
         comer, name = self.dice.choice(self.comers), self.dice.choice(TOPICS + list(FILTERS))

@@ -21,7 +21,7 @@ BUILD = os.path.dirname(os.path.abspath(peer.BIN))
 
 
 def run(*command, **more):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, **more)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=peer.DEADLINE, **more)
     assert done.returncode == 0, (command, done.stdout, done.stderr)
     return done.stdout + done.stderr
 
@@ -155,13 +155,13 @@ def a_restart_refuses_nobody():
         client.start()
 
     def until(is_so):
-        end = time.monotonic() + 60
+        end = time.monotonic() + peer.DEADLINE
         while not all(is_so(client) for client in clients):
             assert time.monotonic() < end, [(c.refused, c.cut, c.nodes) for c in clients]
             time.sleep(0.02)
     until(lambda client: client.nodes)
     first.process.send_signal(signal.SIGUSR2)
-    assert first.process.wait(60) == 0
+    assert first.process.wait(peer.DEADLINE) == 0
     with Passed([one], "--workers", "2") as second:
         until(lambda client: len(set(client.nodes)) == 2)
         assert sum(client.refused for client in clients) == 0
@@ -169,8 +169,8 @@ def a_restart_refuses_nobody():
             client.is_over = True
         second.process.terminate()
         for client in clients:
-            client.join(30)
-        second.process.wait(30)
+            client.join(peer.DEADLINE)
+        second.process.wait(peer.DEADLINE)
     first.stop()
     print("   cut in their handshakes:", sum(client.cut for client in clients))
 

@@ -4,6 +4,7 @@ need no whole broker are in the unit tests and fuzz targets named there.
 
 What is asserted: counts, bytes, codes and order. TEST_LONG=1 plays the long forms.
 """
+import collections
 import contextlib
 import ctypes
 import fcntl
@@ -21,7 +22,7 @@ import tty
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
 import peer as peer_module  # noqa: E402
-from peer import BINARY, CLOSE, CONT, PING, PONG, TEXT, Broker, Gone, Peer, close_code, frame, typed  # noqa: E402
+from peer import BINARY, CLOSE, CONT, DEADLINE, PING, PONG, TEXT, Broker, Gone, Peer, close_code, frame, typed  # noqa: E402
 
 LONG = bool(os.environ.get("TEST_LONG"))
 MARKER = "m4rk3r-that-no-log-may-hold"
@@ -48,7 +49,7 @@ class Watcher:
 
     def settles(self, check, why):
         """Waits until `check(figures)`: what is freed is seen a second later."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + DEADLINE
         while not check(f := self.figures()):
             assert time.monotonic() < end, (why, f)
         return f
@@ -302,7 +303,7 @@ def s20_pings_of_one_who_does_not_read_cost_nothing():
         watcher = Watcher(broker)
         base = watcher.figures()["memory"]
         a = Peer(broker.port, path="/ws?topic=none", rcvbuf=4096)
-        a.sock.settimeout(20)
+        a.sock.settimeout(DEADLINE)
         pings = b"".join(frame(PING, b"%06d" % i * 20) for i in range(count))
         a.send(pings)
         f = watcher.settles(lambda f: f["connections"] == 2, "it is open")
@@ -426,8 +427,7 @@ def s34_peers_that_vanished_are_closed():
             p.ask({"type": 5, "id": 1, "topic": "t"})
         assert watcher.figures()["connections"] == 4
         keep = [vanish(p.sock) for p in (silent, talked_to)]
-        alive.sock.settimeout(1)
-        end = time.monotonic() + 60
+        end = time.monotonic() + DEADLINE
         left = 4
         while left > 2 or "heartbeat_lost" not in broker.log():
             assert time.monotonic() < end, "they are still there"
@@ -473,7 +473,7 @@ def s35_subscriptions_are_bounded_by_memory():
             assert healthy.ask({"type": 7, "id": i, "topic": "chat", "message": i})["receivers"] == 1
         for abuser in abusers:
             abuser.close()
-        end = time.monotonic() + 60
+        end = time.monotonic() + DEADLINE
         while True:  # newcomers come in again
             late = Peer(broker.port, protocol="fanfare.v1.json")
             if late.read()[0] == TEXT:
@@ -488,16 +488,16 @@ def s35_half_messages_are_bounded_by_memory():
         peers = [typed(broker.port) for _ in range(60)]
         for peer in peers:
             try:
-                peer.send(frame(TEXT, b"x" * 1000000, fin=True)[:1000000 - 100])
+                peer.send(frame(TEXT, b"x" * 999900, fin=False) + frame(PING, b"all is there"))
             except OSError:
                 pass
-        for peer in peers:
+        for peer in peers:  # each has its PONG, if the broker holds all that it sent, or its end
             try:
-                while (got := peer.read(timeout=0.2)) and got[0] == TEXT:
+                while (got := peer.read())[0] == TEXT:
                     pass
-            except Gone:
+            except (Gone, ConnectionError):
                 got = (CLOSE, b"\x03\xf5")  # what it had not read made its end a reset
-            if got:
+            if got != (PONG, b"all is there"):
                 assert got[0] == CLOSE and close_code(got[1]) == 1013, got
                 closed += 1
         assert 30 < closed < 60, closed
@@ -515,7 +515,7 @@ def s35_answers_that_nobody_reads_are_bounded_by_memory():
         left = {peer: b"" for peer in peers}
         for peer in peers:
             peer.sock.setblocking(False)
-        end, quiet, most = time.monotonic() + 240, 0, 0
+        end, quiet, most = time.monotonic() + 2 * DEADLINE, 0, 0
         while quiet < 20 or most <= limit:  # until the broker takes nothing more from any of them
             assert time.monotonic() < end, "it reads on"
             if quiet >= 20:
@@ -546,16 +546,17 @@ def s40_floods_are_counted_in_the_log_and_written_once():
                    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nOrigin: http://e\x1b]0;vil\\\"\r\nUpgrade: websocket\r\n\r\n")
             p.read_head()
             p.close()
-        begun = time.monotonic()
+        end = time.monotonic() + DEADLINE
         while True:
             log = broker.log()
             lines = [line for line in log.splitlines() if "request_refused" in line]
             suppressed = sum(int(n) for n in re.findall(r"request_refused suppressed=(\d+)", log))
             if len([line for line in lines if "suppressed=" not in line]) + suppressed == count:
                 break
-            assert time.monotonic() < begun + 20, (len(lines), suppressed)
+            assert time.monotonic() < end, (len(lines), suppressed)
             time.sleep(0.1)
-        assert suppressed > 0 and len(lines) < count / 2, len(lines)
+        seconds = collections.Counter(line.split()[0] for line in lines if "suppressed=" not in line)
+        assert suppressed > 0 and max(seconds.values()) <= 20, seconds  # ten of each second of the broker's
         assert "\x1b" not in log and not re.search(r"^INJECTED", log, re.M)
 
 
@@ -585,7 +586,7 @@ def raw_broker(*args, **descriptors):
     try:
         yield process
         process.terminate()
-        assert process.wait(60) == 0
+        assert process.wait(DEADLINE) == 0
     finally:
         process.kill()
         process.wait()
@@ -600,7 +601,7 @@ def check_lost(reader):
     """Somebody comes after all, and is told how many lines were lost."""
     text = b""
     os.set_blocking(reader, False)
-    end = time.monotonic() + 60
+    end = time.monotonic() + DEADLINE
     while not (lost := re.search(rb"\S+ warn log_lost lines=(\d+)\n", text)):
         assert time.monotonic() < end, text[-500:]
         with contextlib.suppress(BlockingIOError):
@@ -653,7 +654,7 @@ def s40_who_is_told_where_it_listens_need_not_read_it():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with raw_broker("--listen", "127.0.0.1:%d" % port, "--log-level", "error", stdout=writer) as process:
-        end = time.monotonic() + 60
+        end = time.monotonic() + DEADLINE
         p = None
         while not p:
             try:
@@ -678,7 +679,7 @@ def s40_no_client_is_taken_for_standard_error():
             assert os.readlink("/proc/%d/fd/%d" % (process.pid, fd)) == "/dev/null"
         assert Peer(port, path="/ws?topic=//").status == 400
         process.terminate()
-        assert process.wait(60) == 0
+        assert process.wait(DEADLINE) == 0
     finally:
         process.kill()
         process.wait()
@@ -708,7 +709,7 @@ def secrets_reach_no_log():
         r.send(b"GET /?" + MARKER.encode() + b" HTTP/9\r\nAuthorization: " + MARKER.encode() + b"\r\n\r\n")
         r.read_head()
         broker.process.terminate()
-        broker.process.wait(30)
+        broker.process.wait(DEADLINE)
         assert "close" in broker.log(), "the level is debug"
         assert MARKER not in broker.log()
 
@@ -774,6 +775,7 @@ def f16_a_broker_is_not_too_old_after_497_days():
             before = cpu_ticks(broker)
             for _ in range(5):
                 watcher.peer.read_json()  # one a second
+                a.ask({"type": 1, "id": 1})  # it lives
             assert cpu_ticks(broker) - before < 100, "it spins %s" % to
             a.ask({"type": 5, "id": 1, "topic": "slow", "rate": 2})
             a.ask({"type": 5, "id": 2, "topic": "t"})

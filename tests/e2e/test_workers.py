@@ -12,7 +12,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
-from peer import BIN, TEXT, Broker, Peer, frame, typed  # noqa: E402
+from peer import BIN, DEADLINE, TEXT, Broker, Peer, frame, typed  # noqa: E402
 
 WORKERS = 3
 tests = []
@@ -65,11 +65,11 @@ def a_port_in_use_is_an_error_and_not_shared():
     with start() as broker:
         for workers in "1", "4":
             done = subprocess.run([os.path.join(BIN, "fanfared"), "--listen", "127.0.0.1:%d" % broker.port, "--workers", workers],
-                                  capture_output=True, text=True, timeout=30)
+                                  capture_output=True, text=True, timeout=DEADLINE)
             assert done.returncode == 1 and "in use" in done.stderr, done
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as other:
         done = subprocess.run([os.path.join(BIN, "fanfared"), "--listen", "127.0.0.1:%d" % other.getsockname()[1], "--workers", "2"],
-                              capture_output=True, text=True, timeout=30)
+                              capture_output=True, text=True, timeout=DEADLINE)
         assert done.returncode == 1 and "in use" in done.stderr, done
 
 
@@ -283,7 +283,7 @@ def sys_hears_through_filters():
         watcher.ask({"type": 5, "id": 1, "topic": "heard/#"})
         watcher.ask({"type": 5, "id": 2, "topic": "heard/+"})
         other.ask({"type": 5, "id": 2, "topic": "$SYS/topics"})
-        heard, end = set(), time.monotonic() + 60
+        heard, end = set(), time.monotonic() + DEADLINE
         while len(heard) < 12:
             assert time.monotonic() < end, heard
             for i in range(36):

@@ -28,7 +28,7 @@ enum {
     MESSAGE = 1024,
     WINDOW = 256 * 1024, /* octets under way to the slowest reader */
     IN_SIZE = 1 << 18,
-    CLOSE_WAIT_MS = 30000,
+    CLOSE_WAIT_MS = 120000,
 };
 
 struct conn {
@@ -41,6 +41,7 @@ struct conn {
     uint64_t skipped;  /* as told by gaps */
     uint64_t gaps;
     uint64_t before_gap; /* messages before the first gap */
+    uint64_t at_gap;     /* and before the last one */
     uint8_t *in;
     size_t in_len;
 };
@@ -175,8 +176,11 @@ static void on_text(struct conn *c, const char *text, size_t len)
         c->last = n;
         c->received++;
     } else if (memcmp(text, "{\"type\":10,", 11) == 0) {
+        if (c->gaps && c->received == c->at_gap)
+            fail("a gap in two: what is missing is told at once");
         if (c->gaps++ == 0)
             c->before_gap = c->received;
+        c->at_gap = c->received;
         c->skipped += number_behind(text, len, "\"skipped\":");
     } else if (memcmp(text, "{\"type\":9,", 10) == 0) {
         fail("an error: %.*s", (int)len, text);
@@ -345,14 +349,12 @@ static void check_stalled(uint64_t count, uint64_t *in_flight)
             fail("stalled %d: %llu received and %llu told of as missed of %llu, close %d", i,
                  (unsigned long long)c->received, (unsigned long long)c->skipped,
                  (unsigned long long)count, c->close_code);
-        if (c->gaps != 1)
-            fail(
-                "stalled %d: %llu gaps instead of one; %llu received before the first, %llu in all",
-                i, (unsigned long long)c->gaps, (unsigned long long)c->before_gap,
-                (unsigned long long)c->received);
-        if (strcmp(rule, "latest") == 0 && c->received != c->before_gap + 1)
-            fail("latest: %llu messages behind the gap",
-                 (unsigned long long)(c->received - c->before_gap));
+        /* The kernel may take more of it after all, before it takes nothing any more. */
+        if (c->gaps < 1)
+            fail("stalled %d: no gap", i);
+        if (strcmp(rule, "latest") == 0 && c->received != c->at_gap + 1)
+            fail("latest: %llu messages behind the last gap",
+                 (unsigned long long)(c->received - c->at_gap));
         *in_flight += c->before_gap;
     }
 }
