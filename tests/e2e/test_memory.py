@@ -24,7 +24,7 @@ class Limited(Broker):
     """A broker with so many MiB, and the most that it ever had resident."""
 
     def __init__(self, mib, *args):
-        super().__init__("--memory", "%dM" % mib, *args)
+        super().__init__("--memory", "%dM" % mib, "--heartbeat", "300", *args)  # its clients answer no PINGs
         self.bound = (mib * 11 // 10 + 32) * MIB
         self.most, self.is_over = 0, False
         self.watcher = threading.Thread(target=self.watch)

@@ -508,7 +508,7 @@ def s35_half_messages_are_bounded_by_memory():
 @test
 def s35_answers_that_nobody_reads_are_bounded_by_memory():
     count, limit = 400, 8 << 20
-    with Broker("--memory", str(limit), "--sys") as broker:
+    with Broker("--memory", str(limit), "--sys", "--heartbeat", "300") as broker:
         watcher = Watcher(broker)
         peers = [typed(broker.port, rcvbuf=4096) for _ in range(count)]
         ask = frame(TEXT, json.dumps({"type": 6, "id": 1, "topic": "t" * 240}).encode()) * 200
