@@ -87,7 +87,8 @@ static bool refuse_topic(struct session *session)
     return false;
 }
 
-enum { FORM_SPACE = 0x7f }; /* what a `+` is until it is known whether it stands for a space */
+/* What a `+` is until it is known whether it stands for a space. */
+static const char form_space = 0x7f;
 
 /*
  * In place: percent-decoded once. A `+` within a level is a space, as forms write it; one that is a
@@ -100,13 +101,13 @@ static long decode_topic(char *text, struct ff_slice query)
 
     for (size_t i = 0; i < query.len; i++) {
         count += query.at[i] == '+';
-        text[i] = query.at[i] == '+' ? FORM_SPACE : query.at[i];
+        text[i] = query.at[i] == '+' ? form_space : query.at[i];
     }
     len = ff_http_percent_decode(text, (struct ff_slice){text, query.len});
     for (long i = 0; i < len; i++) {
         bool is_level = (i == 0 || text[i - 1] == '/') && (i + 1 == len || text[i + 1] == '/');
 
-        if (text[i] != FORM_SPACE)
+        if (text[i] != form_space)
             continue;
         text[i] = is_level ? '+' : ' ';
         count--;
