@@ -15,7 +15,10 @@
 #include "protocol/base/mem.h"
 #include "protocol/message/json.h"
 
-enum { REPORT_MAX = 1024 * 1024 };
+/* A row is a name, of which each octet may be escaped, and figures. */
+enum { ROW_MOST = 2 * FF_TOPIC_MAX + 256, REPORT_MAX = ROUTER_OWN_MOST };
+
+_Static_assert((int)SYS_ROWS *(int)ROW_MOST < (int)REPORT_MAX, "a full list is no too large one");
 
 /* The largest of what is offered, the largest first. */
 struct ranked {

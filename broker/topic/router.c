@@ -51,10 +51,14 @@ void router_deinit(struct router *router)
 void router_configure(struct router *router, const struct router_limits *limits,
                       const struct topic_rule *rules, uint32_t rule_count)
 {
+    uint64_t most;
+
     registry_configure(&router->registry, limits, rules, rule_count);
+    most = ff_transcode_most(router->registry.max_message_ever);
+    if (most < ROUTER_OWN_MOST) /* else its size would keep a report from all who listen */
+        most = ROUTER_OWN_MOST;
     for (int i = 0; i < KINDS; i++)
-        router->payload_bufs[i].max = ff_transcode_most(router->registry.max_message_ever) *
-                                      (i == KIND_TEXT ? QUOTED_MOST : 1);
+        router->payload_bufs[i].max = most * (i == KIND_TEXT ? QUOTED_MOST : 1);
 }
 
 struct topic *router_find(const struct router *router, struct ff_slice name)

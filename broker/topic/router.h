@@ -29,6 +29,12 @@ struct router_ops {
     void (*skipped)(void *arg, struct subscription *s, uint64_t count);
 };
 
+/*
+ * Octets of a message that the broker itself may publish, however small those of clients must
+ * be: there is room to rewrite it for every kind.
+ */
+enum { ROUTER_OWN_MOST = 128 * 1024 };
+
 struct router {
     struct registry registry;
     struct wheel *wheel;

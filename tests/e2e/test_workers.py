@@ -12,7 +12,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
-from peer import BIN, DEADLINE, TEXT, Broker, Peer, frame, typed  # noqa: E402
+from peer import BIN, BINARY, DEADLINE, PING, PONG, TEXT, Broker, Peer, frame, typed  # noqa: E402
 
 WORKERS = 3
 tests = []
@@ -314,6 +314,29 @@ def sys_leaves_itself_out():
             if m["topic"] == "$SYS/broker":
                 figures.append(m["message"])
         assert figures[-1]["published"] == 7 and figures[-1]["rate"] == 0, figures
+
+
+@test
+def sys_is_told_in_every_encoding_however_small_messages_must_be():
+    with Broker("--sys", "--workers", "2", "--max-message", "1K") as broker:
+        p, q = typed(broker.port), typed(broker.port)
+        for i in range(120):
+            p.ask({"type": 5, "id": i, "topic": "%s%03d" % ('"' * 250, i)})
+        others = [Peer(broker.port, path="/ws?topic=$SYS/topics&format=" + name) for name in ("text", "raw")]
+        others.append(Peer(broker.port, protocol="fanfare.v1.msgpack"))
+        others[-1].send(frame(BINARY, b"\x93\x05\x01\xab$SYS/topics"))
+        q.ask({"type": 5, "id": 1, "topic": "$SYS/topics"})
+        while len((m := q.read_json())["message"]["topics"]) < 100:
+            pass
+        for other, size in zip(others, (100000, 50000, 25000)):
+            while True:
+                opcode, payload = other.read()
+                if opcode == PING:
+                    other.send(frame(PONG, payload))
+                if len(payload) > size:
+                    break
+        for peer in p, q, *others:
+            peer.close()
 
 
 for function in tests:
