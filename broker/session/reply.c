@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "broker/session/trace.h"
+#include "protocol/base/utf8.h"
 #include "protocol/websocket/http.h"
 
 enum { REPLY_MAX = 256 * 1024, TEXT_MAX = 1024 };
@@ -43,6 +44,16 @@ static const char *headers_of(int status)
     }
 }
 
+/* A text may quote what a peer sent, or be cut within a character: what it is sent is UTF-8. */
+static void make_readable(char *text, size_t len)
+{
+    if (ff_utf8_is_valid(text, len))
+        return;
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] >= 0x80)
+            text[i] = '?';
+}
+
 void reply_refuse(struct session *session, int status, const char *why)
 {
     char text[TEXT_MAX];
@@ -51,5 +62,6 @@ void reply_refuse(struct session *session, int status, const char *why)
 
     trace_refused(session, status, why);
     reply.content.len = len < (int)sizeof(text) ? (size_t)len : sizeof(text) - 1;
+    make_readable(text, reply.content.len);
     reply_send(session, &reply);
 }

@@ -141,6 +141,17 @@ def handshakes():
         assert request(broker.port, upgrade("Origin: https://broker.example", host="broker.example")).status == 101
 
 
+def refusals_are_utf8():
+    """Whatever octets a refusal quotes: read_body() is strict."""
+    with Broker() as broker:
+        for octets in b"\xff\xfe", b"x" * 127 + "\u00e9".encode(), b"\xed\xa0\x80":
+            head = upgrade("Origin: @").encode().replace(b"@", octets)
+            with Peer(broker.port, upgrade=False) as p:
+                p.send(head)
+                p.read_head()
+                assert p.status == 403 and "the Origin" in p.read_body()
+
+
 def crowded():
     """Half-open handshakes, addresses behind a proxy, the environment, a second signal."""
     with Broker("--max-half-open", "2", "--workers", "1") as broker:  # several have a share each
@@ -473,6 +484,6 @@ def command_line():
     assert done.returncode == 2 and "Is fanfared running there?" in done.stderr, done
 
 
-for run in handshakes, crowded, tls, stalled_tls, configuration, reload, reload_keeps_what_listeners_need, command_line:
+for run in handshakes, refusals_are_utf8, crowded, tls, stalled_tls, configuration, reload, reload_keeps_what_listeners_need, command_line:
     run()
     print("ok", run.__name__, flush=True)
