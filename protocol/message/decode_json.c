@@ -88,22 +88,36 @@ static bool read_string(struct ff_message *m, struct ff_slice raw, struct ff_sli
 }
 
 /* {"epoch":"...","offset":n} */
-static bool is_position(struct ff_slice object)
+static bool read_position(struct ff_slice object, struct ff_position *out)
 {
     struct ff_json j = ff_json_enter(object);
+    char room[FF_EPOCH_MAX * 6];
     struct ff_slice key;
     struct ff_slice value;
-    uint64_t offset;
     bool has_epoch = false;
     bool has_offset = false;
 
     while (ff_json_next(&j, &key, &value)) {
-        if (ff_slice_is_equal(key, FF_SLICE("epoch")))
-            has_epoch = value.at[0] == '"' && value.len > 2 && value.len <= 42;
+        if (ff_slice_is_equal(key, FF_SLICE("epoch"))) {
+            has_epoch = value.at[0] == '"' && value.len <= sizeof(room) + 2;
+            if (!has_epoch)
+                continue;
+            value = (struct ff_slice){value.at + 1, value.len - 2};
+            value = (struct ff_slice){room, ff_json_unescape(room, value)};
+            has_epoch = ff_epoch_is_valid(value);
+            out->epoch = ff_epoch_read(value);
+        }
         if (ff_slice_is_equal(key, FF_SLICE("offset")))
-            has_offset = ff_number_read_integer(value, &offset);
+            has_offset = ff_number_read_integer(value, &out->offset);
     }
     return has_epoch && has_offset;
+}
+
+static bool read_since(struct ff_slice raw, struct ff_since *out)
+{
+    *out = (struct ff_since){.is_position = raw.at[0] == '{'};
+    return out->is_position ? read_position(raw, &out->position)
+                            : ff_number_read_integer(raw, &out->count);
 }
 
 static bool read_value(struct ff_message *m, enum ff_field_kind kind, struct ff_slice raw,
@@ -128,7 +142,7 @@ static bool read_value(struct ff_message *m, enum ff_field_kind kind, struct ff_
         out->flag = c == 't';
         return c == 't' || c == 'f';
     case FF_KIND_SINCE:
-        return c == '{' ? is_position(raw) : ff_number_read_integer(raw, &out->integer);
+        return read_since(raw, &m->since);
     case FF_KIND_OBJECT:
         return c == '{';
     case FF_KIND_ARRAY:

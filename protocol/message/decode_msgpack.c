@@ -32,13 +32,12 @@ static bool read_number(const struct ff_msgpack_item *item, double *out)
 }
 
 /* {"epoch": "...", "offset": n} */
-static bool is_position(struct ff_slice map)
+static bool read_position(struct ff_slice map, struct ff_position *out)
 {
     struct ff_msgpack m = ff_msgpack_of(map);
     struct ff_msgpack_item item;
     bool has_epoch = false;
     bool has_offset = false;
-    uint64_t offset;
 
     if (ff_msgpack_take_item(&m, &item))
         return false;
@@ -54,16 +53,25 @@ static bool is_position(struct ff_slice map)
         value = ff_msgpack_of(raw);
         if (ff_msgpack_take_item(&value, &item))
             return false;
-        if (ff_slice_is_equal(key.bytes, FF_SLICE("epoch")))
-            has_epoch = item.kind == FF_MSGPACK_STR && item.bytes.len > 0 && item.bytes.len <= 40;
+        if (ff_slice_is_equal(key.bytes, FF_SLICE("epoch"))) {
+            has_epoch = item.kind == FF_MSGPACK_STR && ff_epoch_is_valid(item.bytes);
+            out->epoch = has_epoch ? ff_epoch_read(item.bytes) : 0;
+        }
         if (ff_slice_is_equal(key.bytes, FF_SLICE("offset")))
-            has_offset = read_integer(&item, &offset);
+            has_offset = read_integer(&item, &out->offset);
     }
     return has_epoch && has_offset;
 }
 
-static bool read_value(enum ff_field_kind kind, const struct ff_msgpack_item *item,
-                       struct ff_value *out)
+static bool read_since(const struct ff_msgpack_item *item, struct ff_slice raw,
+                       struct ff_since *out)
+{
+    *out = (struct ff_since){.is_position = item->kind == FF_MSGPACK_MAP};
+    return out->is_position ? read_position(raw, &out->position) : read_integer(item, &out->count);
+}
+
+static bool read_value(struct ff_message *m, enum ff_field_kind kind,
+                       const struct ff_msgpack_item *item, struct ff_value *out)
 {
     switch (kind) {
     case FF_KIND_INTEGER:
@@ -78,8 +86,7 @@ static bool read_value(enum ff_field_kind kind, const struct ff_msgpack_item *it
         out->flag = item->kind == FF_MSGPACK_BOOL && item->b;
         return item->kind == FF_MSGPACK_BOOL;
     case FF_KIND_SINCE:
-        return item->kind == FF_MSGPACK_MAP ? is_position(out->text)
-                                            : read_integer(item, &out->integer);
+        return read_since(item, out->text, &m->since);
     case FF_KIND_OBJECT:
         return item->kind == FF_MSGPACK_MAP;
     case FF_KIND_ARRAY:
@@ -117,7 +124,7 @@ static void read_field(const struct ff_decoder *d, struct ff_message *m, enum ff
     if (ff_msgpack_take_item(&at, &item) || item.kind == FF_MSGPACK_NIL)
         return;
     m->values[field].text = raw;
-    if (!faults && read_value(ff_field_kind(field), &item, &m->values[field]))
+    if (!faults && read_value(m, ff_field_kind(field), &item, &m->values[field]))
         m->present |= 1ULL << field;
     else if (field == FF_FIELD_TOPIC && item.kind == FF_MSGPACK_STR)
         ff_message_fail_topic(m);

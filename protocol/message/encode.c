@@ -8,17 +8,58 @@
 static const char json_begin[] = "{\"type\":2,\"topic\":";
 static const char json_message[] = ",\"message\":";
 static const char json_data[] = ",\"data\":\"";
+static const char json_offset[] = ",\"offset\":";
+static const char json_epoch[] = ",\"epoch\":\"";
 static const char json_filter[] = ",\"filter\":";
 
-enum { MSGPACK_STR_HEAD = 2 }; /* d9 and one octet: topics are at most 255 long */
+enum { MSGPACK_STR_HEAD = 2, /* d9 and one octet: topics are at most 255 long */ DIGITS = 20 };
+
+/* printf() would cost more than all the rest of an ACK. Returns where the digits begin in `room`.
+ */
+static char *write_digits(char room[DIGITS], uint64_t v)
+{
+    char *at = room + DIGITS;
+
+    do {
+        *--at = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    return at;
+}
+
+static size_t count_digits(uint64_t v)
+{
+    size_t count = 1;
+
+    for (; v >= 10; v /= 10)
+        count++;
+    return count;
+}
+
+/* What stands before the payload, and between it and the filter. */
+static size_t json_prefix_size(struct ff_slice topic, bool is_data)
+{
+    return sizeof(json_begin) - 1 + ff_json_quoted_size(topic) +
+           (is_data ? sizeof(json_data) : sizeof(json_message)) - 1;
+}
+
+static size_t json_suffix_size(uint64_t offset, uint64_t epoch, bool is_data)
+{
+    size_t size = is_data; /* a quote behind data */
+
+    if (offset)
+        size += sizeof(json_offset) - 1 + count_digits(offset);
+    if (epoch)
+        size += sizeof(json_epoch) - 1 + FF_EPOCH_TEXT + 1;
+    return size;
+}
 
 static size_t json_size(const struct ff_delivery *d)
 {
     bool is_data = d->payload.kind == FF_PAYLOAD_BASE64;
-    size_t size = sizeof(json_begin) - 1 + ff_json_quoted_size(d->topic);
+    size_t size = json_prefix_size(d->topic, is_data) + d->payload.bytes.len +
+                  json_suffix_size(d->offset, d->epoch, is_data);
 
-    size += is_data ? sizeof(json_data) : sizeof(json_message) - 1; /* a quote behind data */
-    size += d->payload.bytes.len;
     if (d->filter.at)
         size += sizeof(json_filter) - 1 + ff_json_quoted_size(d->filter);
     return size + 1;
@@ -28,6 +69,24 @@ static char *put(char *out, const void *bytes, size_t len)
 {
     memcpy(out, bytes, len);
     return out + len;
+}
+
+static char *json_put_position(char *out, const struct ff_delivery *d)
+{
+    if (d->offset) {
+        char room[DIGITS];
+        char *at = write_digits(room, d->offset);
+
+        out = put(out, json_offset, sizeof(json_offset) - 1);
+        out = put(out, at, (size_t)(room + DIGITS - at));
+    }
+    if (d->epoch) {
+        out = put(out, json_epoch, sizeof(json_epoch) - 1);
+        ff_epoch_write(out, d->epoch);
+        out[FF_EPOCH_TEXT] = '"';
+        out += FF_EPOCH_TEXT + 1;
+    }
+    return out;
 }
 
 static void json_write(char *out, const struct ff_delivery *d)
@@ -43,6 +102,7 @@ static void json_write(char *out, const struct ff_delivery *d)
     out = put(out, d->payload.bytes.at, d->payload.bytes.len);
     if (is_data)
         *out++ = '"';
+    out = json_put_position(out, d);
     if (d->filter.at) {
         out = put(out, json_filter, sizeof(json_filter) - 1);
         out = ff_json_write_quoted(out, d->filter);
@@ -55,11 +115,33 @@ static size_t msgpack_str_size(struct ff_slice s)
     return s.len + (s.len > 31 ? MSGPACK_STR_HEAD : 1);
 }
 
+static size_t msgpack_integer_size(uint64_t v)
+{
+    char room[9];
+
+    return (size_t)(ff_msgpack_write_uint(room, v) - room);
+}
+
+/* Elements behind the payload; what is missing before the last one is nil. */
+static unsigned msgpack_elements(const struct ff_delivery *d)
+{
+    if (d->filter.at)
+        return 3;
+    return d->epoch ? 2 : d->offset ? 1 : 0;
+}
+
 static size_t msgpack_size(const struct ff_delivery *d)
 {
+    unsigned more = msgpack_elements(d);
     size_t size = 2 + msgpack_str_size(d->topic) + d->payload.bytes.len;
 
-    return d->filter.at ? size + 2 + msgpack_str_size(d->filter) : size;
+    if (more >= 1)
+        size += d->offset ? msgpack_integer_size(d->offset) : 1;
+    if (more >= 2)
+        size += d->epoch ? FF_EPOCH_TEXT + 1 : 1;
+    if (more >= 3)
+        size += msgpack_str_size(d->filter);
+    return size;
 }
 
 static char *msgpack_put_str(char *out, struct ff_slice s)
@@ -68,17 +150,28 @@ static char *msgpack_put_str(char *out, struct ff_slice s)
     return put(out, s.at, s.len);
 }
 
+static char *msgpack_put_epoch(char *out, uint64_t epoch)
+{
+    out = ff_msgpack_write_head(out, FF_MSGPACK_STR, FF_EPOCH_TEXT);
+    ff_epoch_write(out, epoch);
+    return out + FF_EPOCH_TEXT;
+}
+
 static void msgpack_write(char *out, const struct ff_delivery *d)
 {
-    out = ff_msgpack_write_head(out, FF_MSGPACK_ARRAY, d->filter.at ? 6 : 3);
+    static const char nil = (char)0xc0;
+    unsigned more = msgpack_elements(d);
+
+    out = ff_msgpack_write_head(out, FF_MSGPACK_ARRAY, 3 + more);
     *out++ = FF_TYPE_MESSAGE;
     out = msgpack_put_str(out, d->topic);
     out = put(out, d->payload.bytes.at, d->payload.bytes.len);
-    if (d->filter.at) {
-        *out++ = (char)0xc0; /* offset and epoch */
-        *out++ = (char)0xc0;
+    if (more >= 1)
+        out = d->offset ? ff_msgpack_write_uint(out, d->offset) : put(out, &nil, 1);
+    if (more >= 2)
+        out = d->epoch ? msgpack_put_epoch(out, d->epoch) : put(out, &nil, 1);
+    if (more >= 3)
         (void)msgpack_put_str(out, d->filter);
-    }
 }
 
 static size_t body_size(enum ff_encoding encoding, const struct ff_delivery *delivery)
@@ -106,26 +199,43 @@ void ff_delivery_write(uint8_t *out, enum ff_encoding encoding, const struct ff_
     }
 }
 
+struct ff_payload ff_delivery_payload(enum ff_encoding encoding, struct ff_slice frame,
+                                      struct ff_slice topic, uint64_t offset)
+{
+    struct ff_payload payload = {FF_PAYLOAD_MSGPACK, {NULL, 0}};
+    size_t before = 2 + msgpack_str_size(topic);
+    size_t behind = offset ? msgpack_integer_size(offset) : 0;
+    struct ff_frame_head parsed;
+    size_t head = (size_t)ff_frame_parse_head(&parsed, (const uint8_t *)frame.at, frame.len);
+
+    if (encoding == FF_JSON) {
+        const char *at = frame.at + head + sizeof(json_begin) - 1 + ff_json_quoted_size(topic);
+        bool is_data = at[2] == json_data[2];
+
+        payload.kind = is_data ? FF_PAYLOAD_BASE64 : FF_PAYLOAD_JSON;
+        before = json_prefix_size(topic, is_data);
+        behind = json_suffix_size(offset, 0, is_data) + 1;
+    }
+    payload.bytes = (struct ff_slice){frame.at + head + before, frame.len - head - before - behind};
+    return payload;
+}
+
 static void append(struct ff_writer *w, const void *bytes, size_t len)
 {
     if (!w->err)
         w->err = ff_buf_append(w->out, bytes, len);
 }
 
-/* printf() would cost more than all the rest of an ACK. */
 static void put_integer(struct ff_writer *w, uint64_t v)
 {
-    char room[20];
-    char *at = room + sizeof(room);
+    char room[DIGITS];
+    char *at = room;
 
     if (w->encoding == FF_MSGPACK) {
         append(w, room, (size_t)(ff_msgpack_write_uint(room, v) - room));
         return;
     }
-    do {
-        *--at = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
+    at = write_digits(room, v);
     append(w, at, (size_t)(room + sizeof(room) - at));
 }
 
@@ -194,6 +304,14 @@ void ff_writer_string(struct ff_writer *w, enum ff_field field, struct ff_slice 
 {
     go_to(w, field);
     put_string(w, v);
+}
+
+void ff_writer_epoch(struct ff_writer *w, enum ff_field field, uint64_t epoch)
+{
+    char text[FF_EPOCH_TEXT];
+
+    ff_epoch_write(text, epoch);
+    ff_writer_string(w, field, (struct ff_slice){text, sizeof(text)});
 }
 
 void ff_writer_bool(struct ff_writer *w, enum ff_field field, bool v)

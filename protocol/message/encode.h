@@ -19,6 +19,8 @@ struct ff_delivery {
     struct ff_slice topic;
     struct ff_slice filter;    /* .at NULL: it did not come through one */
     struct ff_payload payload; /* JSON or BASE64 for FF_JSON, MSGPACK for FF_MSGPACK */
+    uint64_t offset;           /* 0: its topic keeps no history */
+    uint64_t epoch;            /* said only through a filter; 0: not at all */
 };
 
 /* The size of the whole frame, WebSocket head included. */
@@ -26,6 +28,13 @@ size_t ff_delivery_size(enum ff_encoding encoding, const struct ff_delivery *del
 
 /* Writes exactly that many octets. */
 void ff_delivery_write(uint8_t *out, enum ff_encoding encoding, const struct ff_delivery *delivery);
+
+/*
+ * The payload of a frame that ff_delivery_write() wrote for this topic and offset, through no
+ * filter: borrowed from it.
+ */
+struct ff_payload ff_delivery_payload(enum ff_encoding encoding, struct ff_slice frame,
+                                      struct ff_slice topic, uint64_t offset);
 
 struct ff_writer {
     struct ff_buf *out;
@@ -44,6 +53,9 @@ void ff_writer_begin(struct ff_writer *w, struct ff_buf *out, enum ff_encoding e
 void ff_writer_integer(struct ff_writer *w, enum ff_field field, uint64_t v);
 void ff_writer_string(struct ff_writer *w, enum ff_field field, struct ff_slice v);
 void ff_writer_bool(struct ff_writer *w, enum ff_field field, bool v);
+
+/* An epoch of ours, as its text. */
+void ff_writer_epoch(struct ff_writer *w, enum ff_field field, uint64_t epoch);
 
 /* A value that is already in the encoding. */
 void ff_writer_raw(struct ff_writer *w, enum ff_field field, struct ff_slice raw);

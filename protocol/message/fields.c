@@ -57,6 +57,8 @@ const char *ff_field_fault(enum ff_field field)
         return "the field 'rate' must be -1 (all), 0 (none) or up to 100 messages a second";
     if (field == FF_FIELD_OVERFLOW)
         return "the field 'overflow' must be skip, latest or close";
+    if (field == FF_FIELD_SINCE)
+        return "the field 'since' must be {epoch, offset} or how many of the newest";
     if (field == FF_FIELD_KEY || field == FF_FIELD_USER)
         return "the fields 'key' and 'user' hold texts of up to 64 bytes";
     return faults[field];

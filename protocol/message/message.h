@@ -15,6 +15,7 @@
 
 #include "protocol/base/bytes.h"
 #include "protocol/base/codes.h"
+#include "protocol/message/position.h"
 
 enum ff_encoding { FF_JSON, FF_MSGPACK };
 enum { FF_ENCODINGS = 2, FF_BATCH_MAX = 1024, FF_LAYOUT_MAX = 14, FF_MESSAGE_SCRATCH = 4096 };
@@ -78,8 +79,9 @@ struct ff_message {
     uint64_t present;
     struct ff_value values[FF_FIELDS];
     struct ff_payload payload;
-    enum ff_error error; /* what is wrong with this message, FF_ERROR_NONE: nothing */
-    const char *reason;  /* static */
+    struct ff_since since; /* the value of FF_FIELD_SINCE */
+    enum ff_error error;   /* what is wrong with this message, FF_ERROR_NONE: nothing */
+    const char *reason;    /* static */
     size_t fault_at; /* which octet of the frame that concerns; FF_NOWHERE: none in particular */
     bool lacks_type; /* MALFORMED only because it says no type: some keep connections alive by that
                       */

@@ -425,7 +425,9 @@ static void a_delivery_is_as_large_as_it_said(void **state)
                         .topic = ff_slice_of(topics[t]),
                         .filter = filtered ? FF_SLICE("+/#") : (struct ff_slice){NULL, 0},
                         .payload = {encoding == FF_JSON ? FF_PAYLOAD_JSON : FF_PAYLOAD_MSGPACK,
-                                    {payload, len}}};
+                                    {payload, len}},
+                        .offset = filtered || encoding == FF_JSON ? len * len : 0,
+                        .epoch = filtered ? UINT64_MAX - len : 0};
                     size_t size = ff_delivery_size((enum ff_encoding)encoding, &d);
 
                     /* One octet too many would hit the page behind. */
