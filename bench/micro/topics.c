@@ -8,6 +8,8 @@
 
 enum { TOPICS = 10000, FILTERS = 1000, CURSORS = 1000, FRAME = 150 };
 
+static const struct log_stamp stamp = {.publisher = 1};
+
 static struct router router;
 static struct pool pool;
 static struct wheel wheel;
@@ -111,9 +113,9 @@ void micro_log_append(uint64_t times)
     for (uint64_t i = 0; i < times; i++) {
         must(log_reserve(&log, &limbo, FRAME) == FF_OK, "no memory");
         memcpy(log_reserved(&log), frame, FRAME);
-        log_commit(&log, &limbo, FRAME, 1, 1);
+        log_commit(&log, &limbo, FRAME, &stamp);
         if (i % 128 == 0)
-            (void)log_trim(&log, &limbo, log_head_byte(&log), 0);
+            (void)log_trim(&log, &limbo, log_head_byte(&log), 0, NULL);
     }
     log_deinit(&log, &limbo);
     limbo_deinit(&limbo);

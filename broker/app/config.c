@@ -405,6 +405,13 @@ static bool check_memory(struct config *config, char *error)
 
     if (config->settings.max_memory == 0)
         config->settings.max_memory = quarter_of_memory();
+    if (config->settings.history_memory == 0)
+        config->settings.history_memory = config->settings.max_memory / 2;
+    if (config->settings.history_memory > config->settings.max_memory)
+        return config_complain(config, "history_memory", error,
+                               "history_memory is %" PRIu64 " bytes, more than memory, %" PRIu64
+                               ": lower it, or raise memory",
+                               config->settings.history_memory, config->settings.max_memory);
     if (config->settings.max_memory >= least)
         return true;
     return config_complain(config, "memory", error,
@@ -497,14 +504,40 @@ void config_print_help(FILE *out)
         (void)fprintf(out, "  %-30s %s\n", option_rule_table[i].name, option_rule_table[i].help);
 }
 
+/* Does a rule leave it to the option of the same name? */
+static bool is_default(const struct option *option, const struct topic_rule *rule)
+{
+    uint32_t value;
+
+    memcpy(&value, (const char *)rule + option->offset, sizeof(value));
+    return value == RULE_DEFAULT;
+}
+
 static void print_rule(const struct topic_rule *rule, FILE *out)
 {
     (void)fprintf(out, "topic \"%s\" {", rule->filter);
     for (size_t i = 0; i < option_rule_count; i++) {
+        if (is_default(&option_rule_table[i], rule))
+            continue;
         (void)fprintf(out, " %s = ", option_rule_table[i].name);
         option_print(&option_rule_table[i], rule, out);
     }
     (void)fputs(" }\n", out);
+}
+
+/* What the options say where the rule does not. */
+static void complete_rule(struct topic_rule *rule, const struct settings *settings)
+{
+    if (!rule->max_buffered)
+        rule->max_buffered = settings->max_buffered;
+    if (!rule->max_message)
+        rule->max_message = settings->max_message;
+    if (rule->history == RULE_DEFAULT)
+        rule->history = settings->history;
+    if (rule->history_bytes == RULE_DEFAULT)
+        rule->history_bytes = settings->history_bytes;
+    if (rule->history_seconds == RULE_DEFAULT)
+        rule->history_seconds = settings->history_seconds;
 }
 
 void config_print(const struct config *config, const char *topic, FILE *out)
@@ -526,10 +559,7 @@ void config_print(const struct config *config, const char *topic, FILE *out)
         if (ff_topic_is_match(ff_slice_of(config->rules[i].filter), ff_slice_of(topic))) {
             struct topic_rule rule = config->rules[i];
 
-            if (!rule.max_buffered)
-                rule.max_buffered = config->settings.max_buffered;
-            if (!rule.max_message)
-                rule.max_message = config->settings.max_message;
+            complete_rule(&rule, &config->settings);
             (void)fprintf(out, "# %s: ", topic);
             print_rule(&rule, out);
             return;

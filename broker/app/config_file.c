@@ -215,6 +215,7 @@ static bool take_rules(struct config *config, cfg_t *cfg, const char *file, char
             return false;
         }
         rule->filter = config_keep(config, title, strlen(title));
+        rule->history = rule->history_bytes = rule->history_seconds = RULE_DEFAULT;
         for (size_t k = 0; k < option_rule_count; k++) {
             const char *text = cfg_getstr(section, option_rule_table[k].name);
 
@@ -259,7 +260,7 @@ static void fill_options(cfg_opt_t *opts, cfg_opt_t *rule_opts)
 static bool parse(struct config *config, const char *file, char *text, char *error)
 {
     cfg_opt_t opts[MAX_OPTIONS];
-    cfg_opt_t rule_opts[8];
+    cfg_opt_t rule_opts[16];
     struct parse state = {config, file, error};
     char path[64];
     cfg_t *cfg;

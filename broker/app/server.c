@@ -247,8 +247,7 @@ static void wind_up(struct server *server)
             mailbox_open(&thread->worker.mailbox);
             worker_thread_abort(thread);
             carrier_notify(thread->gateway.carrier);
-            is_quiet &=
-                thread->gateway.router.registry.topics.count == 0; /* none sleeps any more */
+            is_quiet &= registry_is_unread(&thread->gateway.router.registry);
         }
         for (uint32_t i = 0; i < server->thread_count; i++)
             is_quiet &= mailbox_is_empty(&server->threads[i].worker.mailbox);

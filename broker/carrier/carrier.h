@@ -126,8 +126,7 @@ FF_MUST_CHECK bool carrier_publish(struct carrier *carrier, const struct publica
  * a publish. `what->name` is copied.
  */
 FF_MUST_CHECK bool carrier_subscribe(struct carrier *carrier, struct subscription *s,
-                                     const struct engine_subscription *what, enum log_kind kind,
-                                     struct ticket ticket);
+                                     const struct engine_subscription *what, struct ticket ticket);
 
 /* At once; of one whose answer is not there yet, too. All of its cursors. */
 void carrier_unsubscribe(struct carrier *carrier, struct subscription *s);

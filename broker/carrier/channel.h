@@ -64,7 +64,7 @@ struct answer {
         } publish;
         struct {
             struct waiter *waiter;
-            struct cursor at;
+            struct remote_start at;
             struct engine_start start;
             char *content; /* of it: a block, the requester's to free, or NULL */
         } link;

@@ -67,7 +67,8 @@ void owner_started(struct channel *channel, struct waiter *waiter, const struct 
     if (start->content.len && !copy_content(answer, start->content))
         copy->err = FF_ENOMEM;
     if (!copy->err)
-        copy->err = remote_grant(channel->owner->env.router, waiter->remote, &answer->link.at);
+        copy->err =
+            remote_grant(channel->owner->env.router, waiter->remote, &copy->at, &answer->link.at);
 }
 
 void owner_passed(struct channel *channel, struct turn *turn)

@@ -163,13 +163,13 @@ void subscribing_start_own(struct carrier *carrier, struct waiter *waiter,
     struct engine_start tied = *start;
 
     if (is_wanted(waiter, start))
-        tied.err =
-            router_subscribe(carrier->env.router, waiter->s, pending->what.name, pending->kind);
+        tied.err = router_subscribe_at(carrier->env.router, waiter->s, pending->what.name,
+                                       pending->what.kind, &start->at);
     hold(carrier, waiter, &tied);
 }
 
 void subscribing_start_remote(struct carrier *carrier, struct waiter *waiter,
-                              const struct cursor *at, const struct engine_start *start)
+                              const struct remote_start *at, const struct engine_start *start)
 {
     struct remote_link *remote = waiter->remote;
     struct engine_start tied = *start;
@@ -194,7 +194,7 @@ static enum ff_err ask_remote(struct carrier *carrier, struct waiter *waiter, ui
     struct channel *channel = channel_to(carrier, owner);
     const struct pending_subscribe *pending = waiter->pending;
     struct remote_key key = {.name = pending->what.name,
-                             .kind = pending->kind,
+                             .kind = pending->what.kind,
                              .owner = owner,
                              .owner_box = channel->owner->env.box,
                              .worker_box = carrier->env.box};
@@ -286,8 +286,7 @@ static bool open_channels(const struct carrier *carrier, uint32_t first, uint32_
 }
 
 bool carrier_subscribe(struct carrier *carrier, struct subscription *s,
-                       const struct engine_subscription *what, enum log_kind kind,
-                       struct ticket ticket)
+                       const struct engine_subscription *what, struct ticket ticket)
 {
     static const struct engine_start no_memory = {.err = FF_ENOMEM};
     uint32_t first = carrier_first_owner(carrier, what->name, what->is_filter);
@@ -304,7 +303,6 @@ bool carrier_subscribe(struct carrier *carrier, struct subscription *s,
         return true;
     }
     pending->ticket = ticket;
-    pending->kind = kind;
     ask_all(carrier, pending, first);
     return true;
 }

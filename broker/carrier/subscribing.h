@@ -35,10 +35,9 @@ struct pending_subscribe {
     struct ticket ticket;
     struct subscription *s; /* the first of its cursors; NULL: unsubscribed, or refused */
     struct ff_list turns;   /* answers that share its fate */
-    enum log_kind kind;
-    enum ff_err err; /* the first one */
-    uint32_t left;   /* owners that have not answered, those who are still to be asked too */
-    bool is_asking;  /* not all owners are asked: it stays, whatever those say that are */
+    enum ff_err err;        /* the first one */
+    uint32_t left;          /* owners that have not answered, those who are still to be asked too */
+    bool is_asking;         /* not all owners are asked: it stays, whatever those say that are */
     bool is_answered;
     struct waiter waiters[]; /* one for each owner; the name is behind them */
 };
@@ -60,7 +59,7 @@ void subscribing_start_own(struct carrier *carrier, struct waiter *waiter,
 
 /* Another worker has, and granted the place `at` in its log. */
 void subscribing_start_remote(struct carrier *carrier, struct waiter *waiter,
-                              const struct cursor *at, const struct engine_start *start);
+                              const struct remote_start *at, const struct engine_start *start);
 
 /* It was refused, and the owners that were not asked have answered all that was asked before. */
 void subscribing_pass(struct carrier *carrier, struct pending_subscribe *pending);

@@ -37,7 +37,8 @@ struct ticket {
     uint32_t session_place; /* where it is found */
     uint8_t worker;         /* the carrier's: number of the worker that asks */
     bool has_id;
-    bool is_filter; /* of a subscription */
+    bool is_filter; /* of a subscription, */
+    bool has_since; /* and it asks for the past */
 };
 
 /* Who asks for a start or a pass: handed back as it came. */
@@ -46,33 +47,28 @@ struct engine_caller {
     uint32_t worker;
 };
 
-/* Where a message stands in its topic, for those who come back. */
-struct position {
-    uint64_t epoch;
-    uint64_t offset;
-};
-
 struct engine_receipt {
     enum ff_err err; /* FF_OK: the message has its place in the topic's order */
     struct receipt receipt;
-    bool has_position; /* the engine keeps positions: */
     bool is_duplicate; /* the key was seen before, and this is the first answer again */
-    struct position position;
 };
 
 struct engine_subscription {
     struct ff_slice name; /* or a filter */
     bool is_filter;
-    bool has_since; /* not from the head, but from here: */
-    struct position since;
+    enum log_kind kind; /* in which it is to be read */
+    bool has_since;     /* not from the head, but from here: */
+    struct ff_since since;
 };
 
 struct engine_start {
     enum ff_err err;
-    bool has_position;        /* the engine keeps positions: */
-    bool is_recovered;        /* all that came after `since` will be sent */
-    struct position position; /* the first message that is sent comes after this one */
-    struct ff_slice content;  /* what the answer brings with it: members, messages */
+    struct ff_position at;   /* the first message comes after it; epoch 0: there is no history */
+    bool has_recovery;       /* it was asked for what came after a position: */
+    bool is_recovered;       /* all of that will be sent */
+    bool is_lost;            /* `since` is of another epoch, or ahead of the head */
+    uint64_t missing;        /* messages right before `at` that came after `since` and are gone */
+    struct ff_slice content; /* what the answer brings with it: members, messages */
 };
 
 struct engine_events {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/engine/memory.h"
 
+#include "broker/topic/history.h"
+#include "broker/topic/router.h"
 #include "protocol/base/mem.h"
 
 struct memory_engine {
@@ -17,14 +19,23 @@ static void memory_publish(struct engine *engine, const struct publication *p, s
     engine->events->published(engine->arg, ticket, &receipt);
 }
 
-/* At the head. */
+/* A filter begins at the heads of its logs, a name where its history says. */
 static void memory_subscribe(struct engine *engine, const struct engine_subscription *what,
                              struct engine_caller caller)
 {
-    static const struct engine_start head = {.err = FF_OK};
+    struct memory_engine *memory = FF_CONTAINER(engine, struct memory_engine, engine);
+    struct history_start found = {.missing = 0};
+    struct engine_start start = {.err = FF_OK};
 
-    (void)what;
-    engine->events->started(engine->arg, caller, &head);
+    if (!what->is_filter)
+        start.err = history_find_start(memory->router, what->name, what->kind,
+                                       what->has_since ? &what->since : NULL, &found);
+    start.at = found.at;
+    start.has_recovery = what->has_since && what->since.is_position;
+    start.is_recovered = found.is_recovered;
+    start.is_lost = found.is_lost;
+    start.missing = found.missing;
+    engine->events->started(engine->arg, caller, &start);
 }
 
 /* Whatever was asked before is answered. */

@@ -16,6 +16,14 @@ uint64_t loop_clock_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+uint64_t loop_wall_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 /* What passed on the loop's own clock since it was last looked at. */
 static uint64_t count_us(const struct loop *loop, uint64_t clock_us)
 {

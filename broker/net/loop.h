@@ -79,6 +79,9 @@ void loop_on_signals(struct loop *loop, const int *numbers, int count, loop_sign
 /* The loop's time at this moment, late in a turn. */
 uint64_t loop_present_ms(const struct loop *loop);
 
+/* The wall clock, in ms since 1970, to a few ms: it may leap both ways. */
+uint64_t loop_wall_ms(void);
+
 /* The monotonic clock itself: for how long something takes, and what the broker's sleep is part of.
  */
 uint64_t loop_clock_us(void);

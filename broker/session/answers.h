@@ -20,12 +20,17 @@
 
 /* The largest answer to a publish, and to a subscription without the name, whatever becomes of it.
  */
-enum { ANSWER_TO_PUBLISH = 128, ANSWER_TO_SUBSCRIBE = 192 };
+enum { ANSWER_TO_PUBLISH = 192, ANSWER_TO_SUBSCRIBE = 192 };
 
-/* The same to a subscription: a name's octets may be escaped, each by one more. */
-static inline uint32_t answer_to_subscribe(struct ff_slice name)
+/*
+ * The same to a subscription: a name's octets may be escaped, each by one more. What is missing
+ * of the past that it asks for is told behind the ACK, by a GAP.
+ */
+static inline uint32_t answer_to_subscribe(struct ticket ticket, struct ff_slice name)
 {
-    return ANSWER_TO_SUBSCRIBE + 2 * (uint32_t)name.len;
+    uint32_t octets = ANSWER_TO_SUBSCRIBE + 2 * (uint32_t)name.len;
+
+    return ticket.has_since ? 2 * octets : octets;
 }
 
 /* A request is about to be made whose answer has at most so many octets. */

@@ -79,7 +79,7 @@ void delivery_blocked(struct conn *conn)
          node = node->next) {
         struct subscription *s = FF_CONTAINER(node, struct subscription, pending);
 
-        link_move(s, s->rate ? ZONE_TIMED : ZONE_WAITING);
+        link_move(s, subscription_is_rated(s) ? ZONE_TIMED : ZONE_WAITING);
         if (link_has_close_rule(s)) /* it is to be watched */
             router_touch(&gateway_of(session)->router, s);
     }
@@ -233,9 +233,10 @@ static void on_evict(void *arg, void *owner)
 
 void delivery_tell_skipped(struct session *session, struct subscription *s, uint64_t count)
 {
+    struct missed missed = {"rate", count, s->rate->from, s->rate->to};
     char gap[GAP_MAX];
 
-    session_send(session, gap, subscription_write_gap(s, "rate", count, gap));
+    session_send(session, gap, subscription_write_gap(s, &missed, gap));
 }
 
 /* Many subscriptions may have something to tell at once: who has not taken what it is owed is told

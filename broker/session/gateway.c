@@ -51,13 +51,18 @@ uint64_t gateway_random(struct gateway *gateway)
     return gateway->random_state[1] + b;
 }
 
-static struct router_limits router_limits(const struct settings *settings)
+static struct router_limits router_limits(const struct settings *settings, uint32_t workers)
 {
     return (struct router_limits){
         .max_message = settings->max_message,
         .max_buffered = settings->max_buffered,
         .max_topics = settings->max_topics,
         .max_filters = settings->max_filters,
+        .history = {.messages = settings->history,
+                    .octets = settings->history_bytes,
+                    .seconds = settings->history_seconds,
+                    .position_seconds = settings->position_seconds,
+                    .memory = settings->history_memory / workers},
     };
 }
 
@@ -159,7 +164,10 @@ static void give_back(struct gateway *gateway)
 /* A million topics are compacted in many turns: nothing else waits for them. */
 static void compact_topics(struct gateway *gateway)
 {
-    if (router_release_idle(&gateway->router))
+    bool is_more = router_release_idle(&gateway->router);
+
+    is_more |= history_expire(&gateway->router);
+    if (is_more)
         wheel_set(&gateway->worker->net.wheel, &gateway->compaction, COMPACT_AGAIN_MS);
 }
 
@@ -223,7 +231,7 @@ enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct 
                              .arg = gateway,
                              .qsbr = shared->exchange ? &shared->qsbr : NULL,
                              .all_topics = &shared->topics};
-    struct router_limits limits = router_limits(settings);
+    struct router_limits limits = router_limits(settings, shared->workers);
     enum ff_err err;
 
     *gateway = (struct gateway){
@@ -274,7 +282,7 @@ void gateway_deinit(struct gateway *gateway)
 void gateway_configure(struct gateway *gateway, const struct settings *settings,
                        const struct topic_rule *rules, uint32_t rule_count)
 {
-    struct router_limits limits = router_limits(settings);
+    struct router_limits limits = router_limits(settings, gateway->shared->workers);
 
     gateway->settings = settings;
     gateway->worker->net.budget.max = settings->max_memory;

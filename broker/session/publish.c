@@ -81,6 +81,10 @@ static void acknowledge(struct session *session, struct ticket ticket,
     struct ff_writer w = session_begin_message(session, FF_TYPE_ACK);
 
     ff_writer_integer(&w, FF_FIELD_ID, ticket.id);
+    if (receipt->position.epoch) {
+        ff_writer_epoch(&w, FF_FIELD_EPOCH, receipt->position.epoch);
+        ff_writer_integer(&w, FF_FIELD_OFFSET, receipt->position.offset);
+    }
     ff_writer_integer(&w, FF_FIELD_RECEIVERS, receipt->receivers);
     ff_writer_integer(&w, FF_FIELD_BUFFERED, receipt->buffered);
     ff_writer_string(&w, FF_FIELD_STORED, FF_SLICE("memory"));

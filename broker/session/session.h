@@ -72,11 +72,12 @@ struct session {
     enum log_kind kind : 4;        /* and what its subscriptions read */
     enum refusal refusal : 4;
     bool has_plain_text : 1;
-    bool is_named : 1;     /* whose it is was said by a proxy before all else, */
-    bool is_of_proxy : 1;  /* and that is a proxy again, which names its client in HTTP */
-    bool is_head : 1;      /* in HTTP: it asked by HEAD */
-    bool is_parting : 1;   /* the close frame waits for answers: parting.h */
-    bool has_answered : 1; /* plain mode: plain.answered_at holds */
+    bool has_plain_since : 1; /* behind the text: plain_text.h */
+    bool is_named : 1;        /* whose it is was said by a proxy before all else, */
+    bool is_of_proxy : 1;     /* and that is a proxy again, which names its client in HTTP */
+    bool is_head : 1;         /* in HTTP: it asked by HEAD */
+    bool is_parting : 1;      /* the close frame waits for answers: parting.h */
+    bool has_answered : 1;    /* plain mode: plain.answered_at holds */
 };
 
 /* With the heap's own head it fills 336 octets, and there is one for every connection. */

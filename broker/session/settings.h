@@ -27,6 +27,11 @@ struct settings {
     uint32_t max_buffered;
     uint32_t max_topics;
     uint32_t max_filters;
+    uint32_t history; /* messages that a topic keeps, unless its rule says otherwise */
+    uint32_t history_bytes;
+    uint32_t history_seconds;
+    uint32_t position_seconds;
+    uint64_t history_memory; /* of all workers */
     uint32_t max_connections;
     uint32_t max_connections_per_address; /* 0: no limit; loopback has none */
     uint32_t max_half_open;

@@ -8,6 +8,7 @@
 
 #include "broker/session/answers.h"
 #include "broker/session/deferred.h"
+#include "broker/session/query.h"
 #include "broker/session/session.h"
 #include "broker/topic/rate.h"
 #include "protocol/base/mem.h"
@@ -15,8 +16,6 @@
 /* What this version refuses instead of ignoring it; NULL: nothing of the kind is asked. */
 static const char *find_later_field(const struct ff_message *m)
 {
-    if (ff_message_has(m, FF_FIELD_SINCE))
-        return "since: topics keep no history in this version";
     if (ff_message_has(m, FF_FIELD_PRESENCE) && m->values[FF_FIELD_PRESENCE].flag)
         return "presence is not in this version";
     return NULL;
@@ -75,7 +74,7 @@ static enum ff_err set_rate(struct router *router, struct subscription *s, doubl
         link_move(s, ZONE_ACTIVE);
     err = rate_set(router, s, per_second);
     if (is_waiting)
-        link_move(s, s->rate ? ZONE_TIMED : ZONE_WAITING);
+        link_move(s, subscription_is_rated(s) ? ZONE_TIMED : ZONE_WAITING);
     return err;
 }
 
@@ -295,6 +294,44 @@ void session_refuse_subscription(struct session *session, struct ticket ticket, 
         session_error(session, ticket, FF_ERROR_INTERNAL, "out of memory");
 }
 
+/* What it asked for and cannot have any more: told before the first message. */
+static void tell_missing(struct session *session, struct ff_slice name,
+                         const struct engine_start *start)
+{
+    struct gap gap = {.topic = name,
+                      .cause = start->is_lost ? "lost" : "expired",
+                      .epoch = start->at.epoch,
+                      .offset = start->at.offset + 1};
+    char frame[GAP_MAX];
+
+    if (!start->is_lost && !start->missing)
+        return;
+    if (!start->is_lost) {
+        gap.skipped = start->missing;
+        gap.from = start->at.offset - start->missing + 1;
+        gap.to = start->at.offset;
+    }
+    session_send(session, frame, kind_write_gap(session->kind, &gap, frame));
+}
+
+/* Its ACK and what belongs to it stand before its first message. */
+static void acknowledge(struct session *session, struct ticket ticket, struct ff_slice name,
+                        const struct engine_start *start)
+{
+    if (ticket.has_id) {
+        struct ff_writer w = begin_ack(session, ticket, name);
+
+        if (start->at.epoch) {
+            ff_writer_epoch(&w, FF_FIELD_EPOCH, start->at.epoch);
+            ff_writer_integer(&w, FF_FIELD_OFFSET, start->at.offset);
+        }
+        if (start->has_recovery)
+            ff_writer_bool(&w, FF_FIELD_RECOVERED, start->is_recovered);
+        session_end_message(session, &w);
+    }
+    tell_missing(session, name, start);
+}
+
 static void on_subscribed(void *arg, struct ticket ticket, struct subscription *s,
                           struct ff_slice name, const struct engine_start *start)
 {
@@ -303,11 +340,8 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
 
     if (!session) /* it went while the carrier was asked, and unsubscribed */
         return;
-    if (!err && ticket.has_id) {
-        struct ff_writer w = begin_ack(session, ticket, name);
-
-        session_end_message(session, &w);
-    }
+    if (!err)
+        acknowledge(session, ticket, name, start);
     if (err)
         session_refuse_subscription(session, ticket, err);
     if (err && s) {
@@ -316,22 +350,28 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
             refuse_plain(session);
         undo(session, ticket, s);
     }
-    answers_came(session, answer_to_subscribe(name));
+    answers_came(session, answer_to_subscribe(ticket, name));
 }
 
 /* A new one. */
 static enum request_outcome ask(struct session *session, struct ticket ticket, struct ff_slice name,
-                                const struct ff_message *m)
+                                const struct ff_message *m, const struct ff_since *since)
 {
     struct subscription *s = make(session, ticket, name, m);
-    struct engine_subscription what = {.name = name, .is_filter = ticket.is_filter};
-    uint32_t octets = answer_to_subscribe(name);
+    struct engine_subscription what = {
+        .name = name, .is_filter = ticket.is_filter, .kind = session->kind};
+    uint32_t octets;
     bool is_taken;
 
     if (!s)
         return REQUEST_DONE;
+    if (since) {
+        what.has_since = ticket.has_since = true;
+        what.since = *since;
+    }
+    octets = answer_to_subscribe(ticket, name);
     answers_await(session, octets);
-    is_taken = carrier_subscribe(gateway_of(session)->carrier, s, &what, session->kind, ticket);
+    is_taken = carrier_subscribe(gateway_of(session)->carrier, s, &what, ticket);
     if (!is_taken)
         undo(session, ticket, s);
     return answers_asked(session, octets, is_taken);
@@ -372,7 +412,7 @@ enum request_outcome session_subscribe(struct session *session, const struct ff_
     if (s)
         change(session, ticket, s, m);
     else if (validate_subscribe(session, ticket, name, m))
-        return ask(session, ticket, name, m);
+        return ask(session, ticket, name, m, ff_message_has(m, FF_FIELD_SINCE) ? &m->since : NULL);
     return REQUEST_DONE;
 }
 
@@ -447,6 +487,8 @@ enum request_outcome session_subscribe_plain(struct session *session)
     struct ff_slice name = session_plain_topic(session);
     struct ticket ticket = session_ticket(session);
     struct subscription *s;
+    struct ff_since since;
+    bool has_since;
 
     if (ff_topic_is_reserved(name) && !gateway_of(session)->settings->sys) {
         session_close(session, FF_CLOSE_NOT_ALLOWED,
@@ -454,13 +496,15 @@ enum request_outcome session_subscribe_plain(struct session *session)
         return REQUEST_DONE;
     }
     ticket.is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER;
-    if (ask(session, ticket, name, NULL) == REQUEST_DEFERRED)
+    has_since = query_since(session, &since);
+    ticket.has_id = has_since && !session_is_raw(session); /* it is answered with id 0 */
+    if (ask(session, ticket, name, NULL, has_since ? &since : NULL) == REQUEST_DEFERRED)
         return REQUEST_DEFERRED;
     s = session_find(session, name);
     if (s) { /* the name stands in the topic now: ten thousand copies of "lobby" are not needed */
         ff_mem_free(session->plain_text);
         session->plain_subscription = s;
-        session->has_plain_text = false;
+        session->has_plain_text = session->has_plain_since = false;
     } else {
         refuse_plain(session);
     }

@@ -122,7 +122,7 @@ static void rank_topics(struct gateway *gateway, struct top *top)
     while ((node = ff_map_next(&gateway->router.registry.topics, node))) {
         struct topic *topic = FF_CONTAINER(node, struct topic, node);
 
-        if (!topic->is_filter && !topic->is_foreign && !ff_topic_is_reserved(topic_name(topic)))
+        if (topic->is_counted && !ff_topic_is_reserved(topic_name(topic)))
             offer(top, (struct ranked){topic->offset - topic->reported, topic, NULL});
         topic->reported = topic->offset;
     }

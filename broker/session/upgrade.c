@@ -13,16 +13,15 @@
 #include "broker/session/console.h"
 #include "broker/session/forwarded.h"
 #include "broker/session/origin.h"
+#include "broker/session/query.h"
 #include "broker/session/reply.h"
 #include "broker/session/trace.h"
 #include "protocol/base/mem.h"
-#include "protocol/message/topic.h"
 #include "protocol/websocket/handshake.h"
 
 enum {
     TEXT_MAX = 512,
     SHOWN_MAX = 128,       /* octets of a header that a text quotes */
-    PERCENT_LEN = 3,       /* of %41 */
     LONG_HEADS_SHARE = 16, /* of the memory there may be: what all half heads over 4 KiB may hold */
 };
 
@@ -81,97 +80,6 @@ static void take_forwarded(struct session *session, struct request *request)
         admission_count_address(session, forwarded->has_client ? &forwarded->client : &peer);
 }
 
-static bool refuse_topic(struct session *session)
-{
-    reply_refuse(session, 400, "the topic in the query is no valid name or filter");
-    return false;
-}
-
-/* What a `+` is until it is known whether it stands for a space. */
-static const char form_space = 0x7f;
-
-/*
- * In place: percent-decoded once. A `+` within a level is a space, as forms write it; one that is a
- * level by itself is a filter's. FF_EINVAL: a broken escape.
- */
-static long decode_topic(char *text, struct ff_slice query)
-{
-    long count = 0;
-    long len;
-
-    for (size_t i = 0; i < query.len; i++) {
-        count += query.at[i] == '+';
-        text[i] = query.at[i] == '+' ? form_space : query.at[i];
-    }
-    len = ff_http_percent_decode(text, (struct ff_slice){text, query.len});
-    for (long i = 0; i < len; i++) {
-        bool is_level = (i == 0 || text[i - 1] == '/') && (i + 1 == len || text[i + 1] == '/');
-
-        if (text[i] != form_space)
-            continue;
-        text[i] = is_level ? '+' : ' ';
-        count--;
-    }
-    return count == 0 ? len : FF_EINVAL; /* another one: an escaped control character */
-}
-
-/* The topic of a plain client: from the query, else the configured one. Owned by the session. */
-static bool take_plain_topic(struct session *session, struct ff_slice target)
-{
-    const char *configured = gateway_of(session)->settings->plain_topic;
-    struct ff_slice query = ff_http_query(target, "topic");
-    long len;
-
-    if (configured[0] == '\0') {
-        reply_refuse(session, 400,
-                     "plain mode is off here (plain_topic is empty): offer the subprotocol "
-                     "fanfare.v1.json or fanfare.v1.msgpack");
-        return false;
-    }
-    if (!query.at)
-        query = ff_slice_of(configured);
-    if (query.len > (size_t)FF_TOPIC_MAX * PERCENT_LEN)
-        return refuse_topic(session);
-    session->plain_text = ff_mem_dup(query.at, query.len);
-    session->has_plain_text = session->plain_text != NULL;
-    if (!session->plain_text) {
-        conn_abort(&session->conn);
-        return false;
-    }
-    len = query.at == configured ? (long)query.len : decode_topic(session->plain_text, query);
-    if (len >= 0)
-        session->plain_text[len] = '\0';
-    if (len < 0 ||
-        ff_topic_kind((struct ff_slice){session->plain_text, (size_t)len}) == FF_TOPIC_BAD)
-        return refuse_topic(session);
-    return true;
-}
-
-/* What a plain client wants to be sent. */
-static bool take_plain_format(struct session *session, struct ff_slice target, enum log_kind *kind)
-{
-    static const struct {
-        const char *name;
-        enum log_kind kind;
-    } formats[] = {
-        [PLAIN_JSON] = {"json", KIND_JSON},
-        [PLAIN_TEXT] = {"text", KIND_TEXT},
-        [PLAIN_RAW] = {"raw", KIND_RAW},
-    };
-    struct ff_slice query = ff_http_query(target, "format");
-
-    *kind = formats[gateway_of(session)->settings->plain_format].kind;
-    if (!query.at)
-        return true;
-    for (size_t i = 0; i < FF_COUNT(formats); i++) {
-        *kind = formats[i].kind;
-        if (ff_slice_is_equal(query, ff_slice_of(formats[i].name)))
-            return true;
-    }
-    reply_refuse(session, 400, "the format in the query must be json, text or raw");
-    return false;
-}
-
 static void switch_protocols(struct session *session, const struct request *request,
                              const struct ff_handshake *handshake, bool is_echo)
 {
@@ -182,8 +90,7 @@ static void switch_protocols(struct session *session, const struct request *requ
         handshake->subprotocol == FF_SUBPROTOCOL_MSGPACK ? KIND_MSGPACK : KIND_JSON;
     struct ff_buf out;
 
-    if (mode == SESSION_PLAIN && (!take_plain_format(session, request->head->target, &kind) ||
-                                  !take_plain_topic(session, request->head->target)))
+    if (mode == SESSION_PLAIN && !query_take(session, request->head->target, &kind))
         return;
     ff_buf_init(&out, TEXT_MAX);
     if (ff_handshake_write_answer(&out, handshake) || conn_send(&session->conn, out.data, out.len))

@@ -19,7 +19,8 @@
 struct idle_topic {
     struct ff_map_node node;
     struct subscription *subscription;
-    uint8_t kind; /* enum log_kind */
+    uint64_t epoch; /* the offset is its cursor's */
+    uint8_t kind;   /* enum log_kind */
     uint8_t name_len;
     char name[];
 };

@@ -152,7 +152,16 @@ size_t kind_write_gap(enum log_kind kind, const struct gap *gap, char out[GAP_MA
     ff_writer_begin(&w, &body, log_kinds[kind].encoding, FF_BROKER, FF_TYPE_GAP);
     ff_writer_string(&w, FF_FIELD_TOPIC, gap->topic);
     ff_writer_string(&w, FF_FIELD_CAUSE, ff_slice_of(gap->cause));
-    ff_writer_integer(&w, FF_FIELD_SKIPPED, gap->skipped);
+    if (gap->skipped)
+        ff_writer_integer(&w, FF_FIELD_SKIPPED, gap->skipped);
+    if (gap->from) {
+        ff_writer_integer(&w, FF_FIELD_FROM, gap->from);
+        ff_writer_integer(&w, FF_FIELD_TO, gap->to);
+    }
+    if (gap->epoch) {
+        ff_writer_epoch(&w, FF_FIELD_EPOCH, gap->epoch);
+        ff_writer_integer(&w, FF_FIELD_OFFSET, gap->offset);
+    }
     FF_CHECK(ff_writer_end(&w) == FF_OK); /* guaranteed to fit, because of how GAP_MAX is made */
     head_len = ff_frame_write_head(head, log_kinds[kind].opcode, body.len);
     memmove(out + head_len, body.data, body.len);

@@ -28,11 +28,16 @@ struct gap {
     struct ff_slice topic;
     const char *cause; /* at most GAP_CAUSE_MAX octets */
     uint64_t skipped;
+    /* With history, else 0: the first and the last one, the epoch, and the next message. */
+    uint64_t from;
+    uint64_t to;
+    uint64_t epoch;
+    uint64_t offset;
 };
 
 enum {
     GAP_CAUSE_MAX = 8,
-    GAP_EPOCH_MAX = 20,  /* 64 bits as text */
+    GAP_EPOCH_MAX = 20,  /* FF_EPOCH_TEXT, and some */
     GAP_NUMBER_MAX = 20, /* the same; MessagePack needs 9 */
     /* The longest: a name all of quotes, and every field that a GAP may have. */
     GAP_MAX = FF_FRAME_HEAD_MAX +

@@ -35,7 +35,8 @@ struct limbo {
     struct qsbr *qsbr;            /* NULL: one worker */
     struct segment_queue waiting; /* by the interval (qsbr.h) in which they left */
     struct segment_queue pinned;
-    size_t bytes; /* in both */
+    size_t bytes;      /* in both */
+    size_t kept_bytes; /* of segments in logs that are kept as history */
 };
 
 /* `qsbr` is NULL where one worker is all there is, `budget` where memory is not bounded. */

@@ -5,11 +5,30 @@
  */
 #include "broker/topic/log.h"
 
-enum { LARGEST_SHIFT = 8 /* 64 KiB */ };
+enum {
+    LARGEST_SHIFT = 8, /* 64 KiB */
+    KEPT_SEGMENTS =
+        8, /* at least so many segments make a window: what it holds in excess is less */
+    KEPT_SMALLEST = 1024,
+};
 
 void log_init(struct log *log, uint64_t offset)
 {
-    *log = (struct log){.offset = offset};
+    *log = (struct log){.offset = offset, .segment_most = SEGMENT_LARGEST};
+}
+
+void log_keep(struct log *log, struct limbo *limbo, uint64_t epoch, uint64_t octets)
+{
+    const struct segment *segment = atomic_load_explicit(&log->first, memory_order_relaxed);
+    uint64_t most = octets / KEPT_SEGMENTS;
+
+    most = most < KEPT_SMALLEST ? (uint64_t)KEPT_SMALLEST : most;
+    log->segment_most = most < SEGMENT_LARGEST ? (uint32_t)most : SEGMENT_LARGEST;
+    log->epoch = epoch;
+    for (; segment && !log->is_kept;
+         segment = atomic_load_explicit(&segment->next, memory_order_relaxed))
+        limbo->kept_bytes += segment_size(segment);
+    log->is_kept = true;
 }
 
 /*
@@ -96,6 +115,8 @@ void log_cut(struct log *log, struct limbo *limbo)
 
     ff_list_remove(&segment->live);
     segment->log = NULL;
+    if (log->is_kept)
+        limbo->kept_bytes -= segment_size(segment);
 
     change_begin(log);
     atomic_store(&log->first, next); /* seq_cst: see worker/qsbr.h */
@@ -142,6 +163,15 @@ uint32_t segment_find_message(const struct segment *segment, uint64_t passed)
     return search(segment, passed, true);
 }
 
+/* Half of what an entry's `wall` counts is 24 days: the next message comes before the other is up.
+ */
+static bool is_of_age(const struct segment *segment)
+{
+    uint32_t count = count_of(segment);
+
+    return count && segment_entry(segment, count - 1)->wall > UINT32_MAX / 2;
+}
+
 static bool has_room(const struct segment *segment, size_t size)
 {
     size_t entries = sizeof(struct entry) * (count_of(segment) + 1UL);
@@ -162,6 +192,8 @@ static size_t choose_block(const struct log *log, size_t size)
     if (last && last->size <= SEGMENT_LARGEST && block <= segment_size(last) &&
         last->used <= FRAME_OWN_SEGMENT * count_of(last))
         block = segment_size(last) * 2;
+    if (block > log->segment_most)
+        block = log->segment_most;
     while (block < least)
         block *= 2;
     return block < SEGMENT_LARGEST ? pool_round(block) : SEGMENT_LARGEST;
@@ -173,7 +205,8 @@ static enum ff_err reserve(struct log *log, struct limbo *limbo, size_t size, bo
     size_t block;
 
     FF_CHECK(!log->reserved);
-    if (segment && !is_alone && size <= FRAME_OWN_SEGMENT && has_room(segment, size))
+    if (segment && !is_alone && size <= FRAME_OWN_SEGMENT && has_room(segment, size) &&
+        !is_of_age(segment))
         return FF_OK;
     block = choose_block(log, size);
     if (block - sizeof(*segment) > UINT32_MAX)
@@ -214,8 +247,10 @@ uint8_t *log_reserved(const struct log *log)
 }
 
 /* Frame and entry are there before anybody is told. */
-static void write_entry(struct segment *segment, size_t size, uint64_t publisher, uint32_t messages)
+static void write_entry(struct segment *segment, size_t size, const struct log_stamp *stamp,
+                        uint32_t messages)
 {
+    uint64_t wall = stamp->wall_ms > segment->wall_ms ? stamp->wall_ms - segment->wall_ms : 0;
     uint32_t count = count_of(segment);
     struct entry *entry;
     void *at = segment->bytes + segment->size - sizeof(*entry) * (count + 1UL);
@@ -224,9 +259,12 @@ static void write_entry(struct segment *segment, size_t size, uint64_t publisher
     entry = at;
     messages += segment_passed(segment, count);
     segment->used += (uint32_t)size;
-    *entry = (struct entry){.end = segment->used,
-                            .passed = messages,
-                            .publisher = {(uint32_t)publisher, (uint32_t)(publisher >> 32)}};
+    *entry = (struct entry){
+        .end = segment->used,
+        .passed = messages,
+        .publisher = {(uint32_t)stamp->publisher, (uint32_t)(stamp->publisher >> 32)},
+        .tick = stamp->tick,
+        .wall = wall < UINT32_MAX ? (uint32_t)wall : UINT32_MAX};
     atomic_store_explicit(&segment->count, count + 1, memory_order_release);
 }
 
@@ -236,18 +274,22 @@ static void admit_reserved(struct log *log, struct limbo *limbo, uint32_t tick)
     log->reserved->log = log;
     log->reserved->begun_at = tick;
     ff_list_append(&limbo->live, &log->reserved->live);
+    if (log->is_kept)
+        limbo->kept_bytes += segment_size(log->reserved);
 }
 
-static void append(struct log *log, struct limbo *limbo, size_t size, uint64_t publisher,
-                   uint32_t tick, uint32_t messages)
+static void append(struct log *log, struct limbo *limbo, size_t size, const struct log_stamp *stamp,
+                   uint32_t messages)
 {
     struct segment *last = last_of(log);
     uint64_t offset = atomic_load_explicit(&log->offset, memory_order_relaxed);
 
     count_burst(log, size);
-    write_entry(log->reserved ? log->reserved : last, size, publisher, messages);
     if (log->reserved)
-        admit_reserved(log, limbo, tick);
+        log->reserved->wall_ms = stamp->wall_ms;
+    write_entry(log->reserved ? log->reserved : last, size, stamp, messages);
+    if (log->reserved)
+        admit_reserved(log, limbo, stamp->tick);
     change_begin(log);
     if (log->reserved) {
         if (last)
@@ -262,20 +304,39 @@ static void append(struct log *log, struct limbo *limbo, size_t size, uint64_t p
     change_end(log);
 }
 
-void log_commit(struct log *log, struct limbo *limbo, size_t size, uint64_t publisher,
-                uint32_t tick)
+void log_commit(struct log *log, struct limbo *limbo, size_t size, const struct log_stamp *stamp)
 {
-    append(log, limbo, size, publisher, tick, 1);
+    append(log, limbo, size, stamp, 1);
 }
 
 void log_commit_hole(struct log *log, struct limbo *limbo, size_t size, uint32_t count,
-                     uint32_t tick)
+                     const struct log_stamp *stamp)
 {
+    struct log_stamp of_hole = *stamp;
+
     FF_CHECK(log->reserved && count <= HOLE_MAX);
-    append(log, limbo, size, 0, tick, count);
+    of_hole.publisher = LOG_HOLE;
+    append(log, limbo, size, &of_hole, count);
 }
 
-bool log_trim(struct log *log, struct limbo *limbo, uint64_t needed, uint64_t limit)
+/* Was it published before this tick? Both are younger than 497 days. */
+static bool is_older(uint32_t published, uint32_t tick)
+{
+    return (int32_t)(published - tick) < 0;
+}
+
+/* Does the window hold the last of a segment's first `count` frames? There is one. */
+static bool holds_last(const struct log_window *window, const struct segment *segment,
+                       uint32_t count)
+{
+    const struct entry *last = segment_entry(segment, count - 1);
+
+    return segment->first_byte + segment_frame(segment, count - 1) >= window->byte &&
+           segment->offset + last->passed > window->offset && !is_older(last->tick, window->tick);
+}
+
+bool log_trim(struct log *log, struct limbo *limbo, uint64_t needed, uint64_t limit,
+              const struct log_window *window)
 {
     uint64_t head = log_head_byte(log);
     const struct segment *first;
@@ -285,12 +346,52 @@ bool log_trim(struct log *log, struct limbo *limbo, uint64_t needed, uint64_t li
         uint64_t segment_end = first->first_byte + first->used;
         bool is_newest = segment_end == head;
 
+        if (window && holds_last(window, first, count_of(first)))
+            break;
         if (segment_end > needed && (is_newest || segment_end > limit))
             break;
         log_cut(log, limbo);
         is_moved = true;
     }
     return is_moved;
+}
+
+/* Of a segment's first `count` frames, those that the window does not hold. */
+static uint32_t count_outside(const struct log_window *window, const struct segment *segment,
+                              uint32_t count)
+{
+    uint32_t low = 0;
+
+    while (low < count) {
+        uint32_t middle = low + (count - low) / 2;
+
+        if (holds_last(window, segment, middle + 1))
+            count = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+uint64_t view_window_offset(const struct log_view *view, const struct log_window *window)
+{
+    const struct segment *segment = view->first;
+    uint32_t count;
+    uint32_t outside;
+
+    while (segment) {
+        count = segment == view->last ? segment_find(segment, view_end(view, segment))
+                                      : count_of(segment);
+        if (holds_last(window, segment, count))
+            break;
+        segment = segment == view->last
+                      ? NULL
+                      : atomic_load_explicit(&segment->next, memory_order_acquire);
+    }
+    if (!segment)
+        return view->offset;
+    outside = count_outside(window, segment, count);
+    return segment->offset + segment_passed(segment, outside);
 }
 
 uint64_t view_newest(const struct log_view *view, uint64_t *offset)

@@ -10,12 +10,15 @@
  *
  * A segment never moves and never grows: 256 octets at first, each next one
  * twice as large, up to 64 KiB. A frame over 4 KiB has a segment of its own.
- * Frames grow up, one 16-octet entry a frame grows down from the end.
+ * Frames grow up, one 24-octet entry a frame grows down from the end.
  *
  * One worker owns a log and writes; any may read. Who reads takes a view of it
  * first: tail, head and offset that belong together. Frames below the head of a
  * view do not change, and segments stay in memory until the reader's turn is
  * over, so a view is good for a whole flush.
+ *
+ * The log of a topic with history is kept: what lies within its window (struct
+ * log_window) stays, whoever has read it. It says the epoch of its offsets.
  *
  * A segment that a connection still sends from may be pinned (pin.h): it
  * outlives the log then.
@@ -39,11 +42,30 @@ enum {
     HOLE_MAX = INT32_MAX,     /* messages that one hole counts */
 };
 
+/* No session's tag: the frame is a hole. */
+#define LOG_HOLE UINT64_MAX
+
 /* One frame in its segment: a message, or a hole that stands for several. */
 struct entry {
     uint32_t end;          /* where it ends, from the segment's first byte */
     uint32_t passed;       /* messages of the segment up to its end */
     uint32_t publisher[2]; /* the session that published it: entry_publisher() */
+    uint32_t tick;         /* when, by the wheel (wheel.h) */
+    uint32_t wall;         /* and by the wall clock, in ms from the segment's `wall_ms` */
+};
+
+/* Who published a message, and when. */
+struct log_stamp {
+    uint64_t publisher;
+    uint64_t wall_ms; /* since 1970; never lower than that of the message before */
+    uint32_t tick;
+};
+
+/* What a kept log keeps: the messages that lie within all three bounds. */
+struct log_window {
+    uint64_t byte;   /* that begin here or later, */
+    uint64_t offset; /* that come after this one, */
+    uint32_t tick;   /* and that were published at this tick or later */
 };
 
 struct segment {
@@ -58,6 +80,7 @@ struct segment {
     };
     uint64_t first_byte;        /* of the log */
     uint64_t offset;            /* messages of the log before its first one */
+    uint64_t wall_ms;           /* of its first frame */
     uint32_t size;              /* octets of `bytes`, a multiple of 4 */
     uint32_t used;              /* octets of frames; the owner's, readers go by their view */
     uint32_t begun_at;          /* the tick of its first frame */
@@ -73,9 +96,12 @@ struct log {
     _Atomic uint64_t offset;     /* messages ever appended */
     struct segment *reserved;    /* reserved and not yet in the log */
     _Atomic uint32_t version;    /* odd: it is being changed */
+    uint64_t epoch;              /* of its offsets, 0: its topic has no positions */
+    uint32_t segment_most;       /* octets of a segment with several frames */
     uint32_t burst;              /* octets of frames and entries since it was empty, up to 64 KiB */
     uint8_t first_segment_shift; /* size of the first segment after that, as a shift of 256 */
     bool is_shared;              /* other workers read it */
+    bool is_kept;                /* its segments count as history's: log_keep() */
 };
 
 /*
@@ -84,6 +110,12 @@ struct log {
  */
 void log_init(struct log *log, uint64_t offset);
 void log_deinit(struct log *log, struct limbo *limbo);
+
+/*
+ * What its window holds stays from here on, in segments of at most an 8th of `octets`, what
+ * the window may hold; its offsets are of this epoch.
+ */
+void log_keep(struct log *log, struct limbo *limbo, uint64_t epoch, uint64_t octets);
 
 /* What a log was at one moment. */
 struct log_view {
@@ -137,6 +169,12 @@ static inline uint64_t entry_publisher(const struct entry *entry)
     return (uint64_t)entry->publisher[1] << 32 | entry->publisher[0];
 }
 
+/* When a frame was published, in ms since 1970. */
+static inline uint64_t entry_wall_ms(const struct segment *segment, uint32_t i)
+{
+    return segment->wall_ms + segment_entry(segment, i)->wall;
+}
+
 /* Octets of its memory. */
 static inline size_t segment_size(const struct segment *segment)
 {
@@ -173,9 +211,8 @@ void log_cancel(struct log *log, struct limbo *limbo);
 /* Where to write the reserved frame. */
 uint8_t *log_reserved(const struct log *log);
 
-/* The reserved frame is written: it becomes the newest message, published at `tick`. */
-void log_commit(struct log *log, struct limbo *limbo, size_t size, uint64_t publisher,
-                uint32_t tick);
+/* The reserved frame is written: it becomes the newest message. */
+void log_commit(struct log *log, struct limbo *limbo, size_t size, const struct log_stamp *stamp);
 
 /*
  * The same for a hole: one frame, a GAP, that stands for `count` messages (at most
@@ -184,14 +221,22 @@ void log_commit(struct log *log, struct limbo *limbo, size_t size, uint64_t publ
  */
 FF_MUST_CHECK enum ff_err log_reserve_hole(struct log *log, struct limbo *limbo, size_t size);
 void log_commit_hole(struct log *log, struct limbo *limbo, size_t size, uint32_t count,
-                     uint32_t tick);
+                     const struct log_stamp *stamp);
 
 /*
  * Frees what lies below `needed`, and what lies below `limit` whether it is
- * needed or not, but the segment with the newest message only if it is not.
- * Returns true if the tail moved.
+ * needed or not, but the segment with the newest message only if it is not; and
+ * nothing of which the window (NULL: there is none) holds a part. Returns true if the
+ * tail moved.
  */
-bool log_trim(struct log *log, struct limbo *limbo, uint64_t needed, uint64_t limit);
+bool log_trim(struct log *log, struct limbo *limbo, uint64_t needed, uint64_t limit,
+              const struct log_window *window);
+
+/*
+ * The offset before the oldest message that the window holds, the head's where it holds none.
+ * O(segments below it + log frames): trimming leaves few of those.
+ */
+uint64_t view_window_offset(const struct log_view *view, const struct log_window *window);
 
 /* Frees the oldest segment, whoever needs it: memory is short. There must be one. */
 void log_cut(struct log *log, struct limbo *limbo);

@@ -10,17 +10,32 @@
  */
 #include "broker/topic/publication.h"
 
+#include "broker/net/loop.h"
 #include "broker/topic/heard.h"
+#include "broker/topic/past.h"
 #include "broker/topic/router.h"
 #include "protocol/message/transcode.h"
 
 /* What is on its way into the logs: a publication, or a hole. */
 struct rendering {
     const struct publication *p;
-    const struct hole *hole; /* NULL: `p` */
+    const struct hole *hole;     /* NULL: `p` */
+    struct ff_position position; /* epoch 0: its topic keeps no history */
+    struct log_stamp stamp;
     struct ff_payload payloads[KINDS];
     bool is_made[KINDS];
 };
+
+enum ff_err publication_render(struct router *router, struct ff_payload *payload,
+                               enum log_kind kind)
+{
+    enum ff_encoding encoding = log_kinds[kind].encoding;
+    enum ff_err err = ff_transcode(payload, encoding, &router->payload_bufs[kind_of(encoding)]);
+
+    if (!err && log_kinds[kind].render)
+        err = log_kinds[kind].render(payload, &router->payload_bufs[kind]);
+    return err;
+}
 
 /* What the logs of a kind hold of the message, made once, however many there are. */
 static enum ff_err render(struct router *router, struct rendering *r, enum log_kind kind)
@@ -53,15 +68,23 @@ static struct ff_delivery delivery_for(const struct rendering *r, const struct t
         .topic = r->p->topic,
         .filter = to->is_filter ? topic_name(to) : (struct ff_slice){NULL, 0},
         .payload = r->payloads[kind],
+        .offset = r->position.offset,
+        .epoch = to->is_filter ? r->position.epoch : 0,
     };
 }
 
 /* Holes are rare: they are rendered to be measured, and again to be written. */
-static size_t render_hole(const struct hole *hole, const struct topic *to, enum log_kind kind,
+static size_t render_hole(const struct rendering *r, const struct topic *to, enum log_kind kind,
                           char out[GAP_MAX])
 {
-    struct gap gap = {topic_name(to), hole->cause, hole->count};
+    struct gap gap = {.topic = topic_name(to), .cause = r->hole->cause, .skipped = r->hole->count};
 
+    if (r->position.epoch && !to->is_filter) {
+        gap.from = r->position.offset;
+        gap.to = r->position.offset + r->hole->count - 1;
+        gap.epoch = r->position.epoch;
+        gap.offset = gap.to + 1;
+    }
     return kind_write_gap(kind, &gap, out);
 }
 
@@ -74,7 +97,7 @@ static enum ff_err reserve_in(struct router *router, const struct rendering *r,
     char gap[GAP_MAX];
 
     if (r->hole)
-        return log_reserve_hole(log, limbo, render_hole(r->hole, to, kind, gap));
+        return log_reserve_hole(log, limbo, render_hole(r, to, kind, gap));
     delivery = delivery_for(r, to, kind);
     return log_reserve(log, limbo, log_kinds[kind].measure(&delivery));
 }
@@ -108,20 +131,19 @@ static void commit_in(struct router *router, const struct rendering *r, const st
 {
     struct limbo *limbo = &router->registry.limbo;
     struct log *log = &to->logs[kind]->log;
-    uint32_t tick = wheel_now(router->wheel);
     struct ff_delivery delivery;
 
     if (r->hole) {
         char gap[GAP_MAX];
-        size_t size = render_hole(r->hole, to, kind, gap);
+        size_t size = render_hole(r, to, kind, gap);
 
         memcpy(log_reserved(log), gap, size);
-        log_commit_hole(log, limbo, size, r->hole->count, tick);
+        log_commit_hole(log, limbo, size, r->hole->count, &r->stamp);
         return;
     }
     delivery = delivery_for(r, to, kind);
     log_kinds[kind].write(log_reserved(log), &delivery);
-    log_commit(log, limbo, log_kinds[kind].measure(&delivery), r->p->publisher, tick);
+    log_commit(log, limbo, log_kinds[kind].measure(&delivery), &r->stamp);
 }
 
 static void commit(struct router *router, const struct rendering *r, struct topic *to,
@@ -150,11 +172,26 @@ static size_t payload_size(const struct ff_payload *payload)
     return payload->kind == FF_PAYLOAD_BASE64 ? payload->bytes.len / 4 * 3 : payload->bytes.len;
 }
 
+/* A log that is there for its history alone holds nobody up: what it kept is gone, then. */
+static enum ff_err reserve_or_forget(struct router *router, struct rendering *r,
+                                     struct topic *topic)
+{
+    enum ff_err err = reserve(router, r, topic);
+
+    if (err != FF_ENOMEM || !topic->epoch)
+        return err;
+    cancel(router, topic);
+    for (int i = 0; i < KINDS; i++)
+        if (topic->logs[i] && !topic_log_is_read(topic->logs[i]))
+            registry_drop_log(topic, (enum log_kind)i);
+    return reserve(router, r, topic);
+}
+
 /* In all logs of a topic, if there is one, and of the filters that match, or in none. */
 static enum ff_err reserve_all(struct router *router, struct rendering *r, struct topic *topic,
                                struct topic **filters, uint32_t count)
 {
-    enum ff_err err = topic ? reserve(router, r, topic) : FF_OK;
+    enum ff_err err = topic ? reserve_or_forget(router, r, topic) : FF_OK;
 
     for (uint32_t i = 0; i < count && !err; i++)
         err = reserve(router, r, filters[i]);
@@ -167,13 +204,29 @@ static enum ff_err reserve_all(struct router *router, struct rendering *r, struc
     return err;
 }
 
+/* Which place it takes, and when. */
+static void stamp(struct router *router, struct rendering *r, struct topic *topic)
+{
+    r->stamp = (struct log_stamp){.publisher = r->p->publisher, .tick = wheel_now(router->wheel)};
+    if (!topic || !topic->epoch)
+        return;
+    r->stamp.wall_ms = loop_wall_ms();
+    if (r->stamp.wall_ms < topic->wall_ms)
+        r->stamp.wall_ms = topic->wall_ms;
+    topic->wall_ms = r->stamp.wall_ms;
+    r->position = (struct ff_position){topic->epoch, topic->offset + 1};
+}
+
 /* To a topic, if there is one, and to the filters that match: to all of them or to none. */
 static enum ff_err append(struct router *router, struct rendering *r, struct topic *topic,
                           struct receipt *receipt)
 {
     struct topic **filters;
     uint32_t count = registry_match(&router->registry, topic, r->p->topic, &filters);
-    enum ff_err err = reserve_all(router, r, topic, filters, count);
+    enum ff_err err;
+
+    stamp(router, r, topic);
+    err = reserve_all(router, r, topic, filters, count);
 
     if (err == FF_ENOMEM && router->registry.limbo.budget) {
         router_trim_for_memory(router, (r->p->payload.bytes.len + 1) * (count + 1UL));
@@ -181,11 +234,48 @@ static enum ff_err append(struct router *router, struct rendering *r, struct top
     }
     if (err)
         return err == FF_ELIMIT ? FF_EINVAL : err;
+    receipt->position = r->position;
     if (topic)
         commit(router, r, topic, receipt);
+    if (topic && topic->epoch)
+        history_note(topic);
     for (uint32_t i = 0; i < count; i++)
         commit(router, r, filters[i], receipt);
     return FF_OK;
+}
+
+/* The kind of log in which a message is kept. */
+static enum log_kind kind_of_payload(const struct ff_payload *payload)
+{
+    return payload->kind == FF_PAYLOAD_MSGPACK ? KIND_MSGPACK : KIND_JSON;
+}
+
+/*
+ * The topic of a message, NULL: neither is it subscribed to nor has it history. Where there is no
+ * memory for what history needs, it does without.
+ */
+static enum ff_err find_topic(struct router *router, const struct publication *p,
+                              struct topic **topic)
+{
+    struct registry *registry = &router->registry;
+    enum ff_err err = registry_find_expanded(registry, p->topic, topic);
+
+    if (err)
+        return err;
+    if (!*topic && history_is_on(registry, p->topic) &&
+        registry_get(registry, p->topic, TOPIC_KEEP, NULL, topic))
+        *topic = NULL;
+    if (*topic && (*topic)->epoch) /* without memory it is not kept, but published all the same */
+        (void)past_get_log(router, *topic, kind_of_payload(&p->payload));
+    return FF_OK;
+}
+
+/* What failed may have made a topic that nothing needs. */
+static enum ff_err give_up(struct router *router, struct topic *topic, enum ff_err err)
+{
+    if (topic)
+        router_drop_unused(router, topic);
+    return err;
 }
 
 enum ff_err router_publish(struct router *router, const struct publication *p,
@@ -195,7 +285,7 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
     struct publication named = *p;
     struct rendering r = {.p = &named};
     struct topic *topic;
-    enum ff_err err = registry_find_expanded(&router->registry, p->topic, &topic);
+    enum ff_err err = find_topic(router, p, &topic);
 
     *receipt = (struct receipt){.receivers = 0};
     if (err)
@@ -204,12 +294,14 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
         named.topic = topic_name(topic);
     rule = topic ? topic->rule : registry_rule(&router->registry, named.topic);
     if (rule->max_message && payload_size(&p->payload) > rule->max_message)
-        return FF_ETOOBIG;
+        return give_up(router, topic, FF_ETOOBIG);
     err = append(router, &r, topic, receipt);
-    if (err || ff_topic_is_reserved(named.topic))
-        return err; /* what the broker says of itself is no traffic */
+    if (err)
+        return give_up(router, topic, err);
+    if (ff_topic_is_reserved(named.topic))
+        return FF_OK; /* what the broker says of itself is no traffic */
     router->published++;
-    if (router->heard && !topic && receipt->receivers)
+    if (router->heard && receipt->receivers && (!topic || !topic->is_counted))
         heard_count(router->heard, named.topic, receipt->receivers);
     return FF_OK;
 }

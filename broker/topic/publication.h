@@ -5,6 +5,7 @@
 #ifndef TOPIC_PUBLICATION_H
 #define TOPIC_PUBLICATION_H
 
+#include "broker/topic/kind.h"
 #include "protocol/message/message.h"
 
 struct publication {
@@ -22,9 +23,19 @@ struct hole {
     uint32_t count;    /* of messages, at most HOLE_MAX */
 };
 
+struct router;
+
+/*
+ * Makes of a payload, in any encoding, what a log of the kind holds; in the router's buffers where
+ * it is not part of it. FF_OK, FF_ENOMEM, FF_ELIMIT (too large for that kind).
+ */
+FF_MUST_CHECK enum ff_err publication_render(struct router *router, struct ff_payload *payload,
+                                             enum log_kind kind);
+
 struct receipt {
     uint32_t receivers; /* subscriptions that matched, filters included */
     uint64_t buffered;  /* how far the slowest was behind when the last turn ended, in octets */
+    struct ff_position position; /* epoch 0: its topic keeps no history */
 };
 
 #endif

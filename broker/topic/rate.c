@@ -115,6 +115,16 @@ void rate_sent(struct subscription *s)
     set_tell_timer(rate);
 }
 
+void rate_pass(struct rate *rate, uint64_t from, uint64_t to, uint64_t count)
+{
+    if (!count)
+        return;
+    if (!rate->skipped)
+        rate->from = from;
+    rate->to = to;
+    rate->skipped += count;
+}
+
 void rate_note_gone(struct rate *rate, uint64_t count)
 {
     rate->skipped += count;
@@ -144,9 +154,14 @@ static uint64_t find_end(const struct cursor *cursor)
 uint64_t rate_take_skipped(struct subscription *s, uint64_t session_tag, bool keep_newest)
 {
     struct log_view view = log_look(s->link->log);
-    uint64_t skipped = s->rate->skipped + rate_catch_up(&s->cursor, &view);
-    struct cursor newest = s->cursor;
+    uint64_t before = s->cursor.offset;
+    uint64_t skipped;
+    struct cursor newest;
 
+    if (subscription_is_recovering(s) && !cursor_is_behind_tail(&s->cursor, &view))
+        return 0;
+    skipped = rate_catch_up(&s->cursor, &view);
+    newest = s->cursor;
     /* Own messages that it does not want are no gap by themselves. */
     if (cursor_to_newest(&newest, &view, s->no_echo ? session_tag : 0))
         skipped += (keep_newest ? newest.offset : find_end(&newest)) - s->cursor.offset;
@@ -154,6 +169,8 @@ uint64_t rate_take_skipped(struct subscription *s, uint64_t session_tag, bool ke
         s->cursor = newest;
     else
         cursor_to_head(&s->cursor, &view);
+    rate_pass(s->rate, before, s->cursor.offset, skipped);
+    skipped = s->rate->skipped;
     s->rate->skipped = 0;
     if (skipped)
         rate_told(s->rate);

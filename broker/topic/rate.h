@@ -26,7 +26,9 @@ struct rate {
     double per_second; /* 0: paused */
     double due_ms;     /* the next message may go from here on */
     double sent_ms;    /* when the last one went, 0: none did */
-    uint64_t skipped;  /* passed over and not yet told */
+    uint64_t skipped;  /* passed over and not yet told: */
+    uint64_t from;     /* after this offset */
+    uint64_t to;       /* and up to this; delivered ones may lie between */
     uint64_t told_ms;  /* when the last GAP went, 0: never */
 };
 
@@ -50,13 +52,19 @@ bool rate_admit(struct subscription *s);
 /* A message was sent: the next one is due an interval later. */
 void rate_sent(struct subscription *s);
 
-/* So many messages are gone and nothing follows them: they are told of within RATE_TELL_MS. */
+/* Passes over `count` messages between two offsets. */
+void rate_pass(struct rate *rate, uint64_t from, uint64_t to, uint64_t count);
+
+/*
+ * So many messages, those that were told last or passed over last, are not told of yet, and
+ * nothing follows them: that is made up for within RATE_TELL_MS.
+ */
 void rate_note_gone(struct rate *rate, uint64_t count);
 
 /* May what was passed over be told now? */
 bool rate_can_tell(const struct rate *rate);
 
-/* Counts what was passed over as told. */
+/* Counts what was passed over as told; from where to where stays to be read. */
 void rate_told(struct rate *rate);
 
 /* Moves a cursor that the tail has passed up to it; returns the messages that are gone. */
@@ -64,7 +72,8 @@ uint64_t rate_catch_up(struct cursor *cursor, const struct log_view *view);
 
 /*
  * All that was passed over so far, up to the newest message (`keep_newest`: not
- * counting that one, the cursor is then before it). The cursor moves.
+ * counting that one, the cursor is then before it). The cursor moves, but not that of one
+ * that still reads what it asked for: nothing of that was passed over.
  */
 uint64_t rate_take_skipped(struct subscription *s, uint64_t session_tag, bool keep_newest);
 

@@ -11,15 +11,19 @@
 
 enum { MIN_PINNED = 4 * 1024 * 1024 };
 
-static const struct topic_rule no_rule = {.overflow = OVERFLOW_SKIP};
+static const struct topic_rule no_rule = {.overflow = OVERFLOW_SKIP,
+                                          .history = RULE_DEFAULT,
+                                          .history_bytes = RULE_DEFAULT,
+                                          .history_seconds = RULE_DEFAULT};
 
 enum ff_err registry_init(struct registry *registry, const struct ff_hash_key *key,
                           struct pool *pool, struct ff_budget *budget, struct qsbr *qsbr,
-                          _Atomic uint32_t *all_topics)
+                          struct wheel *wheel, _Atomic uint32_t *all_topics)
 {
     enum ff_err err;
 
-    *registry = (struct registry){.key = *key, .all_topics = all_topics};
+    *registry = (struct registry){.key = *key, .wheel = wheel, .all_topics = all_topics};
+    history_init(&registry->history);
     limbo_init(&registry->limbo, pool, budget, qsbr);
     err = ff_map_init(&registry->topics);
     if (err)
@@ -34,8 +38,25 @@ enum ff_err registry_init(struct registry *registry, const struct ff_hash_key *k
     return err;
 }
 
+/* Topics that are there for their messages alone. */
+static void drop_unread(struct registry *registry, struct ff_list *list)
+{
+    while (!ff_list_is_empty(list)) {
+        struct topic *topic = FF_CONTAINER(list->next, struct topic, recent);
+
+        history_leave(topic);
+        for (int i = 0; i < KINDS; i++)
+            if (topic->logs[i] && !topic_log_is_read(topic->logs[i]))
+                registry_drop_log(topic, (enum log_kind)i);
+        (void)registry_drop_unused(registry, topic);
+    }
+}
+
 void registry_deinit(struct registry *registry)
 {
+    drop_unread(registry, &registry->history.strangers);
+    drop_unread(registry, &registry->history.acquaintances);
+    history_deinit(&registry->history);
     FF_CHECK(registry->topics.count == 0 && registry->idle_topics.count == 0);
     limbo_deinit(&registry->limbo);
     filter_tree_deinit(&registry->filters);
@@ -158,20 +179,50 @@ static void uncount_topic(struct registry *registry)
         atomic_fetch_sub_explicit(registry->all_topics, 1, memory_order_relaxed);
 }
 
-/* A topic that is counted already. NULL: out of memory. */
+/* NULL: out of memory. */
 static struct topic *add_topic(struct registry *registry, struct ff_slice name, bool is_foreign)
 {
     struct topic *topic = ff_mem_zalloc(sizeof(*topic) + name.len);
 
     if (!topic)
         return NULL;
+    topic->registry = registry;
     topic->name_len = (uint8_t)name.len;
     topic->is_filter = ff_topic_kind(name) == FF_TOPIC_FILTER;
     topic->is_foreign = is_foreign && !topic->is_filter;
     memcpy(topic->name, name.at, name.len);
     topic->rule = registry_rule(registry, name);
     ff_map_add(&registry->topics, &topic->node, hash_of(registry, name));
+    registry->history.unread += !topic->is_filter && !topic->is_foreign;
     return topic;
+}
+
+/* Its first subscription comes. False: max_topics of all workers is reached. */
+static bool count_read(struct topic *topic)
+{
+    struct registry *registry = topic->registry;
+
+    if (topic->is_counted || topic->is_filter || topic->is_foreign)
+        return true;
+    if (!count_topic(registry)) {
+        uncount_topic(registry);
+        return false;
+    }
+    topic->is_counted = true;
+    registry->history.unread--;
+    if (!topic->was_subscribed)
+        history_meet(topic);
+    return true;
+}
+
+/* Its last one went. */
+static void uncount_read(struct topic *topic)
+{
+    if (!topic->is_counted)
+        return;
+    topic->is_counted = false;
+    uncount_topic(topic->registry);
+    topic->registry->history.unread++;
 }
 
 static enum ff_err make_filter(struct registry *registry, struct ff_slice name,
@@ -192,17 +243,51 @@ static enum ff_err make_filter(struct registry *registry, struct ff_slice name,
     return err;
 }
 
-static enum ff_err make_name(struct registry *registry, struct ff_slice name, bool is_foreign,
-                             struct topic **topic)
+static struct ff_digest digest_of(const struct registry *registry, struct ff_slice name)
 {
-    bool is_within = is_foreign || count_topic(registry);
+    return ff_digest_of(&registry->key, name.at, name.len);
+}
 
-    *topic = is_within ? add_topic(registry, name, is_foreign) : NULL;
-    if (*topic)
-        return FF_OK;
+struct ff_position registry_begin_life(struct registry *registry, struct ff_slice name)
+{
+    struct ff_digest digest = digest_of(registry, name);
+    struct ff_position life = {0, 0};
+
+    if (!history_is_on(registry, name))
+        return life;
+    if (!positions_find(&registry->history.positions, &digest, &life))
+        life.epoch = history_new_epoch(&registry->history);
+    return life;
+}
+
+/* Its offsets go on there, and the position that was remembered is not needed any more. */
+static void begin_life(struct topic *topic, const struct ff_position *life)
+{
+    struct registry *registry = topic->registry;
+    struct ff_digest digest;
+    struct ff_position begun;
+
+    if (!life) {
+        begun = registry_begin_life(registry, topic_name(topic));
+        life = &begun;
+    }
+    topic->epoch = life->epoch;
+    topic->offset = topic->reported = life->offset;
+    if (!life->epoch || !registry->history.positions.count)
+        return;
+    digest = digest_of(registry, topic_name(topic));
+    topic->was_subscribed |= positions_take(&registry->history.positions, &digest, &begun);
+}
+
+static enum ff_err make_name(struct registry *registry, struct ff_slice name, bool is_foreign,
+                             const struct ff_position *life, struct topic **topic)
+{
+    *topic = add_topic(registry, name, is_foreign);
+    if (!*topic)
+        return FF_ENOMEM;
     if (!is_foreign)
-        uncount_topic(registry);
-    return is_within ? FF_ENOMEM : FF_ELIMIT;
+        begin_life(*topic, life);
+    return FF_OK;
 }
 
 enum ff_err registry_find_expanded(struct registry *registry, struct ff_slice name,
@@ -216,23 +301,30 @@ enum ff_err registry_find_expanded(struct registry *registry, struct ff_slice na
     return idle_topic ? registry_expand(registry, idle_topic, topic) : FF_OK;
 }
 
-enum ff_err registry_get(struct registry *registry, struct ff_slice name, bool is_foreign,
-                         struct topic **topic)
+enum ff_err registry_get(struct registry *registry, struct ff_slice name, enum topic_use use,
+                         const struct ff_position *life, struct topic **topic)
 {
     enum ff_err err = registry_find_expanded(registry, name, topic);
 
-    if (err || *topic)
+    if (err)
         return err;
-    return ff_topic_kind(name) == FF_TOPIC_FILTER ? make_filter(registry, name, topic)
-                                                  : make_name(registry, name, is_foreign, topic);
+    if (!*topic)
+        err = ff_topic_kind(name) == FF_TOPIC_FILTER
+                  ? make_filter(registry, name, topic)
+                  : make_name(registry, name, use == TOPIC_FOREIGN, life, topic);
+    if (err || use != TOPIC_READ || count_read(*topic))
+        return err;
+    (void)registry_drop_unused(registry, *topic);
+    return FF_ELIMIT;
 }
 
-static struct idle_topic *make_idle(struct ff_slice name, enum log_kind kind)
+static struct idle_topic *make_idle(struct ff_slice name, enum log_kind kind, uint64_t epoch)
 {
     struct idle_topic *idle_topic = ff_mem_alloc(sizeof(*idle_topic) + name.len);
 
     if (!idle_topic)
         return NULL;
+    idle_topic->epoch = epoch;
     idle_topic->kind = (uint8_t)kind;
     idle_topic->name_len = (uint8_t)name.len;
     memcpy(idle_topic->name, name.at, name.len);
@@ -251,26 +343,36 @@ static void add_idle(struct registry *registry, struct idle_topic *idle_topic,
 }
 
 enum ff_err registry_add_idle(struct registry *registry, struct subscription *s,
-                              struct ff_slice name, enum log_kind kind)
+                              struct ff_slice name, enum log_kind kind,
+                              const struct ff_position *life)
 {
     bool is_within = count_topic(registry);
-    struct idle_topic *idle_topic = is_within ? make_idle(name, kind) : NULL;
+    struct idle_topic *idle_topic = is_within ? make_idle(name, kind, life->epoch) : NULL;
+    struct ff_digest digest;
+    struct ff_position known;
 
     if (!idle_topic) {
         uncount_topic(registry);
         return is_within ? FF_ENOMEM : FF_ELIMIT;
     }
+    s->cursor = (struct cursor){.offset = life->offset};
     add_idle(registry, idle_topic, s);
+    if (life->epoch && registry->history.positions.count) {
+        digest = digest_of(registry, name);
+        (void)positions_take(&registry->history.positions, &digest, &known);
+    }
     return FF_OK;
 }
 
 /* A log that begins where its one subscription stands, which then is in its link. */
-static bool tie(struct topic *topic, enum log_kind kind, struct subscription *s)
+static bool tie(struct topic *topic, const struct idle_topic *idle_topic)
 {
+    struct subscription *s = idle_topic->subscription;
     struct topic_log *log;
 
+    topic->epoch = idle_topic->epoch;
     topic->offset = topic->reported = s->cursor.offset;
-    log = registry_get_log(topic, kind);
+    log = registry_get_log(topic, (enum log_kind)idle_topic->kind);
     if (!log)
         return false;
     atomic_store_explicit(&log->log.head_byte, s->cursor.byte, memory_order_relaxed);
@@ -278,20 +380,44 @@ static bool tie(struct topic *topic, enum log_kind kind, struct subscription *s)
     return link_add(&log->link, s) == FF_OK;
 }
 
+/* Nothing has it any more. Its subscriptions, its logs and its links are gone. */
+static void free_topic(struct registry *registry, struct topic *topic)
+{
+    if (topic->is_filter)
+        filter_tree_remove(&registry->filters, topic);
+    uncount_read(topic);
+    registry->history.unread -= !topic->is_filter && !topic->is_foreign;
+    history_leave(topic);
+    ff_map_remove(&registry->topics, &topic->node);
+    ff_list_remove(&topic->idle_candidate);
+    ff_mem_free(topic->filters);
+    ff_mem_free(topic);
+}
+
+/* As if it had not been tried. */
+static void undo_expand(struct registry *registry, struct topic *topic,
+                        struct idle_topic *idle_topic)
+{
+    enum log_kind kind = (enum log_kind)idle_topic->kind;
+
+    if (topic->logs[kind])
+        registry_drop_log(topic, kind);
+    free_topic(registry, topic);
+    idle_topic->subscription->idle_topic = idle_topic;
+}
+
 enum ff_err registry_expand(struct registry *registry, struct idle_topic *idle_topic,
                             struct topic **topic)
 {
-    struct subscription *s = idle_topic->subscription;
-
     *topic = add_topic(registry, idle_topic_name(idle_topic), false);
     if (!*topic)
         return FF_ENOMEM;
-    if (!tie(*topic, (enum log_kind)idle_topic->kind, s)) {
-        (void)count_topic(registry); /* it is counted once, as an idle topic or as a full one */
-        (void)registry_drop_unused(registry, *topic);
-        s->idle_topic = idle_topic;
+    if (!tie(*topic, idle_topic)) {
+        undo_expand(registry, *topic, idle_topic);
         return FF_ENOMEM;
     }
+    (*topic)->is_counted = (*topic)->was_subscribed = true; /* it is, as an idle topic already */
+    registry->history.unread--;
     ff_map_remove(&registry->idle_topics, &idle_topic->node);
     ff_mem_free(idle_topic);
     return FF_OK;
@@ -307,17 +433,29 @@ void registry_compact(struct registry *registry, struct topic *topic)
         kind++;
     FF_CHECK(kind < KINDS);
     s = topic->logs[kind]->link.array[0];
-    idle_topic = make_idle(topic_name(topic), kind);
+    idle_topic = make_idle(topic_name(topic), kind, topic->epoch);
     if (!idle_topic)
         return;
     link_remove(s);
-    (void)count_topic(registry);
-    (void)registry_drop_unused(registry, topic);
+    (void)count_topic(registry); /* it is counted on, as an idle one */
+    registry_drop_log(topic, kind);
+    free_topic(registry, topic);
     add_idle(registry, idle_topic, s);
+}
+
+/* Who comes back to a topic that was subscribed to is told what he has missed. */
+static void remember(struct registry *registry, struct ff_slice name, struct ff_position at)
+{
+    struct ff_digest digest = digest_of(registry, name);
+
+    if (at.epoch && history_is_on(registry, name))
+        positions_keep(&registry->history.positions, &digest, at, history_second(registry));
 }
 
 void registry_drop_idle(struct registry *registry, struct idle_topic *idle_topic)
 {
+    remember(registry, idle_topic_name(idle_topic),
+             (struct ff_position){idle_topic->epoch, idle_topic->subscription->cursor.offset});
     idle_topic->subscription->state = SUBSCRIPTION_DETACHED;
     ff_map_remove(&registry->idle_topics, &idle_topic->node);
     ff_mem_free(idle_topic);
@@ -335,23 +473,19 @@ struct topic_log *registry_get_log(struct topic *topic, enum log_kind kind)
         return NULL;
     log_init(&log->log, topic->offset);
     link_init(&log->link, topic, kind, &log->log);
+    if (topic->epoch)
+        log_keep(&log->log, &topic->registry->limbo, topic->epoch, history_octets(topic));
     topic->logs[kind] = log;
     return log;
 }
 
-/* Does anybody on any worker read it? */
-static bool is_read(const struct topic_log *log)
-{
-    return link_count(&log->link) || log->remotes;
-}
-
-static void drop_log(struct registry *registry, struct topic *topic, int kind)
+void registry_drop_log(struct topic *topic, enum log_kind kind)
 {
     struct topic_log *log = topic->logs[kind];
 
     ff_list_remove(&log->link.turn);
     link_deinit(&log->link);
-    log_deinit(&log->log, &registry->limbo);
+    log_deinit(&log->log, &topic->registry->limbo);
     ff_mem_free(log);
     topic->logs[kind] = NULL;
 }
@@ -365,21 +499,29 @@ static bool has_reason_to_stay(const struct topic *topic)
     return topic->remotes;
 }
 
+static bool is_kept(const struct log *log)
+{
+    return log->is_kept && log_head_byte(log) != log_tail_byte(log);
+}
+
 bool registry_drop_unused(struct registry *registry, struct topic *topic)
 {
-    for (int i = 0; i < KINDS; i++)
-        if (topic->logs[i] && !is_read(topic->logs[i]))
-            drop_log(registry, topic, i);
+    bool is_read = false;
+
+    for (int i = 0; i < KINDS; i++) {
+        struct topic_log *log = topic->logs[i];
+
+        is_read |= log && topic_log_is_read(log);
+        if (log && !topic_log_is_read(log) && !is_kept(&log->log))
+            registry_drop_log(topic, (enum log_kind)i);
+    }
+    if (!is_read)
+        uncount_read(topic);
     if (has_reason_to_stay(topic))
         return false;
-    if (topic->is_filter)
-        filter_tree_remove(&registry->filters, topic);
-    else if (!topic->is_foreign)
-        uncount_topic(registry);
-    ff_map_remove(&registry->topics, &topic->node);
-    ff_list_remove(&topic->idle_candidate);
-    ff_mem_free(topic->filters);
-    ff_mem_free(topic);
+    if (topic->was_subscribed)
+        remember(registry, topic_name(topic), (struct ff_position){topic->epoch, topic->offset});
+    free_topic(registry, topic);
     return true;
 }
 

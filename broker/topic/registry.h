@@ -2,13 +2,16 @@
 /*
  * registry.h - which topics and filters a worker has, and the rules they follow.
  *
- * A topic is made with its first link and dropped with its last; a log likewise.
- * An idle one is only an entry (idle_topic.h) meanwhile.
+ * A topic is made with its first link, or by a publish that its history keeps, and
+ * dropped when it has neither links nor kept messages; a log likewise. An idle one
+ * is only an entry (idle_topic.h) meanwhile, and one that is gone only a position
+ * (positions.h).
  */
 #ifndef TOPIC_REGISTRY_H
 #define TOPIC_REGISTRY_H
 
 #include "broker/topic/filter.h"
+#include "broker/topic/history.h"
 #include "broker/topic/idle_topic.h"
 #include "broker/topic/limbo.h"
 
@@ -17,28 +20,32 @@ struct router_limits {
     uint32_t max_buffered; /* of a topic, for each encoding; at least max_message */
     uint32_t max_topics;   /* of all workers */
     uint32_t max_filters;
+    struct history_limits history;
 };
 
 struct registry {
     struct ff_map topics;      /* names and filters, by their text */
     struct ff_map idle_topics; /* names */
     struct filter_tree filters;
+    struct history history;
     struct ff_hash_key key;
     struct limbo limbo; /* where the logs' segments come from and go */
     struct router_limits limits;
+    struct wheel *wheel;
     uint32_t max_message_ever; /* the highest so far: sessions keep what they began with */
     const struct topic_rule *rules;
     uint32_t rule_count;
-    uint32_t topic_count;         /* names that this worker owns */
+    uint32_t topic_count;         /* names with subscriptions that this worker owns */
     _Atomic uint32_t *all_topics; /* and all workers; NULL where there is one */
 };
 
 /* `key` and `all_topics` are the same for all workers. FF_OK, FF_ENOMEM. */
 FF_MUST_CHECK enum ff_err registry_init(struct registry *registry, const struct ff_hash_key *key,
                                         struct pool *pool, struct ff_budget *budget,
-                                        struct qsbr *qsbr, _Atomic uint32_t *all_topics);
+                                        struct qsbr *qsbr, struct wheel *wheel,
+                                        _Atomic uint32_t *all_topics);
 
-/* All topics must be gone. */
+/* All subscriptions must be gone; kept messages go with it. */
 void registry_deinit(struct registry *registry);
 
 /*
@@ -60,15 +67,22 @@ struct topic *registry_find(const struct registry *registry, struct ff_slice nam
 
 struct idle_topic *registry_find_idle(const struct registry *registry, struct ff_slice name);
 
+/* Is nobody subscribed to anything? What is left are kept messages. */
+static inline bool registry_is_unread(const struct registry *registry)
+{
+    return registry->topics.count == registry->history.unread && !registry->idle_topics.count;
+}
+
 /* Is anybody subscribed to it, idle or not? */
 bool registry_has(const struct registry *registry, struct ff_slice name);
 
 /*
- * Ties a subscription, its cursor set, to a name that has neither topic nor
- * idle_topic. FF_OK, FF_ENOMEM, FF_ELIMIT (max_topics is reached).
+ * Ties a subscription to a name that has neither topic nor idle_topic; `life`, its cursor's
+ * position: see registry_get(). FF_OK, FF_ENOMEM, FF_ELIMIT (max_topics is reached).
  */
 FF_MUST_CHECK enum ff_err registry_add_idle(struct registry *registry, struct subscription *s,
-                                            struct ff_slice name, enum log_kind kind);
+                                            struct ff_slice name, enum log_kind kind,
+                                            const struct ff_position *life);
 
 /* It is a topic again, with its subscription. FF_OK: the idle topic is freed; FF_ENOMEM: it stays
  * idle on.
@@ -86,17 +100,38 @@ void registry_drop_idle(struct registry *registry, struct idle_topic *idle_topic
 FF_MUST_CHECK enum ff_err registry_find_expanded(struct registry *registry, struct ff_slice name,
                                                  struct topic **topic);
 
+/* What a topic is wanted for. */
+enum topic_use {
+    TOPIC_READ,    /* a subscription: it is counted */
+    TOPIC_KEEP,    /* a message that its history keeps */
+    TOPIC_FOREIGN, /* a remote link: another worker owns the name */
+};
+
 /*
- * Finds, expands or makes a topic; `is_foreign`: a name that another worker owns. FF_OK,
- * FF_ENOMEM, FF_ELIMIT (max_topics or max_filters is reached).
+ * Finds, expands or makes a topic. `life`: its epoch and last offset, if it has to be made;
+ * NULL: as registry_begin_life() says. FF_OK, FF_ENOMEM, FF_ELIMIT (max_topics or max_filters
+ * is reached).
  */
 FF_MUST_CHECK enum ff_err registry_get(struct registry *registry, struct ff_slice name,
-                                       bool is_foreign, struct topic **topic);
+                                       enum topic_use use, const struct ff_position *life,
+                                       struct topic **topic);
 
-/* Finds or makes its log. NULL: out of memory. */
+/*
+ * Where a name's offsets go on that has neither topic nor idle topic: at the position that is
+ * remembered, or at 0 in a new epoch; epoch 0 where its rule keeps no history.
+ */
+struct ff_position registry_begin_life(struct registry *registry, struct ff_slice name);
+
+/* Finds or makes its log, empty. NULL: out of memory. */
 FF_MUST_CHECK struct topic_log *registry_get_log(struct topic *topic, enum log_kind kind);
 
-/* Drops the logs that have no link, and the topic if it has none. True: it is gone. */
+/* Drops a log that nobody reads, with all that is in it. */
+void registry_drop_log(struct topic *topic, enum log_kind kind);
+
+/*
+ * Drops the logs that have neither readers nor kept messages, and the topic if it has none. True:
+ * it is gone.
+ */
 bool registry_drop_unused(struct registry *registry, struct topic *topic);
 
 /*

@@ -6,6 +6,7 @@
  */
 #include "broker/topic/remote.h"
 
+#include "broker/topic/past.h"
 #include "broker/topic/router.h"
 #include "protocol/base/mem.h"
 
@@ -63,7 +64,7 @@ enum ff_err remote_get(struct router *router, const struct remote_key *request,
                        struct remote_link **remote)
 {
     struct topic *topic;
-    enum ff_err err = registry_get(&router->registry, request->name, true, &topic);
+    enum ff_err err = registry_get(&router->registry, request->name, TOPIC_FOREIGN, NULL, &topic);
 
     if (err)
         return err;
@@ -75,22 +76,23 @@ enum ff_err remote_get(struct router *router, const struct remote_key *request,
     return *remote ? FF_OK : FF_ENOMEM;
 }
 
-void remote_accept(struct remote_link *remote, const struct cursor *start)
+void remote_accept(struct remote_link *remote, const struct remote_start *start)
 {
     remote->accepted_count++;
     if (remote->state == REMOTE_NEW) {
         remote->state = REMOTE_LINKED;
-        remote->offered_head = remote->link.active_needed = start->byte;
+        remote->offered_head = remote->link.active_needed = start->cursor.byte;
     }
     router_note_log_change(remote->router, remote); /* what came since may have been told before */
 }
 
 enum ff_err remote_attach(struct remote_link *remote, struct subscription *s,
-                          const struct cursor *start)
+                          const struct remote_start *start)
 {
     enum ff_err err;
 
-    s->cursor = *start;
+    s->cursor = start->cursor;
+    s->asked_byte = start->asked_byte;
     err = link_add(&remote->link, s);
     if (!err)
         remote_note_count(remote);
@@ -126,16 +128,18 @@ void remote_drop(struct remote_link *remote)
         ff_mem_free(remote);
 }
 
-static enum ff_err attach_log(struct router *owner, struct remote_link *remote)
+static enum ff_err attach_log(struct router *owner, struct remote_link *remote,
+                              const struct ff_position *life)
 {
     enum log_kind kind = (enum log_kind)remote->link.kind;
     struct topic_log *log;
     struct topic *topic;
-    enum ff_err err = registry_get(&owner->registry, topic_name(remote->link.topic), false, &topic);
+    enum ff_err err =
+        registry_get(&owner->registry, topic_name(remote->link.topic), TOPIC_READ, life, &topic);
 
     if (err)
         return err;
-    log = registry_get_log(topic, kind);
+    log = past_get_log(owner, topic, kind);
     if (!log) {
         (void)registry_drop_unused(&owner->registry, topic);
         return FF_ENOMEM;
@@ -151,17 +155,19 @@ static enum ff_err attach_log(struct router *owner, struct remote_link *remote)
     return FF_OK;
 }
 
-enum ff_err remote_grant(struct router *owner, struct remote_link *remote, struct cursor *start)
+enum ff_err remote_grant(struct router *owner, struct remote_link *remote,
+                         const struct ff_position *at, struct remote_start *start)
 {
-    enum ff_err err = remote->owner_link ? FF_OK : attach_log(owner, remote);
-    struct log_view view;
+    enum ff_err err = remote->owner_link ? FF_OK : attach_log(owner, remote, at);
+    uint64_t byte;
 
     if (err)
         return err;
-    view = log_look(remote->owner_link->log);
-    cursor_to_head(start, &view);
-    if (atomic_load_explicit(&remote->accepted, memory_order_relaxed) == remote->granted)
-        remote->lowest_unaccepted = start->byte;
+    router_place(&start->cursor, &start->asked_byte, remote->owner_link->log, at);
+    byte = start->cursor.byte;
+    if (atomic_load_explicit(&remote->accepted, memory_order_relaxed) == remote->granted ||
+        byte < remote->lowest_unaccepted)
+        remote->lowest_unaccepted = byte;
     remote->granted++;
     return FF_OK;
 }

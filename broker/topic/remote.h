@@ -62,6 +62,12 @@ struct remote_link {
     uint64_t lowest_unaccepted; /* of starts that may not be accepted yet */
 };
 
+/* Where a subscription may begin. */
+struct remote_start {
+    struct cursor cursor;
+    uint64_t asked_byte; /* the log's head: what comes before was asked for */
+};
+
 struct remote_key {
     struct ff_slice name;
     enum log_kind kind;
@@ -78,11 +84,11 @@ FF_MUST_CHECK enum ff_err remote_get(struct router *router, const struct remote_
                                      struct remote_link **remote);
 
 /* The worker: the owner has granted a start, which is used or not. */
-void remote_accept(struct remote_link *remote, const struct cursor *start);
+void remote_accept(struct remote_link *remote, const struct remote_start *start);
 
 /* The worker: ties a subscription there. FF_OK, FF_ENOMEM. */
 FF_MUST_CHECK enum ff_err remote_attach(struct remote_link *remote, struct subscription *s,
-                                        const struct cursor *start);
+                                        const struct remote_start *start);
 
 /* The worker: nobody needs it any more, the owner is to be told. */
 bool remote_is_idle(const struct remote_link *remote);
@@ -94,11 +100,11 @@ void remote_leave(struct remote_link *remote);
 void remote_drop(struct remote_link *remote);
 
 /*
- * The owner: grants a start, the log's head. Links it first, and makes topic and
- * log, if need be. FF_OK, FF_ENOMEM, FF_ELIMIT (max_topics).
+ * The owner: grants a start behind a position, NULL: at the log's head. Links it first, and
+ * makes topic and log, if need be. FF_OK, FF_ENOMEM, FF_ELIMIT (max_topics).
  */
 FF_MUST_CHECK enum ff_err remote_grant(struct router *owner, struct remote_link *remote,
-                                       struct cursor *start);
+                                       const struct ff_position *at, struct remote_start *start);
 
 /* The owner: its last touch. */
 void remote_detach(struct remote_link *remote);

@@ -8,6 +8,7 @@
 #include "broker/topic/router.h"
 
 #include "broker/topic/heard.h"
+#include "broker/topic/past.h"
 #include "broker/topic/rate.h"
 #include "protocol/base/mem.h"
 #include "protocol/message/transcode.h"
@@ -32,7 +33,7 @@ enum ff_err router_init(struct router *router, const struct router_env *env,
     router->pins = (struct pin_evictor){.evict = env->ops->evict, .arg = env->arg};
     ff_list_init(&router->pins.all);
     ff_list_init(&router->idle_candidates);
-    err = registry_init(&router->registry, &env->key, env->pool, env->budget, env->qsbr,
+    err = registry_init(&router->registry, &env->key, env->pool, env->budget, env->qsbr, env->wheel,
                         env->all_topics);
     if (!err)
         router_configure(router, limits, NULL, 0);
@@ -85,24 +86,41 @@ void router_touch(struct router *router, struct subscription *s)
 enum ff_err router_subscribe(struct router *router, struct subscription *s, struct ff_slice name,
                              enum log_kind kind)
 {
+    return router_subscribe_at(router, s, name, kind, NULL);
+}
+
+void router_place(struct cursor *cursor, uint64_t *asked_byte, const struct log *log,
+                  const struct ff_position *at)
+{
+    struct log_view view = log_look(log);
+
+    if (at && at->epoch)
+        (void)cursor_to_offset(cursor, &view, at->offset);
+    else
+        cursor_to_head(cursor, &view);
+    *asked_byte = view.head_byte;
+}
+
+enum ff_err router_subscribe_at(struct router *router, struct subscription *s, struct ff_slice name,
+                                enum log_kind kind, const struct ff_position *at)
+{
     struct registry *registry = &router->registry;
+    struct ff_position life;
     struct topic_log *log;
     struct topic *topic;
-    struct log_view view;
     enum ff_err err;
 
     if (!s->rate && ff_topic_kind(name) == FF_TOPIC_NAME && !registry_has(registry, name)) {
-        s->cursor = (struct cursor){.segment = NULL};
-        return registry_add_idle(registry, s, name, kind);
+        life = at ? *at : registry_begin_life(registry, name);
+        return registry_add_idle(registry, s, name, kind, &life);
     }
-    err = registry_get(registry, name, false, &topic);
+    err = registry_get(registry, name, TOPIC_READ, at, &topic);
     if (err)
         return err;
-    log = registry_get_log(topic, kind);
+    log = past_get_log(router, topic, kind);
     err = FF_ENOMEM;
     if (log) {
-        view = log_look(&log->log);
-        cursor_to_head(&s->cursor, &view);
+        router_place(&s->cursor, &s->asked_byte, &log->log, at);
         err = link_add(&log->link, s);
     }
     if (err)
@@ -193,7 +211,7 @@ void router_ready(struct router *router, struct subscription *s)
 {
     /* A rated one with a full socket holds nothing back: the newest is enough. */
     if (!router->ops->ready(router->arg, s))
-        link_move(s, s->rate ? ZONE_TIMED : ZONE_WAITING);
+        link_move(s, subscription_is_rated(s) ? ZONE_TIMED : ZONE_WAITING);
 }
 
 void router_tell_skipped(struct router *router, struct subscription *s, uint64_t count)
@@ -204,7 +222,7 @@ void router_tell_skipped(struct router *router, struct subscription *s, uint64_t
 void router_offer(struct router *router, struct subscription *s)
 {
     /* One that looked at another worker's log by itself may know already what it is told now. */
-    if (!link_is_at_head(s) && (!s->rate || rate_admit(s)))
+    if (!link_is_at_head(s) && (!subscription_is_rated(s) || rate_admit(s)))
         router_ready(router, s);
 }
 
@@ -361,7 +379,7 @@ static uint64_t choose_limit(uint64_t head, uint64_t max_buffered, uint64_t acti
 }
 
 /* What nobody needs any more is freed; who lost something by it is told. */
-static void trim_log(struct router *router, struct link *link)
+static void trim_read(struct router *router, struct link *link, const struct log_window *window)
 {
     struct topic_log *log = link_topic_log(link);
     struct log_view view = log_look(&log->log);
@@ -373,13 +391,48 @@ static void trim_log(struct router *router, struct link *link)
         least = needed;
     if (log_trim(&log->log, &router->registry.limbo, least,
                  choose_limit(view.head_byte, registry_max_buffered(&router->registry, link->topic),
-                              active)))
+                              active),
+                 window))
         link->is_trimmed |= log_tail_byte(&log->log) > least;
     if (link->is_trimmed)
         notify_remotes(log);
     view = log_look(&log->log);
     enforce_pin_budget(router, link, &view);
-    note_idle(router, link->topic);
+}
+
+/* False: the log is gone, and perhaps its topic. */
+static bool trim_log(struct router *router, struct link *link)
+{
+    struct topic_log *log = link_topic_log(link);
+    struct topic *topic = link->topic;
+    struct log_window window;
+
+    if (log->log.is_kept)
+        window = history_window(topic, &log->log);
+    trim_read(router, link, log->log.is_kept ? &window : NULL);
+    if (log->log.is_kept && !topic_log_is_read(log) &&
+        log_head_byte(&log->log) == log_tail_byte(&log->log)) {
+        router_drop_unused(router, topic);
+        return false;
+    }
+    if (log->log.is_kept)
+        history_rearm(topic);
+    note_idle(router, topic);
+    return true;
+}
+
+void router_trim_kept(struct router *router, struct topic *topic)
+{
+    for (int i = 0; i < KINDS; i++) {
+        struct topic_log *log = topic->logs[i];
+        struct log_window window;
+
+        if (!log || !log->log.is_kept)
+            continue;
+        window = history_window(topic, &log->log);
+        trim_read(router, &log->link, &window);
+    }
+    router_drop_unused(router, topic);
 }
 
 /* What another worker's log keeps for us. */
@@ -430,8 +483,8 @@ bool router_trim(struct router *router)
 
         if (link->is_remote)
             publish_needed(router, link_remote(link));
-        else
-            trim_log(router, link);
+        else if (!trim_log(router, link))
+            continue;
         /* One that is behind is not met again before it was sent something: then it is touched. */
         is_dirty |= link->is_dirty;
         if (link->is_dirty)
@@ -446,5 +499,6 @@ bool router_trim(struct router *router)
     while ((node = ff_list_pop(&dirty)))
         ff_list_append(&router->turn, node);
     end_too_slow(router);
+    history_enforce(router);
     return is_dirty;
 }

@@ -86,6 +86,21 @@ void router_configure(struct router *router, const struct router_limits *limits,
 FF_MUST_CHECK enum ff_err router_subscribe(struct router *router, struct subscription *s,
                                            struct ff_slice name, enum log_kind kind);
 
+/*
+ * The same, but it begins behind a position (history_find_start()), and is exempt from all rules
+ * up to where the log ends now; NULL: at the head.
+ */
+FF_MUST_CHECK enum ff_err router_subscribe_at(struct router *router, struct subscription *s,
+                                              struct ff_slice name, enum log_kind kind,
+                                              const struct ff_position *at);
+
+/* For remote.c: the cursor that such a subscription begins with. */
+void router_place(struct cursor *cursor, uint64_t *asked_byte, const struct log *log,
+                  const struct ff_position *at);
+
+/* For history.c: what the windows of a topic's logs do not hold any more goes. The topic, too. */
+void router_trim_kept(struct router *router, struct topic *topic);
+
 /* Of any log. The last one of a remote link leaves the link as it is: see remote_is_idle(). */
 void router_unsubscribe(struct router *router, struct subscription *s);
 

@@ -54,7 +54,7 @@ bool subscription_is_filter(const struct subscription *s)
 /* Does its rule pass something over because its socket was full? */
 static bool has_rule_for_waiting(const struct subscription *s)
 {
-    return s->zone == ZONE_WAITING && !s->rate &&
+    return s->zone == ZONE_WAITING && !s->rate && !subscription_is_recovering(s) &&
            (s->overflow == OVERFLOW_LATEST || (s->overflow == OVERFLOW_SKIP && s->has_bound));
 }
 
@@ -84,7 +84,7 @@ bool subscription_is_overrun(const struct subscription *s, const struct log_view
 {
     struct cursor cursor = s->cursor;
 
-    if (s->rate)
+    if (subscription_is_rated(s))
         return false;
     if (cursor_is_behind_tail(&cursor, view))
         return true;
@@ -96,18 +96,28 @@ bool subscription_is_overrun(const struct subscription *s, const struct log_view
 bool subscription_is_too_slow(const struct subscription *s, const struct log_view *view,
                               uint64_t most)
 {
-    if (s->overflow != OVERFLOW_CLOSE || s->rate)
+    uint64_t from = subscription_is_recovering(s) ? s->asked_byte : s->cursor.byte;
+
+    if (s->overflow != OVERFLOW_CLOSE || subscription_is_rated(s))
         return false;
     if (cursor_is_behind_tail(&s->cursor, view))
         return true;
-    return s->zone == ZONE_WAITING &&
-           view->head_byte - s->cursor.byte > (s->has_bound ? s->bound : most);
+    return s->zone == ZONE_WAITING && view->head_byte - from > (s->has_bound ? s->bound : most);
 }
 
-size_t subscription_write_gap(const struct subscription *s, const char *cause, uint64_t skipped,
+size_t subscription_write_gap(const struct subscription *s, const struct missed *missed,
                               char out[GAP_MAX])
 {
-    struct gap gap = {topic_name(s->link->topic), cause, skipped};
+    struct gap gap = {.topic = topic_name(s->link->topic),
+                      .cause = missed->cause,
+                      .skipped = missed->count,
+                      .epoch = s->link->log->epoch};
+
+    if (gap.epoch) {
+        gap.from = missed->from + 1;
+        gap.to = missed->to;
+        gap.offset = missed->to + 1;
+    }
 
     return kind_write_gap((enum log_kind)s->link->kind, &gap, out);
 }
@@ -118,17 +128,23 @@ static bool target_newest(struct subscription *s, uint64_t skip_publisher,
 {
     uint64_t before = range->target.offset;
     uint64_t gone = rate_catch_up(&range->target, &range->view);
-    uint64_t skipped;
+    uint64_t caught_up = range->target.offset;
+    struct missed missed = {"rate", s->rate->skipped, s->rate->from, s->rate->to};
 
     if (!cursor_to_newest(&range->target, &range->view, skip_publisher)) {
         s->cursor = range->target; /* only own ones are left, or none: nothing to send */
-        rate_note_gone(s->rate, gone);
+        rate_pass(s->rate, before, caught_up, gone);
+        rate_note_gone(s->rate, 0);
         return false;
     }
     range->is_moved = true;
-    skipped = s->rate->skipped + range->target.offset - before;
-    if (skipped && rate_can_tell(s->rate))
-        range->gap_len = subscription_write_gap(s, "rate", skipped, range->gap);
+    if (range->target.offset != before) {
+        missed.from = missed.count ? missed.from : before;
+        missed.count += range->target.offset - before;
+        missed.to = range->target.offset;
+    }
+    if (missed.count && rate_can_tell(s->rate))
+        range->gap_len = subscription_write_gap(s, &missed, range->gap);
     return true;
 }
 
@@ -136,20 +152,22 @@ static bool target_newest(struct subscription *s, uint64_t skip_publisher,
 static void target_by_rule(struct subscription *s, uint64_t skip_publisher,
                            struct flush_range *range)
 {
-    uint64_t before = range->target.offset;
+    struct missed missed = {"slow", 0, range->target.offset, 0};
 
     if (cursor_is_behind_tail(&range->target, &range->view)) {
         cursor_to_tail(&range->target, &range->view);
     } else { /* own messages that it does not want are no gap by themselves */
         if (!cursor_skip(&range->target, &range->view, skip_publisher))
             return;
-        before = range->target.offset;
+        missed.from = range->target.offset;
     }
     follow_rule(s, &range->view, skip_publisher, &range->target);
-    if (range->target.offset == before)
+    if (range->target.offset == missed.from)
         return;
     range->is_moved = true;
-    range->gap_len = subscription_write_gap(s, "slow", range->target.offset - before, range->gap);
+    missed.to = range->target.offset;
+    missed.count = missed.to - missed.from;
+    range->gap_len = subscription_write_gap(s, &missed, range->gap);
 }
 
 /*
@@ -171,6 +189,15 @@ static bool collect_newest(const struct subscription *s, struct plan *plan, size
     return true;
 }
 
+/* What a rated one asked for goes at once, and then a message at a time. */
+static size_t limit_to_asked(const struct subscription *s, const struct flush_range *range,
+                             size_t max)
+{
+    uint64_t left = s->asked_byte > range->target.byte ? s->asked_byte - range->target.byte : 1;
+
+    return left < max ? (size_t)left : max;
+}
+
 bool subscription_collect(struct subscription *s, uint64_t session_tag, struct plan *plan,
                           size_t max, struct flush_range *range)
 {
@@ -179,7 +206,7 @@ bool subscription_collect(struct subscription *s, uint64_t session_tag, struct p
 
     range->subscription = s;
     range->gap_len = 0;
-    range->is_moved = false;
+    range->is_moved = range->is_rated = false;
     if (collect_newest(s, plan, max, range))
         return true;
     range->range_len = 0;
@@ -187,13 +214,16 @@ bool subscription_collect(struct subscription *s, uint64_t session_tag, struct p
     range->target = s->cursor;
     if (s->cursor.byte == range->view.head_byte)
         return false;
-    if (s->rate) {
+    range->is_rated = subscription_is_rated(s);
+    if (range->is_rated) {
         if (!target_newest(s, skip_publisher, range))
             return false;
         max = 1; /* one frame */
     } else if (has_rule_for_waiting(s) || cursor_is_behind_tail(&s->cursor, &range->view)) {
         target_by_rule(s, skip_publisher, range);
     }
+    if (s->rate && !range->is_rated)
+        max = limit_to_asked(s, range, max);
     if (range->gap_len)
         plan_add(plan, range->gap, range->gap_len);
     if (plan->count < PLAN_IOVECS)
@@ -227,7 +257,7 @@ static void note_rate(struct flush_range *range, uint64_t before)
 {
     struct subscription *s = range->subscription;
 
-    s->rate->skipped += range->target.offset - before;
+    rate_pass(s->rate, before, range->target.offset, range->target.offset - before);
     if (range->gap_len)
         rate_told(s->rate);
     rate_sent(s);
@@ -239,7 +269,7 @@ bool subscription_took_all(struct flush_range *range, size_t *len)
     size_t whole = range->gap_len + range->range_len;
 
     if (*len < whole || !range->is_to_head || s->rate)
-        return false;
+        return false; /* a rated one notes what it was sent */
     *len -= whole;
     cursor_to_head(&s->cursor, &range->view); /* it leaves the waiting ones, which tells its link */
     return true;
@@ -282,7 +312,7 @@ bool subscription_taken(struct flush_range *range, uint64_t session_tag, size_t 
     }
     if (frames)
         unit->cut = cursor_advance(&s->cursor, &range->view, skip_publisher, frames);
-    if (s->rate)
+    if (range->is_rated)
         note_rate(range, offset);
     link_note_progress(s, byte);
     /* Of this view: what another worker appended since is told of, and asked its rate, for itself.

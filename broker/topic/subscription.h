@@ -62,6 +62,7 @@ struct subscription {
         struct ff_list node;
         struct ff_map_node map_node;
     };
+    uint64_t asked_byte;      /* up to here it asked for the past: no rule passes over that */
     struct ff_list pending;   /* among those of them that have something to send */
     struct rate *rate;        /* NULL: every message */
     uint32_t bound;           /* octets: its own backlog, with `has_bound` */
@@ -73,6 +74,18 @@ struct subscription {
     uint8_t cursor_count : 7; /* of an array of them, in the first: the carrier's */
     bool has_bound : 1;       /* of `overflow`, instead of what its topic keeps */
 };
+
+/* Does it still read what it asked for of the past? */
+static inline bool subscription_is_recovering(const struct subscription *s)
+{
+    return s->cursor.byte < s->asked_byte;
+}
+
+/* Does its rate say what it is sent? Not of the past, but for one that is paused: that waits. */
+static inline bool subscription_is_rated(const struct subscription *s)
+{
+    return s->rate && !subscription_is_recovering(s);
+}
 
 /* Of one that is not detached: the topic's name or the filter. */
 struct ff_slice subscription_name(const struct subscription *s);
@@ -86,6 +99,7 @@ struct flush_range {
     struct log_view view; /* of this flush */
     struct cursor target; /* where the range begins, if a rule moved it or there is a GAP */
     bool is_moved;
+    bool is_rated;   /* it is the newest message, by a rate; with s->rate */
     bool is_to_head; /* the range ends at the view's head */
     char *gap;       /* GAP_MAX octets of room */
 };
@@ -119,8 +133,17 @@ bool subscription_took_all(struct flush_range *range, size_t *len);
 bool subscription_taken(struct flush_range *range, uint64_t session_tag, size_t *len,
                         struct cut_unit *unit);
 
+/* What a subscription was passed over: `count` messages, all of them after `from` and up to `to`.
+ */
+struct missed {
+    const char *cause;
+    uint64_t count;
+    uint64_t from; /* offsets */
+    uint64_t to;
+};
+
 /* Writes a GAP frame for this subscription; returns its size, at most GAP_MAX. */
-size_t subscription_write_gap(const struct subscription *s, const char *cause, uint64_t skipped,
+size_t subscription_write_gap(const struct subscription *s, const struct missed *missed,
                               char out[GAP_MAX]);
 
 /* What it is owed, in octets: what its topic still keeps, less what its rule is going to pass over.

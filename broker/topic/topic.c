@@ -10,6 +10,11 @@ uint32_t topic_log_receivers(const struct topic_log *log)
     return count;
 }
 
+bool topic_log_is_read(const struct topic_log *log)
+{
+    return link_count(&log->link) || log->remotes;
+}
+
 uint64_t topic_log_buffered(const struct topic_log *log)
 {
     uint64_t most = log->link.buffered;

@@ -8,11 +8,12 @@
  * filter for a name: a publish on a matching topic also appends to its logs.
  * Each worker owns a part of every filter: what matches of the names it owns.
  *
- * A topic is there as long as it has links.
+ * A topic is there as long as it has links, or messages that its history keeps.
  */
 #ifndef TOPIC_TOPIC_H
 #define TOPIC_TOPIC_H
 
+#include "broker/net/wheel.h"
 #include "broker/topic/remote.h"
 #include "protocol/base/map.h"
 #include "protocol/message/topic.h"
@@ -36,15 +37,30 @@ struct topic_rule {
     enum overflow_rule overflow;
     uint32_t max_buffered; /* 0: the default */
     uint32_t max_message;  /* 0: no limit of its own */
+    /* The window of its history, each RULE_DEFAULT: as the limits say. */
+    uint32_t history; /* messages, 0: it keeps no history */
+    uint32_t history_bytes;
+    uint32_t history_seconds;
 };
+
+#define RULE_DEFAULT UINT32_MAX
+
+struct registry;
 
 struct topic {
     struct ff_map_node node;
+    struct registry *registry;
     struct topic_log *logs[KINDS]; /* the owner's */
     struct remote_link *remotes;   /* this worker's, to logs of others */
     struct filter_set *filters;    /* NULL: none match, as of the generation */
     const struct topic_rule *rule; /* never NULL */
-    uint64_t offset;               /* messages published while it was there */
+    uint64_t epoch;                /* of its offsets, 0: it keeps no history */
+    uint64_t offset;               /* messages published, in its epoch or while it was there */
+    uint64_t floor;                /* up to this offset nothing is kept: memory was short */
+    uint64_t wall_ms;              /* of the newest message */
+    struct wheel_timer expiry;     /* the oldest messages are too old by then */
+    struct ff_list recent;         /* among those with history, by when they were published to, */
+    uint32_t recent_at;            /* as of this tick */
     uint64_t reported;             /* of them, when $SYS last looked */
     struct ff_list idle_candidate; /* among those that are compacted if they stay idle */
     uint64_t filters_generation;
@@ -52,7 +68,9 @@ struct topic {
     uint32_t candidate_at;     /* and the tick */
     uint8_t name_len;
     bool is_filter;
-    bool is_foreign; /* another worker owns the name */
+    bool is_foreign;     /* another worker owns the name */
+    bool is_counted;     /* among those with subscriptions: max_topics */
+    bool was_subscribed; /* ever: its position is remembered */
     char name[];
 };
 
@@ -70,6 +88,9 @@ static inline struct topic_log *link_topic_log(struct link *link)
 /* For the owner: subscriptions of all workers, and how far the slowest was behind. */
 uint32_t topic_log_receivers(const struct topic_log *log);
 uint64_t topic_log_buffered(const struct topic_log *log);
+
+/* Does anybody on any worker read it? */
+bool topic_log_is_read(const struct topic_log *log);
 
 /* Has it one subscription, and nothing else that an idle topic could not be? */
 bool topic_is_idle(const struct topic *topic);

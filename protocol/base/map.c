@@ -7,6 +7,12 @@
 
 enum { FIRST_BUCKETS = 16 };
 
+/* "somepseudorandomlygeneratedbytes", the constants of SipHash. */
+#define SIP_0 0x736f6d6570736575U
+#define SIP_1 0x646f72616e646f6dU
+#define SIP_2 0x6c7967656e657261U
+#define SIP_3 0x7465646279746573U
+
 static uint64_t rotate(uint64_t v, int by)
 {
     return (v << by) | (v >> (64 - by));
@@ -26,14 +32,11 @@ static void sip_round(uint64_t v[4])
     v[2] = rotate(v[2], 32);
 }
 
-uint32_t ff_hash(const struct ff_hash_key *key, const void *bytes, size_t len)
+/* The state after all octets, before its finish. */
+static void absorb(uint64_t v[4], const unsigned char *p, size_t len)
 {
-    const unsigned char *p = bytes;
-    uint64_t v[4] = {key->words[0] ^ 0x736f6d6570736575U, key->words[1] ^ 0x646f72616e646f6dU,
-                     key->words[0] ^ 0x6c7967656e657261U, key->words[1] ^ 0x7465646279746573U};
     uint64_t last = (uint64_t)len << 56;
     uint64_t word;
-    uint64_t h;
 
     for (size_t left = len; left >= 8; left -= 8, p += 8) {
         memcpy(&word, p, 8);
@@ -46,12 +49,40 @@ uint32_t ff_hash(const struct ff_hash_key *key, const void *bytes, size_t len)
     v[3] ^= last;
     sip_round(v);
     v[0] ^= last;
+}
+
+static uint64_t squeeze(uint64_t v[4])
+{
+    sip_round(v);
+    sip_round(v);
+    sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+uint32_t ff_hash(const struct ff_hash_key *key, const void *bytes, size_t len)
+{
+    uint64_t v[4] = {key->words[0] ^ SIP_0, key->words[1] ^ SIP_1, key->words[0] ^ SIP_2,
+                     key->words[1] ^ SIP_3};
+    uint64_t h;
+
+    absorb(v, bytes, len);
     v[2] ^= 0xff;
-    sip_round(v);
-    sip_round(v);
-    sip_round(v);
-    h = v[0] ^ v[1] ^ v[2] ^ v[3];
+    h = squeeze(v);
     return (uint32_t)(h ^ (h >> 32));
+}
+
+struct ff_digest ff_digest_of(const struct ff_hash_key *key, const void *bytes, size_t len)
+{
+    uint64_t v[4] = {key->words[0] ^ SIP_0, key->words[1] ^ SIP_1 ^ 0xee, key->words[0] ^ SIP_2,
+                     key->words[1] ^ SIP_3};
+    struct ff_digest digest;
+
+    absorb(v, bytes, len);
+    v[2] ^= 0xee;
+    digest.words[0] = squeeze(v);
+    v[1] ^= 0xdd;
+    digest.words[1] = squeeze(v);
+    return digest;
 }
 
 enum ff_err ff_map_init(struct ff_map *map)

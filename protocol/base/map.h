@@ -34,6 +34,19 @@ struct ff_hash_key {
 /* SipHash-1-3 of `len` bytes, folded to 32 bits. */
 uint32_t ff_hash(const struct ff_hash_key *key, const void *bytes, size_t len);
 
+/* What stands for a name where the name is not kept: no two names have the same. */
+struct ff_digest {
+    uint64_t words[2];
+};
+
+/* SipHash-1-3 with 128 bits of output. */
+struct ff_digest ff_digest_of(const struct ff_hash_key *key, const void *bytes, size_t len);
+
+static inline bool ff_digest_is_equal(const struct ff_digest *a, const struct ff_digest *b)
+{
+    return a->words[0] == b->words[0] && a->words[1] == b->words[1];
+}
+
 typedef bool ff_map_match_fn(const void *arg, const struct ff_map_node *node);
 
 /* FF_OK, FF_ENOMEM. */

@@ -174,7 +174,7 @@ class Play:
         self.dice, self.count = random.Random(seed), count
         workers, flush = self.dice.choice("1234"), self.dice.choice(("send", "auto"))
         print("   TEST_SEED=%d: %s workers, flush %s" % (seed, workers, flush), flush=True)
-        self.broker = Broker("--workers", workers, "--flush", flush, "--max-message", "64K", "--max-buffered", "1M", "--heartbeat", "300")
+        self.broker = Broker("--workers", workers, "--flush", flush, "--max-message", "64K", "--max-buffered", "1M", "--heartbeat", "300", "--close-seconds", "120")
 
     def wait(self, what, clients):
         end = time.monotonic() + DEADLINE

@@ -4,7 +4,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
-from peer import BINARY, TEXT, Broker, Peer, frame, typed  # noqa: E402
+from peer import BINARY, TEXT, Broker, Peer, bare, frame, typed  # noqa: E402
 
 with Broker() as broker:
     reader = typed(broker.port)
@@ -24,9 +24,10 @@ with Broker() as broker:
     packed = Peer(broker.port, protocol="fanfare.v1.msgpack")
     packed.read()
     packed.send(frame(BINARY, b"\x93\x05\x01\xa6room/1"))
-    assert packed.read() == (BINARY, b"\x93\x08\x01\xa6room/1")
+    opcode, ack = packed.read()
+    assert opcode == BINARY and ack[:11] == b"\x95\x08\x01\xa6room/1\xab" and ack[-1] == 2, ack
     writer.send(frame(TEXT, '{"type":7,"topic":"room/1","message":[1,-2,2.50]}'))
-    assert reader.read() == (TEXT, b'{"type":2,"topic":"room/1","message":[1,-2,2.50]}'), "byte for byte"
+    assert reader.read() == (TEXT, b'{"type":2,"topic":"room/1","message":[1,-2,2.50],"offset":3}'), "byte for byte"
     assert filtered.read_json()["filter"] == "room/#"
-    assert packed.read() == (BINARY, b"\x93\x02\xa6room/1\x93\x01\xfe\xcb\x40\x04\0\0\0\0\0\0")
+    assert packed.read() == (BINARY, b"\x94\x02\xa6room/1\x93\x01\xfe\xcb\x40\x04\0\0\0\0\0\0\x03")
 print("ok")

@@ -499,7 +499,7 @@ static void wind_up(void)
             net_abort_all(&workers[i].net);
             net_free_dead(&workers[i].net);
             carrier_notify(gateways[i].carrier);
-            is_quiet &= worker_count == 1 || gateways[i].router.registry.topics.count == 0;
+            is_quiet &= worker_count == 1 || registry_is_unread(&gateways[i].router.registry);
         }
         for (uint32_t i = 0; i < worker_count; i++)
             is_quiet &= mailbox_is_empty(&workers[i].mailbox);

@@ -404,7 +404,8 @@ static void subscribe(struct peer *peer, uint32_t t)
     bool no_echo;
     bool is_taken;
     struct engine_subscription what = {.name = ff_slice_of(truth_topics[t]),
-                                       .is_filter = t >= TRUTH_NAMES};
+                                       .is_filter = t >= TRUTH_NAMES,
+                                       .kind = kind_of(peer->socket.encoding)};
 
     if (find(peer, ff_slice_of(truth_topics[t])) || subscriber_has_rest(&peer->socket))
         return; /* what is left of an earlier subscription comes first */
@@ -439,8 +440,7 @@ static void subscribe(struct peer *peer, uint32_t t)
     ticket = ticket_of(peer, f->born);
     ticket.is_filter = what.is_filter;
     crew_starve(at);
-    is_taken =
-        carrier_subscribe(at->carrier, f->cursors, &what, kind_of(peer->socket.encoding), ticket);
+    is_taken = carrier_subscribe(at->carrier, f->cursors, &what, ticket);
     crew_feed();
     if (is_taken)
         return;

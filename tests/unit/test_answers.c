@@ -206,7 +206,7 @@ static void answer_all(struct hand_client *client, const struct flood *flood, st
         hear(client, heard);
         ask_much(client);
     }
-    assert_true(heard->largest <= FF_TOPIC_MAX * 2 + 64);
+    assert_true(heard->largest <= FF_TOPIC_MAX * 2 + 128);
     hand_disconnect(client);
     hand_turn_all();
 }

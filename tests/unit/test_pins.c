@@ -5,6 +5,8 @@
 
 enum { HOLDERS = 12, FRAME = 60000 };
 
+static const struct log_stamp stamp = {.publisher = 1};
+
 static struct pool pool;
 static struct limbo limbo;
 static struct log topic;
@@ -55,7 +57,7 @@ static struct segment *publish(void)
 {
     assert_int_equal(log_reserve(&topic, &limbo, FRAME), FF_OK);
     memset(log_reserved(&topic), 'x', FRAME);
-    log_commit(&topic, &limbo, FRAME, 1, 0);
+    log_commit(&topic, &limbo, FRAME, &stamp);
     return log_look(&topic).last;
 }
 
@@ -69,7 +71,7 @@ static void judge(uint64_t max_frames)
 {
     struct log_view view;
 
-    (void)log_trim(&topic, &limbo, log_head_byte(&topic), 0);
+    (void)log_trim(&topic, &limbo, log_head_byte(&topic), 0, NULL);
     view = log_look(&topic);
     pins_enforce(pins, &evictor, view_tail_byte(&view), max_frames * (FRAME + 5600));
     limbo_sweep(&limbo);

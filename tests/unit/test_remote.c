@@ -68,22 +68,22 @@ static void a_start_that_is_not_accepted_yet_is_kept(void **state)
     struct subscription second = {.overflow = OVERFLOW_SKIP};
     struct remote_link *remote;
     struct receipt receipt;
-    struct cursor start;
+    struct remote_start start;
 
     (void)state;
     begin_reader();
     assert_int_equal(remote_get(&reader, &key, &remote), FF_OK);
-    assert_int_equal(remote_grant(&router, remote, &start), FF_OK);
+    assert_int_equal(remote_grant(&router, remote, NULL, &start), FF_OK);
     remote_accept(remote, &start);
     assert_int_equal(remote_attach(remote, &first, &start), FF_OK);
-    assert_int_equal(remote_grant(&router, remote, &start), FF_OK);
+    assert_int_equal(remote_grant(&router, remote, NULL, &start), FF_OK);
     assert_int_equal(publish_hello("a", &receipt), FF_OK);
     router_mark_ready(&router);
     read_all(&first);
     mailbox_open(&owner_box);
     router_touch_link(&router, remote->owner_link);
     (void)router_trim(&router);
-    assert_int_equal(log_tail_byte(remote->owner_link->log), start.byte);
+    assert_int_equal(log_tail_byte(remote->owner_link->log), start.cursor.byte);
 
     remote_accept(remote, &start);
     assert_int_equal(remote_attach(remote, &second, &start), FF_OK);

@@ -279,22 +279,10 @@ static void the_longest_gap_fits(void **state)
     (void)state;
     memset(name, '"', sizeof(name));
     for (int i = 0; i < FF_ENCODINGS; i++) {
-        struct ff_buf body = {
-            .data = room, .cap = sizeof(room), .max = sizeof(room) - FF_FRAME_HEAD_MAX};
-        struct gap gap = {{name, sizeof(name)}, "tooslow!", UINT64_MAX};
-        struct ff_writer w;
+        struct gap gap = {{name, sizeof(name)}, "tooslow!", UINT64_MAX, UINT64_MAX,
+                          UINT64_MAX,           UINT64_MAX, UINT64_MAX};
 
         assert_int_equal(strlen(gap.cause), GAP_CAUSE_MAX);
-        ff_writer_begin(&w, &body, (enum ff_encoding)i, FF_BROKER, FF_TYPE_GAP);
-        ff_writer_string(&w, FF_FIELD_TOPIC, gap.topic);
-        ff_writer_string(&w, FF_FIELD_CAUSE, ff_slice_of(gap.cause));
-        ff_writer_integer(&w, FF_FIELD_SKIPPED, UINT64_MAX);
-        ff_writer_integer(&w, FF_FIELD_FROM, UINT64_MAX);
-        ff_writer_integer(&w, FF_FIELD_TO, UINT64_MAX);
-        ff_writer_string(&w, FF_FIELD_EPOCH, FF_SLICE("18446744073709551615"));
-        ff_writer_integer(&w, FF_FIELD_OFFSET, UINT64_MAX);
-        assert_int_equal(ff_writer_end(&w), FF_OK);
-        assert_true(body.len > FF_TOPIC_MAX);
         assert_true(kind_write_gap(kind_of((enum ff_encoding)i), &gap, room) <= GAP_MAX);
     }
 }

@@ -101,8 +101,7 @@ static void an_end_waits_for_no_engine(void **state)
     (void)state;
     begin_waiting(&server);
     carrier = server.threads[0].gateway.carrier;
-    assert_true(
-        carrier_subscribe(carrier, s, &what, KIND_JSON, (struct ticket){.is_filter = true}));
+    assert_true(carrier_subscribe(carrier, s, &what, (struct ticket){.is_filter = true}));
     for (int i = 0; i < 100; i++) {
         p.topic = (struct ff_slice){name, (size_t)snprintf(name, sizeof(name), "t%d", i)};
         assert_true(carrier_publish(carrier, &p, (struct ticket){.id = 1}));

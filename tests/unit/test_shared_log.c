@@ -13,6 +13,8 @@
 
 enum { READERS = 3, WRITER = READERS, KEEP = 65536, FRAME_MAX = 6000, TURN_MAX = 20 };
 
+static const struct log_stamp stamp = {.publisher = 1};
+
 static uint64_t steps = 1000000; /* frames */
 static uint64_t seed = 1;
 
@@ -56,7 +58,7 @@ static void append(struct dice *dice, uint64_t number)
     memcpy(at, &frame, sizeof(frame));
     for (uint32_t i = sizeof(frame); i < size; i++)
         at[i] = octet_of(number, i);
-    log_commit(&topic, &limbo, size, 1, 0);
+    log_commit(&topic, &limbo, size, &stamp);
 }
 
 /* Whole frames from `at` on, the first of them number `number`; returns how many. */
@@ -174,9 +176,9 @@ static void write_all(struct dice *dice)
         qsbr_online(&qsbr, WRITER);
         for (uint32_t i = dice_below(dice, TURN_MAX); i && number < steps; i--)
             append(dice, number++);
-        (void)log_trim(&topic, &limbo, 0, below_head(dice_below(dice, 500) ? KEEP : 0));
+        (void)log_trim(&topic, &limbo, 0, below_head(dice_below(dice, 500) ? KEEP : 0), NULL);
         if (dice_below(dice, 500) == 0)
-            (void)log_trim(&topic, &limbo, log_head_byte(&topic), 0);
+            (void)log_trim(&topic, &limbo, log_head_byte(&topic), 0, NULL);
         limbo_sweep(&limbo);
         qsbr_offline(&qsbr, WRITER);
         sched_yield();
@@ -257,9 +259,9 @@ static void a_view_is_of_one_moment(void **state)
     assert_int_equal(pthread_create(&reader, NULL, look_and_compare, &looks), 0);
     for (uint64_t i = 0; i < steps * 3 || looks < LEAST_LOOKS; i++) {
         assert_int_equal(log_reserve(&topic, &limbo, 64), FF_OK);
-        log_commit(&topic, &limbo, 64, 1, 0);
+        log_commit(&topic, &limbo, 64, &stamp);
         if (i % 100 == 0)
-            (void)log_trim(&topic, &limbo, log_head_byte(&topic), 0);
+            (void)log_trim(&topic, &limbo, log_head_byte(&topic), 0, NULL);
         limbo_sweep(&limbo);
     }
     atomic_store(&is_over, true);

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * history.c - windows, the budget, and where a reader of the past begins.
+ *
+ * What is over a window is trimmed as everything else is: the topic's links are
+ * touched, and the end of the turn does it (router.c, trim_log). The timer of a topic
+ * stands for its oldest messages, and is set anew about once a window.
+ */
+#include "broker/topic/history.h"
+
+#include <sys/random.h>
+
+#include "broker/topic/past.h"
+#include "broker/topic/router.h"
+
+enum {
+    RECENT_TICKS = WHEEL_TICKS_A_SECOND, /* the order of topics is right to a second */
+    EXPIRED_AT_ONCE = 10000,             /* positions in one turn */
+};
+
+void history_init(struct history *history)
+{
+    *history = (struct history){.unread = 0};
+    positions_init(&history->positions);
+    ff_list_init(&history->strangers);
+    ff_list_init(&history->acquaintances);
+}
+
+void history_deinit(struct history *history)
+{
+    positions_deinit(&history->positions);
+}
+
+uint64_t history_new_epoch(struct history *history)
+{
+    uint64_t epoch = 0;
+
+    while (epoch == 0) {
+        if (history->drawn == 0) {
+            ssize_t got = getrandom(history->random, sizeof(history->random), 0);
+
+            FF_CHECK(got == (ssize_t)sizeof(history->random)); /* up to 256 octets it cannot fail */
+            history->drawn = HISTORY_DRAWN;
+        }
+        epoch = history->random[--history->drawn];
+    }
+    return epoch;
+}
+
+uint32_t history_second(const struct registry *registry)
+{
+    return (uint32_t)(*registry->wheel->now_ms / 1000);
+}
+
+/* A rule's own value, or what holds where it says none. */
+static uint32_t choose(uint32_t of_rule, uint32_t preset)
+{
+    return of_rule == RULE_DEFAULT ? preset : of_rule;
+}
+
+static const struct history_limits *limits_of(const struct topic *topic)
+{
+    return &topic->registry->limits.history;
+}
+
+bool history_is_on(const struct registry *registry, struct ff_slice name)
+{
+    return !ff_topic_is_reserved(name) &&
+           choose(registry_rule(registry, name)->history, registry->limits.history.messages) > 0;
+}
+
+uint32_t history_octets(const struct topic *topic)
+{
+    return choose(topic->rule->history_bytes, limits_of(topic)->octets);
+}
+
+static uint32_t seconds_of(const struct topic *topic)
+{
+    return choose(topic->rule->history_seconds, limits_of(topic)->seconds);
+}
+
+static uint64_t less(uint64_t from, uint64_t by)
+{
+    return from > by ? from - by : 0;
+}
+
+struct log_window history_window(const struct topic *topic, const struct log *log)
+{
+    uint32_t messages = choose(topic->rule->history, limits_of(topic)->messages);
+    uint64_t oldest = less(topic->offset, messages);
+
+    return (struct log_window){
+        .byte = less(log_head_byte(log), history_octets(topic)),
+        .offset = oldest > topic->floor ? oldest : topic->floor,
+        .tick = wheel_now(topic->registry->wheel) - seconds_of(topic) * WHEEL_TICKS_A_SECOND,
+    };
+}
+
+static struct router *router_of(const struct topic *topic)
+{
+    return FF_CONTAINER(topic->registry, struct router, registry);
+}
+
+static void touch_kept_logs(struct topic *topic)
+{
+    for (int i = 0; i < KINDS; i++)
+        if (topic->logs[i] && topic->logs[i]->log.is_kept)
+            router_touch_link(router_of(topic), &topic->logs[i]->link);
+}
+
+/* What is too old goes when the turn ends, and the timer is set anew then. */
+static void on_expiry(struct wheel_timer *timer)
+{
+    touch_kept_logs(FF_CONTAINER(timer, struct topic, expiry));
+}
+
+/* When the oldest segment of its logs will hold nothing that is young enough; false: never. */
+static bool find_due(const struct topic *topic, uint32_t *wait_ticks)
+{
+    uint32_t now = wheel_now(topic->registry->wheel);
+    uint32_t most = seconds_of(topic) * WHEEL_TICKS_A_SECOND;
+    bool is_found = false;
+
+    for (int i = 0; i < KINDS; i++) {
+        const struct log *log = topic->logs[i] ? &topic->logs[i]->log : NULL;
+        const struct segment *first =
+            log && log->is_kept ? atomic_load_explicit(&log->first, memory_order_relaxed) : NULL;
+        uint32_t count = first ? atomic_load_explicit(&first->count, memory_order_relaxed) : 0;
+        uint32_t age = count ? now - segment_entry(first, count - 1)->tick : 0;
+        uint32_t wait = age < most ? most - age : 0;
+
+        if (!count || (is_found && wait >= *wait_ticks))
+            continue;
+        *wait_ticks = wait;
+        is_found = true;
+    }
+    return is_found;
+}
+
+void history_rearm(struct topic *topic)
+{
+    uint32_t wait_ticks;
+
+    if (!wheel_is_set(&topic->expiry) && find_due(topic, &wait_ticks)) {
+        if (!topic->expiry.fire)
+            wheel_timer_init(&topic->expiry, on_expiry);
+        wheel_set(topic->registry->wheel, &topic->expiry, (wait_ticks + 1ULL) * WHEEL_TICK_MS);
+    }
+}
+
+void history_note(struct topic *topic)
+{
+    struct history *history = &topic->registry->history;
+    uint32_t now = wheel_now(topic->registry->wheel);
+
+    if (ff_list_is_in(&topic->recent)) {
+        if (now - topic->recent_at < RECENT_TICKS)
+            return;
+        ff_list_remove(&topic->recent);
+    }
+    topic->recent_at = now;
+    ff_list_append(topic->was_subscribed ? &history->acquaintances : &history->strangers,
+                   &topic->recent);
+    history_rearm(topic);
+}
+
+void history_meet(struct topic *topic)
+{
+    topic->was_subscribed = true;
+    if (!ff_list_is_in(&topic->recent))
+        return;
+    ff_list_remove(&topic->recent); /* it may be younger than others: that is to its good */
+    ff_list_append(&topic->registry->history.acquaintances, &topic->recent);
+}
+
+void history_leave(struct topic *topic)
+{
+    wheel_stop(topic->registry->wheel, &topic->expiry);
+    ff_list_remove(&topic->recent);
+}
+
+/* Octets that a topic costs which is there for its messages alone, beside them. */
+static uint64_t used(const struct registry *registry)
+{
+    enum { TOPIC_COSTS = sizeof(struct topic) + sizeof(struct topic_log) + 64 };
+
+    return registry->limbo.kept_bytes + positions_size(&registry->history.positions) +
+           (uint64_t)registry->history.unread * TOPIC_COSTS;
+}
+
+/* What it keeps for nobody but those who may come. */
+static void forget_messages(struct router *router, struct topic *topic)
+{
+    topic->floor = topic->offset;
+    history_leave(topic);
+    router_trim_kept(router, topic);
+}
+
+void history_enforce(struct router *router)
+{
+    struct registry *registry = &router->registry;
+    struct history *history = &registry->history;
+    uint64_t most = registry->limits.history.memory;
+
+    while (used(registry) > most) {
+        struct ff_list *list =
+            !ff_list_is_empty(&history->strangers) ? &history->strangers : &history->acquaintances;
+
+        if (!ff_list_is_empty(list))
+            forget_messages(router, FF_CONTAINER(list->next, struct topic, recent));
+        else if (history->positions.count)
+            positions_forget(&history->positions);
+        else
+            return; /* the rest is what readers need */
+    }
+}
+
+bool history_expire(struct router *router)
+{
+    return positions_expire(&router->registry.history.positions, history_second(&router->registry),
+                            router->registry.limits.history.position_seconds, EXPIRED_AT_ONCE);
+}
+
+/* Among those that are kept from `oldest` on. */
+static void choose_start(const struct ff_since *since, uint64_t oldest, struct history_start *start)
+{
+    uint64_t asked;
+
+    if (!since->is_position) {
+        uint64_t first = less(start->head, since->count);
+
+        start->at.offset = first > oldest ? first : oldest;
+        return;
+    }
+    asked = since->position.offset;
+    if (since->position.epoch != start->at.epoch || asked > start->head) {
+        start->is_lost = true;
+        return;
+    }
+    start->is_recovered = asked >= oldest;
+    start->missing = start->is_recovered ? 0 : oldest - asked;
+    start->at.offset = start->is_recovered ? asked : oldest;
+}
+
+/* The offset before the oldest message that a reader of this kind can have. */
+static enum ff_err find_oldest(struct router *router, struct topic *topic, enum log_kind kind,
+                               uint64_t *oldest)
+{
+    struct topic_log *log = past_get_log(router, topic, kind);
+    struct log_window window;
+    struct log_view view;
+
+    if (!log)
+        return FF_ENOMEM;
+    window = history_window(topic, &log->log);
+    view = log_look(&log->log);
+    *oldest = view_window_offset(&view, &window);
+    return FF_OK;
+}
+
+enum ff_err history_find_start(struct router *router, struct ff_slice name, enum log_kind kind,
+                               const struct ff_since *since, struct history_start *start)
+{
+    struct registry *registry = &router->registry;
+    const struct idle_topic *idle_topic = registry_find_idle(registry, name);
+    struct topic *topic = idle_topic ? NULL : registry_find(registry, name);
+    enum ff_err err = FF_OK;
+    uint64_t oldest;
+
+    *start = (struct history_start){.missing = 0};
+    if (topic)
+        start->at = (struct ff_position){topic->epoch, topic->epoch ? topic->offset : 0};
+    else if (idle_topic)
+        start->at =
+            (struct ff_position){idle_topic->epoch, idle_topic->subscription->cursor.offset};
+    else
+        start->at = registry_begin_life(registry, name);
+    start->head = oldest = start->at.offset;
+    if (!since || !start->at.epoch)
+        return FF_OK;
+    if (topic)
+        err = find_oldest(router, topic, kind, &oldest);
+    if (!err)
+        choose_start(since, oldest, start);
+    return err;
+}
