@@ -53,6 +53,19 @@ static enum event_kind json_kind(const char *bytes, size_t len, struct event *ev
     return EVENT_SKIPPED;
 }
 
+/* Where `,"offset":17}` or `}` begins, at the end of a MESSAGE. */
+static const char *json_find_tail(const char *bytes, size_t len)
+{
+    static const struct ff_slice offset = {",\"offset\":", 10};
+    const char *at = bytes + len - 1;
+
+    while (at > bytes && at[-1] >= '0' && at[-1] <= '9')
+        at--;
+    if ((size_t)(at - bytes) > offset.len && begins_with(at - offset.len, offset.len, offset))
+        return at - offset.len;
+    return bytes + len - 1;
+}
+
 static size_t json_take(const char *bytes, size_t len, struct event *event)
 {
     static const struct ff_slice head = {"{\"type\":2,\"topic\":\"", 19};
@@ -70,7 +83,7 @@ static size_t json_take(const char *bytes, size_t len, struct event *event)
     event->topic.len = (size_t)(end - event->topic.at);
     event->kind = EVENT_DELIVERY;
     event->payload.at = end + middle.len;
-    event->payload.len = (size_t)(bytes + len - 2 - event->payload.at);
+    event->payload.len = (size_t)(json_find_tail(bytes, len) - 1 - event->payload.at);
     return len;
 }
 

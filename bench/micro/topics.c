@@ -113,7 +113,7 @@ void micro_log_append(uint64_t times)
     for (uint64_t i = 0; i < times; i++) {
         must(log_reserve(&log, &limbo, FRAME) == FF_OK, "no memory");
         memcpy(log_reserved(&log), frame, FRAME);
-        log_commit(&log, &limbo, FRAME, &stamp);
+        log_commit(&log, &limbo, &stamp);
         if (i % 128 == 0)
             (void)log_trim(&log, &limbo, log_head_byte(&log), 0, NULL);
     }

@@ -205,11 +205,12 @@ static enum ff_err reserve(struct log *log, struct limbo *limbo, size_t size, bo
     size_t block;
 
     FF_CHECK(!log->reserved);
+    log->reserved_size = (uint32_t)size;
     if (segment && !is_alone && size <= FRAME_OWN_SEGMENT && has_room(segment, size) &&
         !is_of_age(segment))
         return FF_OK;
     block = choose_block(log, size);
-    if (block - sizeof(*segment) > UINT32_MAX)
+    if (block - sizeof(*segment) > UINT32_MAX || size > UINT32_MAX)
         return FF_ENOMEM;
     segment = limbo_has_room(limbo, block) ? pool_alloc(limbo->pool, block) : NULL;
     if (!segment)
@@ -278,9 +279,10 @@ static void admit_reserved(struct log *log, struct limbo *limbo, uint32_t tick)
         limbo->kept_bytes += segment_size(log->reserved);
 }
 
-static void append(struct log *log, struct limbo *limbo, size_t size, const struct log_stamp *stamp,
+static void append(struct log *log, struct limbo *limbo, const struct log_stamp *stamp,
                    uint32_t messages)
 {
+    size_t size = log->reserved_size;
     struct segment *last = last_of(log);
     uint64_t offset = atomic_load_explicit(&log->offset, memory_order_relaxed);
 
@@ -304,19 +306,19 @@ static void append(struct log *log, struct limbo *limbo, size_t size, const stru
     change_end(log);
 }
 
-void log_commit(struct log *log, struct limbo *limbo, size_t size, const struct log_stamp *stamp)
+void log_commit(struct log *log, struct limbo *limbo, const struct log_stamp *stamp)
 {
-    append(log, limbo, size, stamp, 1);
+    append(log, limbo, stamp, 1);
 }
 
-void log_commit_hole(struct log *log, struct limbo *limbo, size_t size, uint32_t count,
+void log_commit_hole(struct log *log, struct limbo *limbo, uint32_t count,
                      const struct log_stamp *stamp)
 {
     struct log_stamp of_hole = *stamp;
 
     FF_CHECK(log->reserved && count <= HOLE_MAX);
     of_hole.publisher = LOG_HOLE;
-    append(log, limbo, size, &of_hole, count);
+    append(log, limbo, &of_hole, count);
 }
 
 /* Was it published before this tick? Both are younger than 497 days. */

@@ -97,6 +97,7 @@ struct log {
     struct segment *reserved;    /* reserved and not yet in the log */
     _Atomic uint32_t version;    /* odd: it is being changed */
     uint64_t epoch;              /* of its offsets, 0: its topic has no positions */
+    uint32_t reserved_size;      /* octets that log_reserve() was asked for */
     uint32_t segment_most;       /* octets of a segment with several frames */
     uint32_t burst;              /* octets of frames and entries since it was empty, up to 64 KiB */
     uint8_t first_segment_shift; /* size of the first segment after that, as a shift of 256 */
@@ -211,8 +212,8 @@ void log_cancel(struct log *log, struct limbo *limbo);
 /* Where to write the reserved frame. */
 uint8_t *log_reserved(const struct log *log);
 
-/* The reserved frame is written: it becomes the newest message. */
-void log_commit(struct log *log, struct limbo *limbo, size_t size, const struct log_stamp *stamp);
+/* The reserved frame is written, all of it: it becomes the newest message. */
+void log_commit(struct log *log, struct limbo *limbo, const struct log_stamp *stamp);
 
 /*
  * The same for a hole: one frame, a GAP, that stands for `count` messages (at most
@@ -220,7 +221,7 @@ void log_commit(struct log *log, struct limbo *limbo, size_t size, const struct 
  * that order, filters and slow readers need nothing else.
  */
 FF_MUST_CHECK enum ff_err log_reserve_hole(struct log *log, struct limbo *limbo, size_t size);
-void log_commit_hole(struct log *log, struct limbo *limbo, size_t size, uint32_t count,
+void log_commit_hole(struct log *log, struct limbo *limbo, uint32_t count,
                      const struct log_stamp *stamp);
 
 /*

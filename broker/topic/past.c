@@ -110,7 +110,7 @@ static bool write_again(struct router *router, struct topic *topic, enum log_kin
             log_reserve(log, &router->registry.limbo, log_kinds[kind].measure(&delivery)))
             return false;
         log_kinds[kind].write(log_reserved(log), &delivery);
-        log_commit(log, &router->registry.limbo, log_kinds[kind].measure(&delivery), &stamp);
+        log_commit(log, &router->registry.limbo, &stamp);
     }
     return true;
 }

@@ -26,6 +26,15 @@ struct rendering {
     bool is_made[KINDS];
 };
 
+/* Payloads that are not made stay as they are: to empty them all would cost each publish. */
+static void begin(struct rendering *r, const struct publication *p, const struct hole *hole)
+{
+    r->p = p;
+    r->hole = hole;
+    r->position = (struct ff_position){0, 0};
+    memset(r->is_made, 0, sizeof(r->is_made));
+}
+
 enum ff_err publication_render(struct router *router, struct ff_payload *payload,
                                enum log_kind kind)
 {
@@ -138,12 +147,12 @@ static void commit_in(struct router *router, const struct rendering *r, const st
         size_t size = render_hole(r, to, kind, gap);
 
         memcpy(log_reserved(log), gap, size);
-        log_commit_hole(log, limbo, size, r->hole->count, &r->stamp);
+        log_commit_hole(log, limbo, r->hole->count, &r->stamp);
         return;
     }
     delivery = delivery_for(r, to, kind);
     log_kinds[kind].write(log_reserved(log), &delivery);
-    log_commit(log, limbo, log_kinds[kind].measure(&delivery), &r->stamp);
+    log_commit(log, limbo, &r->stamp);
 }
 
 static void commit(struct router *router, const struct rendering *r, struct topic *to,
@@ -283,10 +292,11 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
 {
     const struct topic_rule *rule;
     struct publication named = *p;
-    struct rendering r = {.p = &named};
+    struct rendering r;
     struct topic *topic;
     enum ff_err err = find_topic(router, p, &topic);
 
+    begin(&r, &named, NULL);
     *receipt = (struct receipt){.receivers = 0};
     if (err)
         return err;
@@ -309,11 +319,12 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
 enum ff_err router_publish_hole(struct router *router, const struct hole *hole)
 {
     struct publication named = {.topic = hole->topic};
-    struct rendering r = {.p = &named, .hole = hole};
+    struct rendering r;
     struct receipt receipt = {.receivers = 0};
     struct topic *topic;
     enum ff_err err = registry_find_expanded(&router->registry, hole->topic, &topic);
 
+    begin(&r, &named, hole);
     if (err)
         return err;
     if (topic)

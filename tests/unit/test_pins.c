@@ -57,7 +57,7 @@ static struct segment *publish(void)
 {
     assert_int_equal(log_reserve(&topic, &limbo, FRAME), FF_OK);
     memset(log_reserved(&topic), 'x', FRAME);
-    log_commit(&topic, &limbo, FRAME, &stamp);
+    log_commit(&topic, &limbo, &stamp);
     return log_look(&topic).last;
 }
 

@@ -58,7 +58,7 @@ static void append(struct dice *dice, uint64_t number)
     memcpy(at, &frame, sizeof(frame));
     for (uint32_t i = sizeof(frame); i < size; i++)
         at[i] = octet_of(number, i);
-    log_commit(&topic, &limbo, size, &stamp);
+    log_commit(&topic, &limbo, &stamp);
 }
 
 /* Whole frames from `at` on, the first of them number `number`; returns how many. */
@@ -259,7 +259,7 @@ static void a_view_is_of_one_moment(void **state)
     assert_int_equal(pthread_create(&reader, NULL, look_and_compare, &looks), 0);
     for (uint64_t i = 0; i < steps * 3 || looks < LEAST_LOOKS; i++) {
         assert_int_equal(log_reserve(&topic, &limbo, 64), FF_OK);
-        log_commit(&topic, &limbo, 64, &stamp);
+        log_commit(&topic, &limbo, &stamp);
         if (i % 100 == 0)
             (void)log_trim(&topic, &limbo, log_head_byte(&topic), 0, NULL);
         limbo_sweep(&limbo);
