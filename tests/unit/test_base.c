@@ -117,6 +117,30 @@ static void the_hash_is_siphash_1_3(void **state)
     assert_true(ff_hash(&key, in, sizeof(in)) != a);
 }
 
+static void the_digest_is_siphash_1_3_of_128_bits(void **state)
+{
+    /* By the reference implementation, its rounds set to 1 and 3. */
+    static const struct {
+        size_t len;
+        uint64_t words[2];
+    } cases[] = {
+        {0, {0xbea58827b2bc7ee7U, 0x013030dd6adb62fdU}},
+        {1, {0xa8edd36004376ffcU, 0x63f02f2bcc73055eU}},
+        {15, {0x6c52bdb205557ec1U, 0x09017e1eeccd2129U}},
+    };
+    struct ff_hash_key key = {{0x0706050403020100U, 0x0f0e0d0c0b0a0908U}};
+    uint8_t in[15];
+
+    (void)state;
+    for (uint8_t i = 0; i < sizeof(in); i++)
+        in[i] = i;
+    for (size_t i = 0; i < FF_COUNT(cases); i++) {
+        struct ff_digest digest = ff_digest_of(&key, in, cases[i].len);
+
+        assert_memory_equal(digest.words, cases[i].words, sizeof(digest.words));
+    }
+}
+
 static void base64_is_strict_both_ways(void **state)
 {
     static const struct {
@@ -280,6 +304,7 @@ int main(void)
         cmocka_unit_test_teardown(a_map_finds_what_was_added_and_not_what_was_removed,
                                   nothing_leaked),
         cmocka_unit_test(the_hash_is_siphash_1_3),
+        cmocka_unit_test(the_digest_is_siphash_1_3_of_128_bits),
         cmocka_unit_test(base64_is_strict_both_ways),
         cmocka_unit_test(codes_say_whether_to_come_back),
         cmocka_unit_test(slices_are_cut_and_trimmed),
