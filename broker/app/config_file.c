@@ -16,7 +16,7 @@
 #include "broker/app/option.h"
 #include "protocol/base/mem.h"
 
-enum { FILE_MAX = 1024 * 1024, MAX_OPTIONS = 64 };
+enum { FILE_MAX = 1024 * 1024, MAX_OPTIONS = 64, MAX_RULES = 16 };
 
 static const char last_option[] = "fanfare_end_of_file";
 static const char last_line[] = CONFIG_LAST_LINE;
@@ -260,12 +260,13 @@ static void fill_options(cfg_opt_t *opts, cfg_opt_t *rule_opts)
 static bool parse(struct config *config, const char *file, char *text, char *error)
 {
     cfg_opt_t opts[MAX_OPTIONS];
-    cfg_opt_t rule_opts[16];
+    cfg_opt_t rule_opts[MAX_RULES];
     struct parse state = {config, file, error};
     char path[64];
     cfg_t *cfg;
     bool is_good = false;
 
+    FF_CHECK(option_count + 3 <= MAX_OPTIONS && option_rule_count < MAX_RULES);
     fill_options(opts, rule_opts);
     cfg = cfg_init(opts, CFGF_NONE);
     if (!cfg)

@@ -71,6 +71,9 @@ ASSERT_COUNTER(max_half_open, struct gateway, half_open_count);
 ASSERT_COUNTER(max_topics, struct registry, topic_count);
 ASSERT_COUNTER(max_topics, struct shared, topics);
 ASSERT_COUNTER(max_filters, struct filter_tree, count);
+ASSERT_COUNTER(max_keys, struct router_limits, max_keys);
+ASSERT_COUNTER(dedup_seconds, struct router_limits, dedup_seconds);
+ASSERT_COUNTER(dedup_seconds, struct topic_rule, dedup_seconds);
 
 const struct option option_table[] = {
 #define OPTION(kind, name, field, value, least, most, reload, help)   \

@@ -14,13 +14,19 @@
  *      about the name before is answered.
  *
  * Requests of one session about one name are answered in the order in which they
- * were made. What a request points to is borrowed until the call returns; what an
+ * were made. A publish with a key is done once: asked for again within the topic's
+ * `dedup_seconds`, by whomever, also while the first is still under way, it is answered
+ * behind the first, with its whole receipt and `is_duplicate`; if that was refused, it is
+ * done as if it were the first. dedup.h has that for engines that have the order themselves.
+ *
+ * What a request points to is borrowed until the call returns; what an
  * answer points to, until the event returns. Errors of answers:
  *
  *   FF_ENOMEM    memory is short
  *   FF_ELIMIT    max_topics or max_filters is reached
  *   FF_ETOOBIG   the payload is over its topic's own limit
  *   FF_EINVAL    the payload cannot be rewritten for another encoding
+ *   FF_EOTHER    the key of a publish was used with another payload: nothing is done
  *   FF_ETIMEDOUT nobody knows whether the message was kept: 408, retry with the same key
  *   FF_EAWAY     what keeps the messages cannot be reached, or the worker ends: 503
  */
@@ -77,6 +83,12 @@ struct engine_events {
     void (*passed)(void *arg, struct engine_caller caller);
 };
 
+/* For $SYS. */
+struct engine_figures {
+    uint64_t keys;           /* that are remembered */
+    uint64_t keys_forgotten; /* before their time, since the start */
+};
+
 struct engine;
 
 struct engine_ops {
@@ -84,6 +96,7 @@ struct engine_ops {
     void (*subscribe)(struct engine *engine, const struct engine_subscription *what,
                       struct engine_caller caller);
     void (*pass)(struct engine *engine, struct ff_slice name, struct engine_caller caller);
+    struct engine_figures (*figures)(const struct engine *engine);
     /* All that is unanswered is answered in this step, and what is asked later at once: FF_EAWAY.
      */
     void (*stop)(struct engine *engine);
@@ -113,6 +126,11 @@ static inline void engine_pass(struct engine *engine, struct ff_slice name,
                                struct engine_caller caller)
 {
     engine->ops->pass(engine, name, caller);
+}
+
+static inline struct engine_figures engine_figures(const struct engine *engine)
+{
+    return engine->ops->figures(engine);
 }
 
 /* Its worker ends: it is asked only what others have asked already, and keeps nobody waiting. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/engine/memory.h"
 
+#include "broker/engine/dedup.h"
 #include "broker/topic/history.h"
 #include "broker/topic/router.h"
 #include "protocol/base/mem.h"
@@ -8,6 +9,7 @@
 struct memory_engine {
     struct engine engine;
     struct router *router;
+    struct dedup *dedup;
 };
 
 static void memory_publish(struct engine *engine, const struct publication *p, struct ticket ticket)
@@ -15,7 +17,10 @@ static void memory_publish(struct engine *engine, const struct publication *p, s
     struct memory_engine *memory = FF_CONTAINER(engine, struct memory_engine, engine);
     struct engine_receipt receipt = {.err = FF_OK};
 
-    receipt.err = router_publish(memory->router, p, &receipt.receipt);
+    if (!dedup_answers(memory->dedup, p, &receipt)) {
+        receipt.err = router_publish(memory->router, p, &receipt.receipt);
+        dedup_note(memory->dedup, p, &receipt);
+    }
     engine->events->published(engine->arg, ticket, &receipt);
 }
 
@@ -45,6 +50,14 @@ static void memory_pass(struct engine *engine, struct ff_slice name, struct engi
     engine->events->passed(engine->arg, caller);
 }
 
+static struct engine_figures memory_figures(const struct engine *engine)
+{
+    const struct memory_engine *memory = FF_CONTAINER_CONST(engine, struct memory_engine, engine);
+
+    return (struct engine_figures){.keys = dedup_count(memory->dedup),
+                                   .keys_forgotten = dedup_forgotten(memory->dedup)};
+}
+
 static void memory_stop(struct engine *engine)
 {
     (void)engine; /* it keeps nobody waiting */
@@ -52,7 +65,10 @@ static void memory_stop(struct engine *engine)
 
 static void memory_free(struct engine *engine)
 {
-    ff_mem_free(FF_CONTAINER(engine, struct memory_engine, engine));
+    struct memory_engine *memory = FF_CONTAINER(engine, struct memory_engine, engine);
+
+    dedup_free(memory->dedup);
+    ff_mem_free(memory);
 }
 
 struct engine *memory_engine_new(struct router *router)
@@ -61,6 +77,7 @@ struct engine *memory_engine_new(struct router *router)
         .publish = memory_publish,
         .subscribe = memory_subscribe,
         .pass = memory_pass,
+        .figures = memory_figures,
         .stop = memory_stop,
         .free = memory_free,
     };
@@ -70,5 +87,10 @@ struct engine *memory_engine_new(struct router *router)
         return NULL;
     memory->engine.ops = &ops;
     memory->router = router;
+    memory->dedup = dedup_new(router);
+    if (!memory->dedup) {
+        ff_mem_free(memory);
+        return NULL;
+    }
     return &memory->engine;
 }

@@ -20,7 +20,7 @@
 
 /* The largest answer to a publish, and to a subscription without the name, whatever becomes of it.
  */
-enum { ANSWER_TO_PUBLISH = 192, ANSWER_TO_SUBSCRIBE = 192 };
+enum { ANSWER_TO_PUBLISH = 208, ANSWER_TO_SUBSCRIBE = 192 };
 
 /*
  * The same to a subscription: a name's octets may be escaped, each by one more. What is missing

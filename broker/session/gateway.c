@@ -10,6 +10,7 @@
 #include <sys/random.h>
 
 #include "broker/carrier/carrier.h"
+#include "broker/engine/dedup.h"
 #include "broker/engine/memory.h"
 #include "broker/net/logger.h"
 #include "broker/session/session.h"
@@ -25,6 +26,7 @@ enum {
     MIN_SLOTS = 64,
     HALF_OPEN_MIN_TICKS = WHEEL_TICKS_A_SECOND, /* a younger handshake is not dropped for another */
     SPARE_CONNECTIONS = 32, /* beyond max_connections, to be told so by a close code */
+    KEYS_SHARE = 16,        /* of all memory, at most */
 };
 
 /* A free place holds the number of the next one with the lowest bit set: no pointer has it. */
@@ -51,6 +53,14 @@ uint64_t gateway_random(struct gateway *gateway)
     return gateway->random_state[1] + b;
 }
 
+/* A worker's part of the keys that are remembered. */
+static uint32_t max_keys(const struct settings *settings, uint32_t workers)
+{
+    uint64_t most = settings->max_memory / KEYS_SHARE / DEDUP_KEY_SIZE;
+
+    return (uint32_t)((most < settings->max_keys ? most : settings->max_keys) / workers + 1);
+}
+
 static struct router_limits router_limits(const struct settings *settings, uint32_t workers)
 {
     return (struct router_limits){
@@ -63,6 +73,8 @@ static struct router_limits router_limits(const struct settings *settings, uint3
                     .seconds = settings->history_seconds,
                     .position_seconds = settings->position_seconds,
                     .memory = settings->history_memory / workers},
+        .dedup_seconds = settings->dedup_seconds,
+        .max_keys = max_keys(settings, workers),
     };
 }
 

@@ -3,8 +3,6 @@
 
 static const char *find_later_field(const struct ff_message *m)
 {
-    if (ff_message_has(m, FF_FIELD_KEY))
-        return "key: idempotent publishing is not in this version";
     if (ff_message_has(m, FF_FIELD_RETAIN) && m->values[FF_FIELD_RETAIN].flag)
         return "retain is not in this version";
     return NULL;
@@ -21,9 +19,11 @@ static enum request_outcome refuse_in_turn(struct session *session, struct ticke
 }
 
 enum request_outcome session_ask_publish(struct session *session, struct ticket ticket,
-                                         struct ff_slice topic, struct ff_payload payload)
+                                         struct ff_slice topic, struct ff_slice key,
+                                         struct ff_payload payload)
 {
-    struct publication p = {.topic = topic, .payload = payload, .publisher = session->tag};
+    struct publication p = {
+        .topic = topic, .payload = payload, .publisher = session->tag, .key = key};
 
     switch (ff_topic_kind(topic)) {
     case FF_TOPIC_BAD:
@@ -51,7 +51,8 @@ enum request_outcome session_publish(struct session *session, const struct ff_me
 
     if (later && ff_topic_kind(topic) == FF_TOPIC_NAME && !ff_topic_is_reserved(topic))
         return refuse_in_turn(session, ticket, topic, FF_ERROR_NOT_FOUND, later);
-    return session_ask_publish(session, ticket, topic, m->payload);
+    return session_ask_publish(session, ticket, topic, ff_message_text(m, FF_FIELD_KEY),
+                               m->payload);
 }
 
 static void refuse(struct session *session, struct ticket ticket, enum ff_err err)
@@ -63,6 +64,9 @@ static void refuse(struct session *session, struct ticket ticket, enum ff_err er
     else if (err == FF_EINVAL)
         session_error(session, ticket, FF_ERROR_BAD_CONTENT,
                       "the payload is too large in the other encoding");
+    else if (err == FF_EOTHER)
+        session_error(session, ticket, FF_ERROR_BAD_CONTENT,
+                      "key: it came with another payload before");
     else if (err == FF_ELIMIT)
         session_error(session, ticket, FF_ERROR_TOO_MANY, "max_topics of the broker is %u",
                       settings->max_topics);
@@ -76,17 +80,19 @@ static void refuse(struct session *session, struct ticket ticket, enum ff_err er
 }
 
 static void acknowledge(struct session *session, struct ticket ticket,
-                        const struct receipt *receipt)
+                        const struct engine_receipt *receipt)
 {
     struct ff_writer w = session_begin_message(session, FF_TYPE_ACK);
 
     ff_writer_integer(&w, FF_FIELD_ID, ticket.id);
-    if (receipt->position.epoch) {
-        ff_writer_epoch(&w, FF_FIELD_EPOCH, receipt->position.epoch);
-        ff_writer_integer(&w, FF_FIELD_OFFSET, receipt->position.offset);
+    if (receipt->receipt.position.epoch) {
+        ff_writer_epoch(&w, FF_FIELD_EPOCH, receipt->receipt.position.epoch);
+        ff_writer_integer(&w, FF_FIELD_OFFSET, receipt->receipt.position.offset);
     }
-    ff_writer_integer(&w, FF_FIELD_RECEIVERS, receipt->receivers);
-    ff_writer_integer(&w, FF_FIELD_BUFFERED, receipt->buffered);
+    ff_writer_integer(&w, FF_FIELD_RECEIVERS, receipt->receipt.receivers);
+    ff_writer_integer(&w, FF_FIELD_BUFFERED, receipt->receipt.buffered);
+    if (receipt->is_duplicate)
+        ff_writer_bool(&w, FF_FIELD_DUPLICATE, true);
     ff_writer_string(&w, FF_FIELD_STORED, FF_SLICE("memory"));
     session_end_message(session, &w);
 }
@@ -101,7 +107,7 @@ void session_on_published(void *arg, struct ticket ticket, const struct engine_r
     if (receipt->err)
         refuse(session, ticket, receipt->err);
     else if (ticket.has_id)
-        acknowledge(session, ticket, &receipt->receipt);
+        acknowledge(session, ticket, receipt);
     if (conn_outbox_bytes(&session->conn) > OUTBOX_PAUSE) /* answers of a whole ring may follow */
         conn_flush(&session->conn);
     answers_came(session, count * ANSWER_TO_PUBLISH);

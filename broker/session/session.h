@@ -190,9 +190,10 @@ FF_MUST_CHECK enum request_outcome session_unsubscribe(struct session *session,
 FF_MUST_CHECK enum request_outcome session_publish(struct session *session,
                                                    const struct ff_message *m);
 
-/* What a client may publish is asked of the carrier, else an error is sent. */
+/* What a client may publish is asked of the carrier, else an error is sent. `key`: or {NULL, 0}. */
 FF_MUST_CHECK enum request_outcome session_ask_publish(struct session *session,
                                                        struct ticket ticket, struct ff_slice topic,
+                                                       struct ff_slice key,
                                                        struct ff_payload payload);
 
 /* The ERROR for what a carrier answers to a subscription. */

@@ -32,6 +32,8 @@ struct settings {
     uint32_t history_seconds;
     uint32_t position_seconds;
     uint64_t history_memory; /* of all workers */
+    uint32_t dedup_seconds;
+    uint32_t max_keys; /* of all workers */
     uint32_t max_connections;
     uint32_t max_connections_per_address; /* 0: no limit; loopback has none */
     uint32_t max_half_open;

@@ -43,6 +43,8 @@ struct worker_figures {
     _Atomic bool is_crowded;    /* and whether it has its share of handshakes, or is behind */
     _Atomic uint64_t published; /* for $SYS, a second old at most */
     _Atomic uint64_t sent_bytes;
+    _Atomic uint64_t keys; /* of idempotent publishes: remembered, and gone too early */
+    _Atomic uint64_t keys_forgotten;
     _Atomic bool is_counting[SYS_LISTS]; /* it has shared its part of that list */
 };
 

@@ -81,28 +81,46 @@ static enum ff_err put_name(struct ff_buf *out, struct ff_slice name)
 }
 
 /* All workers' figures, each a second old at most. */
+struct totals {
+    uint64_t published;
+    uint64_t sent_bytes;
+    uint64_t keys;
+    uint64_t keys_forgotten;
+};
+
+static struct totals add_up(struct shared *shared)
+{
+    struct totals total = {.published = 0};
+
+    for (uint32_t i = 0; i < shared->workers; i++) {
+        struct worker_figures *of = &shared->figures[i];
+
+        total.published += atomic_load_explicit(&of->published, memory_order_relaxed);
+        total.sent_bytes += atomic_load_explicit(&of->sent_bytes, memory_order_relaxed);
+        total.keys += atomic_load_explicit(&of->keys, memory_order_relaxed);
+        total.keys_forgotten += atomic_load_explicit(&of->keys_forgotten, memory_order_relaxed);
+    }
+    return total;
+}
+
 static enum ff_err write_broker(struct gateway *gateway, struct ff_buf *out)
 {
     struct shared *shared = gateway->shared;
-    uint64_t published = 0;
-    uint64_t sent_bytes = 0;
-    uint64_t rate;
+    struct totals total = add_up(shared);
+    uint64_t rate = total.published - gateway->last_published;
 
-    for (uint32_t i = 0; i < shared->workers; i++) {
-        published += atomic_load_explicit(&shared->figures[i].published, memory_order_relaxed);
-        sent_bytes += atomic_load_explicit(&shared->figures[i].sent_bytes, memory_order_relaxed);
-    }
-    rate = published - gateway->last_published;
-    gateway->last_published = published;
+    gateway->last_published = total.published;
     return ff_buf_printf(
         out,
         "{\"connections\":%" PRIu32 ",\"topics\":%" PRIu32 ",\"filters\":%" PRIu32
-        ",\"published\":%" PRIu64 ",\"rate\":%" PRIu64 ",\"sent\":%" PRIu64
-        ",\"memory\":%zu,\"blocks\":%zu,\"reload_failures\":%" PRIu64 ",\"uptime\":%" PRIu64 "}",
+        ",\"published\":%" PRIu64 ",\"rate\":%" PRIu64 ",\"sent\":%" PRIu64 ",\"keys\":%" PRIu64
+        ",\"keys_forgotten\":%" PRIu64 ",\"memory\":%zu,\"blocks\":%zu,\"reload_failures\":%" PRIu64
+        ",\"uptime\":%" PRIu64 "}",
         atomic_load_explicit(&shared->sessions, memory_order_relaxed),
         atomic_load_explicit(&shared->topics, memory_order_relaxed),
-        gateway->router.registry.filters.count, published, rate, sent_bytes, ff_mem_live_bytes(),
-        ff_mem_live_blocks(), atomic_load_explicit(&shared->reload_failures, memory_order_relaxed),
+        gateway->router.registry.filters.count, total.published, rate, total.sent_bytes, total.keys,
+        total.keys_forgotten, ff_mem_live_bytes(), ff_mem_live_blocks(),
+        atomic_load_explicit(&shared->reload_failures, memory_order_relaxed),
         (loop_clock_us() / 1000 - shared->started_ms) / 1000);
 }
 
@@ -357,15 +375,24 @@ static void report_list(struct gateway *gateway, enum sys_list list)
     ff_buf_deinit(&out);
 }
 
-void sys_report(struct gateway *gateway)
+/* This worker's figures, where whoever reports finds them. */
+static void share_figures(const struct gateway *gateway)
 {
     struct worker_figures *figures = &gateway->shared->figures[gateway->worker->index];
+    struct engine_figures engine = engine_figures(gateway->carrier->env.engine);
 
-    if (!gateway->settings->sys)
-        return;
     atomic_store_explicit(&figures->published, gateway->router.published, memory_order_relaxed);
     atomic_store_explicit(&figures->sent_bytes, gateway->worker->net.sent_bytes,
                           memory_order_relaxed);
+    atomic_store_explicit(&figures->keys, engine.keys, memory_order_relaxed);
+    atomic_store_explicit(&figures->keys_forgotten, engine.keys_forgotten, memory_order_relaxed);
+}
+
+void sys_report(struct gateway *gateway)
+{
+    if (!gateway->settings->sys)
+        return;
+    share_figures(gateway);
     report_broker(gateway);
     for (enum sys_list list = 0; list < SYS_LISTS; list++)
         report_list(gateway, list);

@@ -75,6 +75,13 @@ const struct topic_rule *registry_rule(const struct registry *registry, struct f
     return &no_rule;
 }
 
+uint32_t registry_dedup_seconds(const struct registry *registry, struct ff_slice name)
+{
+    uint32_t of_rule = registry_rule(registry, name)->dedup_seconds;
+
+    return of_rule ? of_rule : registry->limits.dedup_seconds;
+}
+
 uint32_t registry_max_buffered(const struct registry *registry, const struct topic *topic)
 {
     return topic->rule->max_buffered ? topic->rule->max_buffered : registry->limits.max_buffered;

@@ -21,7 +21,11 @@ struct router_limits {
     uint32_t max_topics;   /* of all workers */
     uint32_t max_filters;
     struct history_limits history;
+    uint32_t dedup_seconds; /* for which an idempotency key is remembered */
+    uint32_t max_keys;      /* so many of them, by this worker */
 };
+
+enum { DEDUP_SECONDS_MAX = 86400 };
 
 struct registry {
     struct ff_map topics;      /* names and filters, by their text */
@@ -57,6 +61,9 @@ void registry_configure(struct registry *registry, const struct router_limits *l
 
 /* The rule for a name or filter; never NULL. */
 const struct topic_rule *registry_rule(const struct registry *registry, struct ff_slice name);
+
+/* How long a key of an idempotent publish to this name is remembered. */
+uint32_t registry_dedup_seconds(const struct registry *registry, struct ff_slice name);
 
 /* Octets that a log of this topic keeps for its readers, and that a worker may pin of it. */
 uint32_t registry_max_buffered(const struct registry *registry, const struct topic *topic);

@@ -35,8 +35,9 @@ struct filter_set {
 struct topic_rule {
     const char *filter;
     enum overflow_rule overflow;
-    uint32_t max_buffered; /* 0: the default */
-    uint32_t max_message;  /* 0: no limit of its own */
+    uint32_t max_buffered;  /* 0: the default */
+    uint32_t max_message;   /* 0: no limit of its own */
+    uint32_t dedup_seconds; /* 0: the default */
     /* The window of its history, each RULE_DEFAULT: as the limits say. */
     uint32_t history; /* messages, 0: it keeps no history */
     uint32_t history_bytes;

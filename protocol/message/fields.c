@@ -59,8 +59,10 @@ const char *ff_field_fault(enum ff_field field)
         return "the field 'overflow' must be skip, latest or close";
     if (field == FF_FIELD_SINCE)
         return "the field 'since' must be {epoch, offset} or how many of the newest";
-    if (field == FF_FIELD_KEY || field == FF_FIELD_USER)
-        return "the fields 'key' and 'user' hold texts of up to 64 bytes";
+    if (field == FF_FIELD_KEY)
+        return "the field 'key' holds a text of 1 to 64 bytes";
+    if (field == FF_FIELD_USER)
+        return "the field 'user' holds a text of up to 64 bytes";
     return faults[field];
 }
 
@@ -83,6 +85,8 @@ static bool is_good_value(const struct ff_message *m, enum ff_field field)
         return is_one_of(v->text, rules);
     if (field == FF_FIELD_RATE)
         return v->number == -1 || (v->number >= 0 && v->number <= 100);
+    if (field == FF_FIELD_KEY && v->text.len == 0) /* else all who leave it empty had one key */
+        return false;
     return v->text.len <= NAME_MAX_BYTES; /* key and user */
 }
 

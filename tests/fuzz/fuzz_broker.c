@@ -76,6 +76,8 @@ static struct settings tiny_settings(uint8_t variant)
         .max_buffered = variant & 2 ? 4000 : 500,
         .max_topics = 4,
         .max_filters = 3,
+        .dedup_seconds = 2,
+        .max_keys = 3,
         .max_connections = shape & SHAPE_URING ? 8 + CROWD : 8,
         .max_connections_per_address = 3,
         .max_half_open = shape & SHAPE_URING ? 2 * CROWD

@@ -215,6 +215,7 @@ static inline void grammar_message(struct grammar *g)
     static const char *const names[] = {"id",        "topic", "message",  "data", "token", "since",
                                         "overflow",  "rate",  "presence", "echo", "key",   "retain",
                                         "heartbeat", "user",  "buffered", "type"};
+    static const char *const keys[] = {"\"k\"", "\"l\""};
     static const char *const topics[] = {"\"a\"",   "\"b\"", "\"a/b\"",
                                          "\"a/#\"", "\"+\"", "\"$SYS/broker\""};
     char head[32];
@@ -226,6 +227,10 @@ static inline void grammar_message(struct grammar *g)
     if (grammar_below(g, 3)) {
         grammar_text(g, ",\"topic\":");
         grammar_text(g, GRAMMAR_PICK(g, topics));
+    }
+    if (grammar_below(g, 4) == 0) { /* one that comes again */
+        grammar_text(g, ",\"key\":");
+        grammar_text(g, GRAMMAR_PICK(g, keys));
     }
     for (uint32_t n = grammar_below(g, 4); n > 0; n--)
         grammar_member(g, GRAMMAR_PICK(g, names));

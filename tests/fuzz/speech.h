@@ -45,8 +45,9 @@ static inline int write_publish(char *out, size_t size, const char *topic, uint8
         "0123456789012345678901234567890123456789012345678901234567890123"
         "0123456789012345678901234567890123456789012345678901234567890123";
 
-    return snprintf(out, size, "{\"type\":7,%s\"topic\":\"%s\",\"message\":\"%.*s\"}",
-                    how & 1 ? "\"id\":1," : "", topic, how < 192 ? how : 190, filling);
+    return snprintf(out, size, "{\"type\":7,%s\"topic\":\"%s\",\"message\":\"%.*s\"%s}",
+                    how & 1 ? "\"id\":1," : "", topic, how < 192 ? how : 190, filling,
+                    (how & 6) == 6 ? ",\"key\":\"k\"" : "");
 }
 
 /* Each field that a plain client is known by, alone, with a value of each kind. */
@@ -121,6 +122,11 @@ static inline size_t write_msgpack(struct program *program, uint8_t *out)
         out[n++] = how;
         memset(out + n, 'x', how);
         n += how;
+        if (type == 7 && (how & 6) == 6) {
+            out[0]++;
+            memcpy(out + n, "\xa1k", 2);
+            n += 2;
+        }
     }
     return n;
 }

@@ -42,15 +42,19 @@ enum ff_err __wrap_router_publish(struct router *router, const struct publicatio
     enum ff_err err;
 
     assert_int_equal(carrier_owner(owner->carrier, p->topic), owner->index);
-    if (id <= *last)
+    if (atomic_load(&crew_run.is_taken[id]))
+        fail_msg("message %u is published twice", id);
+    if (id > *last)
+        *last = id;
+    else if (!p->key.len) /* the first one may have been refused, and this is the next */
         fail_msg("message %u came after %u of the same publisher", id, *last);
-    *last = id;
     truth_note(owner->index, id, p->publisher, p->topic);
     err = __real_router_publish(router, p, receipt);
     if (err) { /* it is in no log, then */
         assert_true(crew_run.is_starving && err == FF_ENOMEM);
         truth_take_back(owner->index, p->topic);
     }
+    atomic_store(&crew_run.is_taken[id], !err);
     return err;
 }
 
@@ -190,8 +194,13 @@ static void on_published(void *arg, struct ticket ticket, const struct engine_re
     assert_true(count > 0 && at->silent[ticket.session_place] >= silent);
     at->starved += receipt->err == FF_ENOMEM;
     at->silent[ticket.session_place] -= silent;
-    if (ticket.has_id)
-        assert_int_equal(book_answer(&at->book, ticket.id).kind, BOOK_PUBLISH);
+    if (ticket.has_id) {
+        struct book_entry request = book_answer(&at->book, ticket.id);
+
+        assert_int_equal(request.kind, BOOK_PUBLISH);
+        assert_true(receipt->err || atomic_load(&crew_run.is_taken[request.subject]));
+    }
+    at->repeats += receipt->is_duplicate;
 }
 
 /* The subscription that a request was about; NULL: it went. */
@@ -307,24 +316,26 @@ static void change(struct peer *peer, struct follower *f)
 }
 
 /* True: it was taken. */
-static bool try_publish(struct peer *peer, uint32_t id, uint32_t topic, uint32_t pad)
+static bool try_publish(struct peer *peer, const struct crew_message *m)
 {
     struct worker_model *at = peer->at;
-    int len = snprintf(at->payload, 48, "[%u,%u,\"", id, place_of(peer));
-    struct publication p = {.topic = ff_slice_of(truth_topics[topic]),
+    int len = snprintf(at->payload, 48, "[%u,%u,\"", m->id, m->place);
+    struct publication p = {.topic = ff_slice_of(truth_topics[m->topic]),
                             .publisher = peer->socket.tag};
+    char key[16];
     uint32_t place = (uint32_t)(peer - at->peers);
     uint64_t asked = 0;
     bool is_taken;
 
-    if (id % 32 == 0 || crew_run.seed % 4 == 1)
-        asked = book_ask(&at->book, place, topic, BOOK_PUBLISH, 0);
+    if (m->id % 32 == 0 || crew_run.seed % 4 == 1)
+        asked = book_ask(&at->book, place, m->topic, BOOK_PUBLISH, m->id);
     else
         at->silent[place]++;
-
-    memset(at->payload + len, 'x', pad);
-    memcpy(at->payload + len + pad, "\"]", 3);
-    p.payload = (struct ff_payload){FF_PAYLOAD_JSON, {at->payload, (size_t)len + pad + 2}};
+    if (m->is_keyed)
+        p.key = (struct ff_slice){key, (size_t)snprintf(key, sizeof(key), "%u", m->id)};
+    memset(at->payload + len, 'x', m->pad);
+    memcpy(at->payload + len + m->pad, "\"]", 3);
+    p.payload = (struct ff_payload){FF_PAYLOAD_JSON, {at->payload, (size_t)len + m->pad + 2}};
     crew_starve(at);
     is_taken = carrier_publish(at->carrier, &p, ticket_of(peer, asked));
     crew_feed();
@@ -334,11 +345,20 @@ static bool try_publish(struct peer *peer, uint32_t id, uint32_t topic, uint32_t
         book_take_back(&at->book, asked);
     else
         at->silent[place]--;
-    peer->held = id;
-    peer->held_topic = topic;
-    peer->held_pad = pad;
+    peer->held = *m;
     at->held++;
     return false;
+}
+
+/* What one of the worker's peers published with a key, and may not know the answer to, again. */
+static void repeat(struct peer *peer)
+{
+    struct worker_model *at = peer->at;
+    const struct crew_message *m = &at->keyed[dice_below(&at->dice, KEYED)];
+
+    /* Where memory is short keys are forgotten early. */
+    if (m->id && !peer->held.id && !crew_run.is_starving)
+        (void)try_publish(peer, m);
 }
 
 /* Any name, but often one that it has just asked for: what comes behind it must be seen. */
@@ -358,22 +378,24 @@ static void publish(struct worker_model *at)
     /* Now and then a burst, so that rings get full. */
     uint32_t count = dice_below(&at->dice, 300) ? 1 : 60 + dice_below(&at->dice, 300);
 
-    while (count-- > 0 && !peer->held) {
+    while (count-- > 0 && !peer->held.id) {
+        struct crew_message m = {.place = place_of(peer)};
         struct follower *f;
-        uint32_t topic;
-        uint32_t id;
 
         if (atomic_load(&crew_run.last_id) + TRUTH_OWNERS >= crew_run.max_messages)
             return;
-        id = atomic_fetch_add(&crew_run.last_id, 1) + 1;
-        topic = choose_topic(peer);
-        f = find(peer, ff_slice_of(truth_topics[topic]));
+        m.id = atomic_fetch_add(&crew_run.last_id, 1) + 1;
+        m.topic = choose_topic(peer);
+        m.pad = shape < 80   ? dice_below(&at->dice, 200)
+                : shape < 98 ? dice_below(&at->dice, 6000)
+                             : dice_below(&at->dice, MAX_PAYLOAD);
+        m.is_keyed = dice_below(&at->dice, 8) == 0;
+        f = find(peer, ff_slice_of(truth_topics[m.topic]));
         if (f && !f->first_own)
-            f->first_own = id;
-        (void)try_publish(peer, id, topic,
-                          shape < 80   ? dice_below(&at->dice, 200)
-                          : shape < 98 ? dice_below(&at->dice, 6000)
-                                       : dice_below(&at->dice, MAX_PAYLOAD));
+            f->first_own = m.id;
+        if (m.is_keyed)
+            at->keyed[at->keyed_count++ % KEYED] = m;
+        (void)try_publish(peer, &m);
     }
 }
 
@@ -385,11 +407,11 @@ static void on_room(void *arg, uint32_t queue)
 
     for (int i = 0; i < PEERS; i++) {
         struct peer *peer = &at->peers[i];
-        uint32_t id = peer->held;
+        struct crew_message held = peer->held;
 
-        peer->held = 0;
-        if (id)
-            (void)try_publish(peer, id, peer->held_topic, peer->held_pad);
+        peer->held.id = 0;
+        if (held.id)
+            (void)try_publish(peer, &held);
     }
 }
 
@@ -480,15 +502,17 @@ void crew_act(struct worker_model *at)
     struct follower *f = &peer->followers[dice_below(&at->dice, SUBSCRIPTIONS)];
     uint32_t what = dice_below(&at->dice, 1000);
 
-    if (what < 600) {
+    if (what < 540) {
         publish(at);
+    } else if (what < 600) {
+        repeat(peer);
     } else if (what < 700) {
         subscribe(peer, dice_below(&at->dice, TRUTH_TOPICS));
     } else if (what < 740) {
         if (f->cursors)
             change(peer, f);
     } else if (what < 745) {
-        if (!peer->held)
+        if (!peer->held.id)
             disconnect(peer);
     } else { /* it reads a little, much, or not at all */
         static const uint32_t rooms[] = {0, 1, 7, 100, 3000, 60000, ROOM, ROOM, ROOM};

@@ -24,6 +24,7 @@ enum {
     MAX_BUFFERED = 60000,
     BOUND_MOST = 70000, /* of one subscription in two */
     ROOM = 1 << 17,
+    KEYED = 8, /* keyed publishes that a worker's peers may repeat */
 };
 
 struct crew_run {
@@ -31,8 +32,10 @@ struct crew_run {
     uint32_t workers;
     uint32_t max_messages;
     bool in_threads;
-    bool is_starving; /* a third of the simulated runs: allocations fail now and then */
+    bool is_starving;  /* a third of the simulated runs: allocations fail now and then */
+    bool without_keys; /* a negative control: engines forget them at once */
     _Atomic uint32_t last_id;
+    _Atomic bool *is_taken; /* of each id: it has its place in its topic's order */
 };
 
 extern struct crew_run crew_run;
@@ -48,13 +51,20 @@ struct follower {
     uint64_t born; /* the request for it */
 };
 
+/* What a publish is made of, each time that it is. */
+struct crew_message {
+    uint32_t id; /* 0: none */
+    uint32_t topic;
+    uint32_t pad;
+    uint32_t place; /* of who published it first */
+    bool is_keyed;
+};
+
 struct peer {
     struct subscriber socket;
     struct worker_model *at;
     struct follower followers[SUBSCRIPTIONS];
-    uint32_t held; /* a publish that was not taken: its id, topic, size */
-    uint32_t held_topic;
-    uint32_t held_pad;
+    struct crew_message held; /* a publish that was not taken */
 };
 
 struct worker_model {
@@ -77,6 +87,9 @@ struct worker_model {
     uint64_t held;
     uint64_t slept;   /* of those that are there in the end */
     uint64_t starved; /* requests refused for want of memory */
+    uint64_t repeats; /* that were answered as such */
+    struct crew_message keyed[KEYED];
+    uint32_t keyed_count; /* so far */
     pthread_t thread;
     char payload[MAX_PAYLOAD + 64];
     /* As an owner: the last id of each publisher; a late engine keeps order by name. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/engine/dedup.h"
 #include "protocol/base/list.h"
 
 uint32_t late_engine_content;
@@ -26,6 +27,7 @@ struct job {
 struct late_engine {
     struct engine engine;
     struct router *router;
+    struct dedup *dedup;
     struct ff_list jobs;
     bool is_stopped;
 };
@@ -58,8 +60,10 @@ static void publish(struct late_engine *late, struct job *job, enum ff_err err)
 {
     struct engine_receipt receipt = {.err = err};
 
-    if (!err)
+    if (!err && !dedup_answers(late->dedup, &job->p, &receipt)) {
         receipt.err = router_publish(late->router, &job->p, &receipt.receipt);
+        dedup_note(late->dedup, &job->p, &receipt);
+    }
     late->engine.events->published(late->engine.arg, job->ticket, &receipt);
 }
 
@@ -113,11 +117,12 @@ static void refuse_if_stopped(struct engine *engine)
 
 static void late_publish(struct engine *engine, const struct publication *p, struct ticket ticket)
 {
-    struct job *job = add(engine, PUBLISH, p->topic.len + p->payload.bytes.len);
+    struct job *job = add(engine, PUBLISH, p->topic.len + p->key.len + p->payload.bytes.len);
 
     job->p = *p;
     job->name = job->p.topic = copy(job->bytes, p->topic);
-    job->p.payload.bytes = copy(job->bytes + p->topic.len, p->payload.bytes);
+    job->p.key = copy(job->bytes + p->topic.len, p->key);
+    job->p.payload.bytes = copy(job->bytes + p->topic.len + p->key.len, p->payload.bytes);
     job->ticket = ticket;
     refuse_if_stopped(engine);
 }
@@ -168,6 +173,14 @@ void late_engine_work(struct engine *engine, uint32_t most, struct dice *dice)
         answer(late, job, dice && dice_below(dice, REFUSED) == 0 ? FF_EAWAY : FF_OK);
 }
 
+static struct engine_figures late_figures(const struct engine *engine)
+{
+    const struct late_engine *late = FF_CONTAINER_CONST(engine, struct late_engine, engine);
+
+    return (struct engine_figures){.keys = dedup_count(late->dedup),
+                                   .keys_forgotten = dedup_forgotten(late->dedup)};
+}
+
 static void late_stop(struct engine *engine)
 {
     late_of(engine)->is_stopped = true;
@@ -177,6 +190,7 @@ static void late_stop(struct engine *engine)
 static void late_free(struct engine *engine)
 {
     FF_CHECK(ff_list_is_empty(&late_of(engine)->jobs));
+    dedup_free(late_of(engine)->dedup);
     free(late_of(engine));
 }
 
@@ -185,6 +199,7 @@ struct engine *late_engine_new(struct router *router)
     static const struct engine_ops ops = {.publish = late_publish,
                                           .subscribe = late_subscribe,
                                           .pass = late_pass,
+                                          .figures = late_figures,
                                           .stop = late_stop,
                                           .free = late_free};
     struct late_engine *late = calloc(1, sizeof(*late));
@@ -192,6 +207,8 @@ struct engine *late_engine_new(struct router *router)
     FF_CHECK(late);
     late->engine.ops = &ops;
     late->router = router;
+    late->dedup = dedup_new(router);
+    FF_CHECK(late->dedup);
     ff_list_init(&late->jobs);
     return &late->engine;
 }

@@ -282,7 +282,11 @@ static void what_shares_a_refusal_has_room_for_it(void **state)
 static void an_answer_fits_into_what_is_set_aside(void **state)
 {
     static const struct engine_receipt receipts[] = {
-        {.receipt = {.receivers = UINT32_MAX, .buffered = UINT64_MAX}},
+        {.receipt = {.receivers = UINT32_MAX,
+                     .buffered = UINT64_MAX,
+                     .position = {UINT64_MAX, FF_INTEGER_MAX}},
+         .is_duplicate = true},
+        {.err = FF_EOTHER},
         {.err = FF_ELIMIT},
         {.err = FF_ETOOBIG},
         {.err = FF_ETIMEDOUT},

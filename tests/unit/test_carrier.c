@@ -14,6 +14,7 @@ static struct worker {
     struct carrier *carrier;
     uint32_t wakes; /* how often its sleep was ended */
     uint32_t published;
+    uint32_t repeats; /* of these */
     uint32_t rooms;
 } workers[COUNT];
 
@@ -50,6 +51,7 @@ static void on_published(void *arg, struct ticket ticket, const struct engine_re
     (void)ticket;
     assert_int_equal(receipt->err, FF_OK);
     worker->published += count;
+    worker->repeats += receipt->is_duplicate;
 }
 
 static void on_subscribed(void *arg, struct ticket ticket, struct subscription *s,
@@ -92,8 +94,12 @@ static void set_up_worker(struct worker *worker)
                                                  .subscribed = on_subscribed,
                                                  .turn_came = on_turn,
                                                  .room = on_room};
-    static const struct router_limits limits = {
-        .max_message = 65536, .max_buffered = 65536, .max_topics = 100, .max_filters = 100};
+    static const struct router_limits limits = {.max_message = 65536,
+                                                .max_buffered = 65536,
+                                                .max_topics = 100,
+                                                .max_filters = 100,
+                                                .max_keys = 100,
+                                                .dedup_seconds = 300};
     struct router_env env = {.pool = &worker->pool,
                              .wheel = &worker->wheel,
                              .now_ms = &now_ms,
@@ -141,11 +147,12 @@ static int end(void **state)
     return nothing_leaked(state);
 }
 
-/* True: it was taken. */
-static bool publish(struct worker *worker, bool has_id)
+/* True: it was taken. `key`: or "". */
+static bool publish_keyed(struct worker *worker, bool has_id, const char *key)
 {
     static char name[8];
-    struct publication p = {.publisher = 1, .payload = {FF_PAYLOAD_JSON, FF_SLICE("1")}};
+    struct publication p = {
+        .publisher = 1, .payload = {FF_PAYLOAD_JSON, FF_SLICE("1")}, .key = ff_slice_of(key)};
 
     for (unsigned i = 0;
          i == 0 || carrier_owner(worker->carrier, ff_slice_of(name)) == worker->carrier->env.index;
@@ -154,6 +161,11 @@ static bool publish(struct worker *worker, bool has_id)
     p.topic = ff_slice_of(name);
     return carrier_publish(worker->carrier, &p,
                            (struct ticket){.session_tag = 1, .has_id = has_id});
+}
+
+static bool publish(struct worker *worker, bool has_id)
+{
+    return publish_keyed(worker, has_id, "");
 }
 
 static void turn(struct worker *worker)
@@ -225,11 +237,28 @@ static void nobody_is_woken_before_there_is_an_answer(void **state)
     assert_int_equal(workers[0].rooms, 1);
 }
 
+/* The publisher could not wait: its message is with the engine, and it asks again. */
+static void a_key_holds_while_the_first_is_under_way(void **state)
+{
+    (void)state;
+    assert_true(publish_keyed(&workers[0], true, "k"));
+    assert_true(publish_keyed(&workers[0], true, "k"));
+    assert_true(publish_keyed(&workers[0], true, "other"));
+    turn(&workers[0]);
+    turn(&workers[1]);
+    hear(0);
+    work(&workers[1]);
+    hear(3);
+    assert_int_equal(workers[0].repeats, 1);
+    assert_int_equal(workers[1].router.published, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_answer_outlives_a_quiet_second, begin, end),
         cmocka_unit_test_setup_teardown(nobody_is_woken_before_there_is_an_answer, begin, end),
+        cmocka_unit_test_setup_teardown(a_key_holds_while_the_first_is_under_way, begin, end),
     };
 
     return cmocka_run_group_tests_name("carrier", tests, NULL, NULL);

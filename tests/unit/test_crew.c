@@ -5,12 +5,14 @@
  * names that any worker owns and on filters that all of them share. Whatever
  * meets whatever, each subscription sees the owner's order, each message once,
  * or is told exactly how many it did not see; each publish is taken once, in the
- * order of its publisher, and answered once. In half of the runs the rings are
+ * order of its publisher, and answered once; one that is repeated with its key is not
+ * taken again. In half of the runs the rings are
  * tiny and full all the time, in a third allocations fail now and then.
  *
  *   unit_crew [--steps N] [--seed S] [--workers W]     simulated: one thread, and
  *             a scheduler that picks whose turn goes one phase further
  *   unit_crew --threads 1 [...]                        a thread for each worker
+ *   unit_crew --without-keys 1 [...]                   which fails: engines forget keys
  *
  * The seed is printed; simulated, the same seed is the same run.
  */
@@ -80,7 +82,7 @@ static void check_end(struct worker_model *at)
     for (int i = 0; i < PEERS; i++) {
         struct peer *peer = &at->peers[i];
 
-        assert_int_equal(peer->held, 0);
+        assert_int_equal(peer->held.id, 0);
         assert_int_equal(at->silent[i], 0);
         for (int k = 0; k < SUBSCRIPTIONS; k++) {
             struct follower *f = &peer->followers[k];
@@ -103,10 +105,12 @@ static void check_end(struct worker_model *at)
 
 static void set_up_worker(uint32_t i)
 {
-    static const struct router_limits limits = {.max_message = MAX_PAYLOAD + 64,
-                                                .max_buffered = MAX_BUFFERED,
-                                                .max_topics = 100,
-                                                .max_filters = 100};
+    struct router_limits limits = {.max_message = MAX_PAYLOAD + 64,
+                                   .max_buffered = MAX_BUFFERED,
+                                   .max_topics = 100,
+                                   .max_filters = 100,
+                                   .max_keys = crew_run.max_messages,
+                                   .dedup_seconds = crew_run.without_keys ? 0 : DEDUP_SECONDS_MAX};
     struct worker_model *at = &crew[i];
     struct router_env env = {.pool = &at->pool,
                              .wheel = &at->wheel,
@@ -147,6 +151,8 @@ static void set_up(void)
 {
     crew_run.max_messages = (uint32_t)(steps + steps / 2 + 1000);
     truth_begin(crew_run.max_messages, crew_run.workers);
+    crew_run.is_taken = calloc(crew_run.max_messages + 1, sizeof(*crew_run.is_taken));
+    assert_non_null(crew_run.is_taken);
     qsbr_init(&qsbr, crew_run.workers);
     /* Half of the runs with rings that are full all the time. */
     exchange = crew_run.seed % 2
@@ -200,12 +206,13 @@ static void free_all(void)
     }
     exchange_free(exchange);
     truth_end();
+    free(crew_run.is_taken);
     atomic_store(&crew_run.last_id, 0);
 }
 
 static void check_all(void)
 {
-    uint64_t total[6] = {0};
+    uint64_t total[7] = {0};
     bool was_starving = crew_run.is_starving;
 
     crew_run.is_starving = false;
@@ -218,14 +225,17 @@ static void check_all(void)
         total[3] += crew[i].held;
         total[4] += crew[i].book.kinds[BOOK_SUBSCRIBE];
         total[5] += crew[i].starved;
+        total[6] += crew[i].repeats;
     }
-    print_message(
-        "    %u published, %" PRIu64 " seen, %" PRIu64 " gaps, %" PRIu64 " closed, %" PRIu64
-        " refusals, %" PRIu64 " subscriptions, %" PRIu64 " for want of memory\n",
-        atomic_load(&crew_run.last_id), total[0], total[1], total[2], total[3], total[4], total[5]);
+    print_message("    %u published, %" PRIu64 " seen, %" PRIu64 " gaps, %" PRIu64
+                  " closed, %" PRIu64 " refusals, %" PRIu64 " subscriptions, %" PRIu64
+                  " for want of memory, %" PRIu64 " repeats\n",
+                  atomic_load(&crew_run.last_id), total[0], total[1], total[2], total[3], total[4],
+                  total[5], total[6]);
     assert_true(total[0] > steps / 4 && total[1] > 0 && total[2] > 0);
     assert_true(total[3] > 0 || crew_run.workers == 1); /* rings were full */
     assert_int_equal(total[5] > 0, was_starving);
+    assert_int_equal(total[6] > 0, !was_starving);
     leave_all(false);
     settle_all();
     for (uint32_t i = 0; i < crew_run.workers; i++) /* who has read all keeps nothing */
@@ -308,6 +318,7 @@ int main(int argc, char **argv)
     crew_run.seed = test_option(argc, argv, "--seed", crew_run.seed);
     crew_run.workers = (uint32_t)test_option(argc, argv, "--workers", crew_run.workers);
     crew_run.in_threads = test_option(argc, argv, "--threads", 0);
+    crew_run.without_keys = test_option(argc, argv, "--without-keys", 0);
     if (crew_run.workers < 1 || crew_run.workers > TRUTH_OWNERS) {
         (void)fprintf(stderr, "--workers takes 1 to %d\n", TRUTH_OWNERS);
         return EXIT_FAILURE;
