@@ -138,14 +138,42 @@ static size_t write_close_for_gap(char out[GAP_MAX])
     return head_len + body_len;
 }
 
+/* Behind the room for its head: guaranteed to fit, because of how GAP_MAX is made. */
+static struct ff_buf begin_frame(char out[GAP_MAX])
+{
+    return (struct ff_buf){.data = out + FF_FRAME_HEAD_MAX,
+                           .cap = GAP_MAX - FF_FRAME_HEAD_MAX,
+                           .max = GAP_MAX - FF_FRAME_HEAD_MAX};
+}
+
+/* Its head, with no room between them. */
+static size_t end_frame(enum log_kind kind, const struct ff_buf *body, char out[GAP_MAX])
+{
+    uint8_t head[FF_FRAME_HEAD_MAX];
+    size_t head_len = ff_frame_write_head(head, log_kinds[kind].opcode, body->len);
+
+    memmove(out + head_len, body->data, body->len);
+    memcpy(out, head, head_len);
+    return head_len + body->len;
+}
+
+size_t kind_write_count(enum log_kind kind, struct ff_slice topic, uint32_t members,
+                        char out[GAP_MAX])
+{
+    struct ff_buf body = begin_frame(out);
+    struct ff_writer w;
+
+    ff_writer_begin(&w, &body, log_kinds[kind].encoding, FF_BROKER, FF_TYPE_PRESENCE);
+    ff_writer_string(&w, FF_FIELD_TOPIC, topic);
+    ff_writer_integer(&w, FF_FIELD_COUNT, members);
+    FF_CHECK(ff_writer_end(&w) == FF_OK);
+    return end_frame(kind, &body, out);
+}
+
 size_t kind_write_gap(enum log_kind kind, const struct gap *gap, char out[GAP_MAX])
 {
-    struct ff_buf body = {.data = out + FF_FRAME_HEAD_MAX,
-                          .cap = GAP_MAX - FF_FRAME_HEAD_MAX,
-                          .max = GAP_MAX - FF_FRAME_HEAD_MAX};
+    struct ff_buf body = begin_frame(out);
     struct ff_writer w;
-    uint8_t head[FF_FRAME_HEAD_MAX];
-    size_t head_len;
 
     if (kind == KIND_RAW)
         return write_close_for_gap(out);
@@ -162,9 +190,6 @@ size_t kind_write_gap(enum log_kind kind, const struct gap *gap, char out[GAP_MA
         ff_writer_epoch(&w, FF_FIELD_EPOCH, gap->epoch);
         ff_writer_integer(&w, FF_FIELD_OFFSET, gap->offset);
     }
-    FF_CHECK(ff_writer_end(&w) == FF_OK); /* guaranteed to fit, because of how GAP_MAX is made */
-    head_len = ff_frame_write_head(head, log_kinds[kind].opcode, body.len);
-    memmove(out + head_len, body.data, body.len);
-    memcpy(out, head, head_len);
-    return head_len + body.len;
+    FF_CHECK(ff_writer_end(&w) == FF_OK);
+    return end_frame(kind, &body, out);
 }

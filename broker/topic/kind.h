@@ -70,4 +70,8 @@ enum log_kind kind_of(enum ff_encoding encoding);
  */
 size_t kind_write_gap(enum log_kind kind, const struct gap *gap, char out[GAP_MAX]);
 
+/* A PRESENCE frame that says how many members a topic has, and no more, as large at most. */
+size_t kind_write_count(enum log_kind kind, struct ff_slice topic, uint32_t members,
+                        char out[GAP_MAX]);
+
 #endif

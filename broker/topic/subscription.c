@@ -6,6 +6,7 @@
  */
 #include "broker/topic/subscription.h"
 
+#include "broker/topic/bulletin.h"
 #include "broker/topic/idle_topic.h"
 #include "broker/topic/link.h"
 #include "broker/topic/rate.h"
@@ -118,7 +119,8 @@ size_t subscription_write_gap(const struct subscription *s, const struct missed 
         gap.to = missed->to;
         gap.offset = missed->to + 1;
     }
-
+    if (bulletin_is(gap.topic))
+        return bulletin_write_count(s->link, out);
     return kind_write_gap((enum log_kind)s->link->kind, &gap, out);
 }
 

@@ -23,6 +23,7 @@ struct topic_log {
     struct log log;
     struct link link;
     struct remote_link *remotes;
+    _Atomic uint32_t members; /* of the topic whose bulletin it is (bulletin.h) */
 };
 
 /* The filters that match a topic, as of a generation of the filters. */
@@ -38,6 +39,7 @@ struct topic_rule {
     uint32_t max_buffered;  /* 0: the default */
     uint32_t max_message;   /* 0: no limit of its own */
     uint32_t dedup_seconds; /* 0: the default */
+    bool has_presence;      /* who is subscribed is told to who asks */
     /* The window of its history, each RULE_DEFAULT: as the limits say. */
     uint32_t history; /* messages, 0: it keeps no history */
     uint32_t history_bytes;
