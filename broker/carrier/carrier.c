@@ -10,6 +10,7 @@
 
 #include "broker/carrier/owner.h"
 #include "broker/carrier/subscribing.h"
+#include "broker/topic/bulletin.h"
 #include "protocol/base/mem.h"
 
 enum { INLINE_AT_MOST = 16 /* a payload over a 16th of the ring crosses as a block */ };
@@ -25,18 +26,42 @@ uint32_t carrier_owner(const struct carrier *carrier, struct ff_slice name)
 
     if (carrier->owners == 1)
         return 0;
+    if (bulletin_is(name))
+        name = bulletin_topic(name);
     hash = ff_hash(&carrier->env.router->registry.key, name.at, name.len);
     return (uint32_t)(hash * carrier->owners >> 32); /* the map takes the lower bits */
 }
 
+/* Members who left. False: there is no room. */
+static bool request_leaves(struct channel *channel)
+{
+    while (!ff_list_is_empty(&channel->seats)) {
+        struct seat *seat = FF_CONTAINER(channel->seats.next, struct seat, leaving);
+        struct request *request = channel_reserve(channel, seat->name_len, 0);
+
+        if (!request)
+            return false;
+        *request = (struct request){
+            .kind = REQUEST_LEAVE, .topic_len = seat->name_len, .serial = seat->serial};
+        memcpy(request->bytes, seat->name, seat->name_len);
+        channel_commit(channel, seat->name_len, 0);
+        ff_list_remove(&seat->leaving);
+        ff_mem_free(seat);
+    }
+    return true;
+}
+
 /*
- * Links that nobody needs any more, but those with a mail under way. They come
- * before new requests: else who comes and goes could fill the memory with them.
- * False: there is no room.
+ * Members who left, and links that nobody needs any more, but those with a mail under
+ * way. They come before new requests: else who comes and goes could fill the memory with
+ * them. False: there is no room.
  */
-static bool request_unlinks(struct channel *channel)
+static bool request_farewells(struct channel *channel)
 {
     struct ff_list *node = channel->leaving.next;
+
+    if (!request_leaves(channel))
+        return false;
 
     while (node != &channel->leaving) {
         struct remote_link *remote = FF_CONTAINER(node, struct remote_link, leaving);
@@ -59,7 +84,7 @@ static bool request_unlinks(struct channel *channel)
 static struct request *reserve_request(struct channel *channel, size_t extra, size_t block)
 {
     struct request *request =
-        request_unlinks(channel) ? channel_reserve(channel, extra, block) : NULL;
+        request_farewells(channel) ? channel_reserve(channel, extra, block) : NULL;
 
     if (!request) {
         channel->is_refusing = true;
@@ -153,6 +178,67 @@ static void on_started(void *arg, struct engine_caller caller, const struct engi
         owner_started(channel_from(carrier, caller.worker), caller.context, start);
 }
 
+/* Lists of members. */
+
+/* NULL: out of memory. */
+static struct question *make_question(struct ff_slice name, struct engine_listing listing,
+                                      struct ticket ticket)
+{
+    struct question *question = ff_mem_alloc(sizeof(*question) + name.len);
+
+    if (!question)
+        return NULL;
+    *question =
+        (struct question){.ticket = ticket, .listing = listing, .name_len = (uint8_t)name.len};
+    memcpy(question->name, name.at, name.len);
+    return question;
+}
+
+static void hear(struct carrier *carrier, struct question *question, const struct engine_roll *roll)
+{
+    carrier->env.events->listed(carrier->env.arg, question->ticket,
+                                (struct ff_slice){question->name, question->name_len}, roll);
+    ff_mem_free(question);
+}
+
+static void on_listed(void *arg, struct engine_caller caller, const struct engine_roll *roll)
+{
+    struct carrier *carrier = arg;
+
+    if (caller.worker == carrier->env.index)
+        hear(carrier, caller.context, roll);
+    else
+        owner_listed(channel_from(carrier, caller.worker), caller.context, roll);
+}
+
+bool carrier_list(struct carrier *carrier, struct ff_slice name, struct engine_listing listing,
+                  struct ticket ticket)
+{
+    static const struct engine_roll no_memory = {.err = FF_ENOMEM};
+    uint32_t owner = carrier_owner(carrier, name);
+    bool is_own = owner == carrier->env.index;
+    struct question *question;
+    struct request *request;
+
+    if (!carrier_has_room(carrier, name, false))
+        return false;
+    question = is_own || channel_open(channel_to(carrier, owner))
+                   ? make_question(name, listing, ticket)
+                   : NULL;
+    if (!question) {
+        carrier->env.events->listed(carrier->env.arg, ticket, name, &no_memory);
+    } else if (is_own) {
+        engine_list(carrier->env.engine, (struct ff_slice){question->name, question->name_len},
+                    listing, (struct engine_caller){question, owner});
+    } else {
+        request = channel_reserve(channel_to(carrier, owner), 0, 0);
+        FF_CHECK(request); /* carrier_has_room() */
+        *request = (struct request){.kind = REQUEST_LIST, .question = question};
+        channel_commit(channel_to(carrier, owner), 0, 0);
+    }
+    return true;
+}
+
 /* Answers that wait for their turn. */
 
 bool carrier_has_room(struct carrier *carrier, struct ff_slice name, bool is_filter)
@@ -173,6 +259,20 @@ bool carrier_has_room(struct carrier *carrier, struct ff_slice name, bool is_fil
         return false;
     }
     return true;
+}
+
+bool carrier_has_room_for_two(struct carrier *carrier, uint32_t owner)
+{
+    struct channel *channel;
+
+    if (owner == carrier->env.index)
+        return true;
+    channel = channel_to(carrier, owner);
+    if (!channel->requests || (request_farewells(channel) && channel_has_room_for_two(channel)))
+        return true;
+    channel->is_refusing = true;
+    carrier->full = owner;
+    return false;
 }
 
 /* NULL: out of memory. */
@@ -287,6 +387,12 @@ static void take_answer(struct carrier *carrier, const struct answer *answer)
     case REQUEST_UNLINK:
         remote_drop(answer->remote);
         break;
+    case REQUEST_LEAVE:
+        break;
+    case REQUEST_LIST:
+        hear(carrier, answer->list.question, &answer->list.roll);
+        ff_mem_free(answer->list.members);
+        break;
     case REQUEST_TURN:
         pass(carrier, answer->turn);
         break;
@@ -323,7 +429,7 @@ void carrier_notify(struct carrier *carrier)
     for (uint32_t i = 0; carrier->env.exchange && i < carrier->owners; i++) {
         if (i == carrier->env.index)
             continue;
-        (void)request_unlinks(channel_to(carrier, i));
+        (void)request_farewells(channel_to(carrier, i));
         if (channel_to(carrier, i)->unnotified_bytes)
             channel_notify(channel_to(carrier, i));
         owner_notify(channel_from(carrier, i));
@@ -350,10 +456,15 @@ void carrier_stop(struct carrier *carrier)
 
 void carrier_free(struct carrier *carrier)
 {
+    struct ff_list *node;
+
     if (!carrier)
         return;
-    for (uint32_t i = 0; carrier->env.exchange && i < carrier->owners; i++)
+    for (uint32_t i = 0; carrier->env.exchange && i < carrier->owners; i++) {
         FF_CHECK(ff_list_is_empty(&channel_to(carrier, i)->leaving));
+        while ((node = ff_list_pop(&channel_to(carrier, i)->seats))) /* all workers end */
+            ff_mem_free(FF_CONTAINER(node, struct seat, leaving));
+    }
     engine_free(carrier->env.engine);
     ff_mem_free(carrier);
 }
@@ -361,7 +472,7 @@ void carrier_free(struct carrier *carrier)
 struct carrier *carrier_new(const struct carrier_env *env)
 {
     static const struct engine_events events = {
-        .published = on_published, .started = on_started, .passed = on_passed};
+        .published = on_published, .started = on_started, .listed = on_listed, .passed = on_passed};
     struct carrier *carrier = ff_mem_zalloc(sizeof(*carrier));
 
     if (!carrier)

@@ -42,6 +42,9 @@ struct carrier_events {
      */
     void (*subscribed)(void *arg, struct ticket ticket, struct subscription *s,
                        struct ff_slice name, const struct engine_start *start);
+    /* Who the members of `name` are, borrowed: carrier_list(). */
+    void (*listed)(void *arg, struct ticket ticket, struct ff_slice name,
+                   const struct engine_roll *roll);
     /*
      * The answer `frame`, borrowed, has waited for its turn. Not FF_OK: what it
      * is about, a subscription that was asked for, was refused with this.
@@ -63,6 +66,21 @@ struct carrier_turn {
     struct ff_slice frame;
 };
 
+/*
+ * A subscription to a name whose rule has presence: its session is a member as long as it holds,
+ * and hears of the others by a second one, to the bulletin, if it wants to.
+ */
+struct membership {
+    struct subscription s;    /* with `is_member` */
+    struct subscription news; /* detached: it is not told */
+    struct seat *seat;        /* the carrier's; NULL: it is not taken yet */
+};
+
+static inline struct membership *membership_of(struct subscription *s)
+{
+    return FF_CONTAINER(s, struct membership, s);
+}
+
 struct exchange;
 struct mailbox;
 
@@ -78,8 +96,9 @@ struct carrier_env {
 
 struct carrier {
     struct carrier_env env;
-    uint32_t owners; /* workers that own topics */
-    uint32_t full;   /* the queue in which to wait, when a request was not taken just now */
+    uint32_t owners;  /* workers that own topics */
+    uint32_t full;    /* the queue in which to wait, when a request was not taken just now */
+    uint64_t members; /* so far */
 };
 
 /*
@@ -124,12 +143,26 @@ FF_MUST_CHECK bool carrier_publish(struct carrier *carrier, const struct publica
  * `s`: carrier_cursor_count() of them, detached, with owner, rules and rate set. From
  * here on they are not detached, also while the answer is awaited. False: as for
  * a publish. `what->name` is copied.
+ *
+ * Where `what->joins`, its session becomes a member by it, and `s` is that of a
+ * struct membership. With `what->hears` both of its subscriptions are asked for, and answered
+ * at once: to the topic, and to its bulletin. The serial of the member is the carrier's to give.
  */
 FF_MUST_CHECK bool carrier_subscribe(struct carrier *carrier, struct subscription *s,
                                      const struct engine_subscription *what, struct ticket ticket);
 
-/* At once; of one whose answer is not there yet, too. All of its cursors. */
+/* At once; of one whose answer is not there yet, too. All of its cursors, and its membership. */
 void carrier_unsubscribe(struct carrier *carrier, struct subscription *s);
+
+/* By which its engine knows a member; 0: it is none yet. */
+uint64_t carrier_serial(const struct membership *member);
+
+/* At once, as above: the member hears of the others no more. */
+void carrier_stop_hearing(struct carrier *carrier, struct membership *member);
+
+/* False: as for a publish. Answered by `listed`. */
+FF_MUST_CHECK bool carrier_list(struct carrier *carrier, struct ff_slice name,
+                                struct engine_listing listing, struct ticket ticket);
 
 /*
  * Is there room for one more request about a name or filter? False: as for a

@@ -16,7 +16,7 @@ struct exchange *exchange_new(uint32_t count, uint32_t requests, uint32_t answer
     exchange->requests_size = requests;
     exchange->answers_size = answers;
     exchange->max_unanswered = ring_fits(answers, sizeof(struct answer));
-    FF_CHECK(exchange->max_unanswered > 0);
+    FF_CHECK(exchange->max_unanswered > 1); /* two requests may belong together */
     exchange->channels = ff_mem_zalloc((size_t)count * count * sizeof(struct channel));
     if (!exchange->channels) {
         ff_mem_free(exchange);
@@ -25,6 +25,7 @@ struct exchange *exchange_new(uint32_t count, uint32_t requests, uint32_t answer
     for (uint32_t i = 0; i < count * count; i++) {
         exchange->channels[i].exchange = exchange;
         ff_list_init(&exchange->channels[i].leaving);
+        ff_list_init(&exchange->channels[i].seats);
     }
     return exchange;
 }
@@ -85,6 +86,15 @@ struct request *channel_reserve(struct channel *channel, size_t extra, size_t bl
     atomic_store(&channel->requester_waits, true);
     channel_notify(channel);
     return NULL;
+}
+
+bool channel_has_room_for_two(struct channel *channel)
+{
+    if (channel->unanswered + 1 < channel->exchange->max_unanswered)
+        return channel_reserve(channel, 2 * sizeof(struct request), 0) != NULL;
+    if (channel->unnotified_bytes)
+        channel_notify(channel);
+    return false;
 }
 
 void channel_release_block(struct channel *channel, size_t block)

@@ -28,7 +28,14 @@ enum {
     CHANNEL_BLOCKS = 16,           /* so many times the ring of requests may be in blocks */
 };
 
-enum request_kind { REQUEST_PUBLISH, REQUEST_LINK, REQUEST_UNLINK, REQUEST_TURN };
+enum request_kind {
+    REQUEST_PUBLISH,
+    REQUEST_LINK,
+    REQUEST_UNLINK,
+    REQUEST_LEAVE, /* of a member */
+    REQUEST_LIST,  /* of members */
+    REQUEST_TURN,
+};
 
 struct request {
     uint8_t kind;         /* enum request_kind */
@@ -45,12 +52,14 @@ struct request {
         uint64_t id;
         struct turn *turn;          /* the requester's, handed back when its turn has come */
         struct remote_link *remote; /* to be unlinked */
+        struct question *question;  /* the requester's, handed back with the answer */
+        uint64_t serial;            /* of who leaves */
     };
     union {
         struct waiter *waiter; /* of a link: the requester's, handed back with the answer */
         char *block;           /* the payload, the owner's to free */
     };
-    char bytes[]; /* of a publish: topic, key, payload; of a turn: the name */
+    char bytes[]; /* of a publish: topic, key, payload; of a turn or a leave: the name */
 };
 
 struct answer {
@@ -68,6 +77,11 @@ struct answer {
             struct engine_start start;
             char *content; /* of it: a block, the requester's to free, or NULL */
         } link;
+        struct {
+            struct question *question;
+            struct engine_roll roll;
+            char *members; /* of it: a block, the requester's to free, or NULL */
+        } list;
         struct remote_link *remote; /* it is unlinked */
         struct turn *turn;
     };
@@ -89,7 +103,8 @@ struct channel {
     uint32_t unanswered;     /* requests, at most exchange->max_unanswered */
     bool is_refusing;        /* something was not taken */
     size_t unnotified_bytes; /* of requests since the owner was told */
-    struct ff_list leaving;  /* remote links whose owner is to be told */
+    struct ff_list leaving;  /* remote links whose owner is to be told, */
+    struct ff_list seats;    /* and members who left */
 
     /* The owner's. */
     bool was_used;       /* it knows the rings */
@@ -131,6 +146,9 @@ FF_MUST_CHECK bool channel_open(struct channel *channel);
  * block. NULL: it is full; it is told when not. One block has always room.
  */
 struct request *channel_reserve(struct channel *channel, size_t extra, size_t block);
+
+/* The requester: is there room for two requests with nothing in the ring? As channel_reserve(). */
+bool channel_has_room_for_two(struct channel *channel);
 
 /* The requester: what was reserved is written. */
 void channel_commit(struct channel *channel, size_t extra, size_t block);

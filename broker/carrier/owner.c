@@ -47,14 +47,14 @@ void owner_published(struct channel *channel, struct ticket ticket,
     answer->publish.is_complete = ticket.has_id || receipt->err;
 }
 
-/* What comes with a start is the engine's only until the event returns. */
-static bool copy_content(struct answer *answer, struct ff_slice content)
+/* What comes with an answer is the engine's only until the event returns. False: out of memory. */
+static bool copy_content(struct ff_slice *content, char **block)
 {
-    answer->link.content = ff_mem_dup(content.at, content.len);
-    answer->link.start.content = (struct ff_slice){answer->link.content, content.len};
-    if (!answer->link.content)
-        answer->link.start.content.len = 0;
-    return answer->link.content;
+    if (content->len == 0)
+        return true;
+    *block = ff_mem_dup(content->at, content->len);
+    *content = (struct ff_slice){*block, *block ? content->len : 0};
+    return *block;
 }
 
 void owner_started(struct channel *channel, struct waiter *waiter, const struct engine_start *start)
@@ -64,11 +64,24 @@ void owner_started(struct channel *channel, struct waiter *waiter, const struct 
 
     answer->link.waiter = waiter;
     *copy = *start;
-    if (start->content.len && !copy_content(answer, start->content))
+    if (!copy_content(&copy->content, &answer->link.content))
         copy->err = FF_ENOMEM;
     if (!copy->err)
         copy->err =
             remote_grant(channel->owner->env.router, waiter->remote, &copy->at, &answer->link.at);
+    if (copy->err && !start->err && waiter->what->joins)
+        engine_leave(channel->owner->env.engine, waiter->what->name, waiter->what->member.serial);
+}
+
+void owner_listed(struct channel *channel, struct question *question,
+                  const struct engine_roll *roll)
+{
+    struct answer *answer = open_answer(channel, REQUEST_LIST);
+
+    answer->list.question = question;
+    answer->list.roll = *roll;
+    if (!copy_content(&answer->list.roll.members, &answer->list.members))
+        answer->list.roll.err = FF_ENOMEM;
 }
 
 void owner_passed(struct channel *channel, struct turn *turn)
@@ -99,6 +112,14 @@ static void take_publish(struct channel *channel, const struct request *request)
     }
 }
 
+static void take_list(struct channel *channel, struct question *question)
+{
+    struct engine_caller caller = {question, channel->requester->env.index};
+
+    engine_list(channel->owner->env.engine, (struct ff_slice){question->name, question->name_len},
+                question->listing, caller);
+}
+
 static void take_request(struct channel *channel, const struct request *request)
 {
     struct engine *engine = channel->owner->env.engine;
@@ -110,11 +131,19 @@ static void take_request(struct channel *channel, const struct request *request)
         break;
     case REQUEST_LINK:
         caller.context = request->waiter;
-        engine_subscribe(engine, &request->waiter->pending->what, caller);
+        engine_subscribe(engine, request->waiter->what, caller);
         break;
     case REQUEST_UNLINK:
         remote_detach(request->remote);
         open_answer(channel, REQUEST_UNLINK)->remote = request->remote;
+        break;
+    case REQUEST_LEAVE:
+        engine_leave(engine, (struct ff_slice){request->bytes, request->topic_len},
+                     request->serial);
+        (void)open_answer(channel, REQUEST_LEAVE);
+        break;
+    case REQUEST_LIST:
+        take_list(channel, request->question);
         break;
     case REQUEST_TURN:
         caller.context = request->turn;

@@ -20,6 +20,8 @@ void owner_published(struct channel *channel, struct ticket ticket,
                      const struct engine_receipt *receipt);
 void owner_started(struct channel *channel, struct waiter *waiter,
                    const struct engine_start *start);
+void owner_listed(struct channel *channel, struct question *question,
+                  const struct engine_roll *roll);
 void owner_passed(struct channel *channel, struct turn *turn);
 
 /* The requester is told of what was answered; at the latest when the turn ends. */

@@ -6,8 +6,12 @@
 #include "broker/carrier/subscribing.h"
 
 #include "broker/carrier/carrier.h"
+#include "broker/topic/bulletin.h"
 #include "broker/topic/rate.h"
 #include "protocol/base/mem.h"
+
+_Static_assert(offsetof(struct membership, news) == sizeof(struct subscription),
+               "both are an array of two");
 
 void subscribing_leave_if_idle(struct carrier *carrier, struct remote_link *remote)
 {
@@ -18,6 +22,19 @@ void subscribing_leave_if_idle(struct carrier *carrier, struct remote_link *remo
 }
 
 /* Leaving. */
+
+void subscribing_leave(struct carrier *carrier, struct seat *seat)
+{
+    struct ff_slice name = {seat->name, seat->name_len};
+    uint32_t owner = carrier_owner(carrier, name);
+
+    if (owner != carrier->env.index) {
+        ff_list_append(&channel_to(carrier, owner)->seats, &seat->leaving);
+        return;
+    }
+    engine_leave(carrier->env.engine, name, seat->serial);
+    ff_mem_free(seat);
+}
 
 static void detach_cursor(struct carrier *carrier, struct subscription *s)
 {
@@ -57,7 +74,33 @@ static void detach(struct carrier *carrier, struct subscription *s, uint32_t cur
 
 void carrier_unsubscribe(struct carrier *carrier, struct subscription *s)
 {
+    struct membership *member;
+
     detach(carrier, s, s->cursor_count);
+    if (!s->is_member)
+        return;
+    member = membership_of(s);
+    detach_cursor(carrier, &member->news);
+    if (member->seat)
+        subscribing_leave(carrier, member->seat);
+    member->seat = NULL;
+}
+
+uint64_t carrier_serial(const struct membership *member)
+{
+    return member->seat ? member->seat->serial : 0;
+}
+
+void carrier_stop_hearing(struct carrier *carrier, struct membership *member)
+{
+    struct waiter *waiter = member->news.waiter;
+
+    if (member->news.state == SUBSCRIPTION_REQUESTED && waiter->pending->what.hears) {
+        waiter->s = NULL; /* what it was asked for with stays */
+        member->news.state = SUBSCRIPTION_DETACHED;
+    } else {
+        detach_cursor(carrier, &member->news);
+    }
 }
 
 /* Answered. */
@@ -85,37 +128,47 @@ static void set_requested(struct waiter *waiter)
 /* The first error undoes what others have granted: all or nothing. */
 static void refuse(struct carrier *carrier, struct pending_subscribe *pending, enum ff_err err)
 {
-    uint32_t cursors = carrier_cursor_count(carrier, pending->what.is_filter);
-
     if (pending->err)
         return;
     pending->err = err;
-    for (uint32_t i = 0; pending->s && i < cursors; i++) {
-        if (pending->s[i].state == SUBSCRIPTION_REQUESTED)
+    for (uint32_t i = 0; pending->s && i < pending->cursors; i++) {
+        if (!pending->waiters[i].s || pending->s[i].state == SUBSCRIPTION_REQUESTED)
             continue;
         detach_cursor(carrier, &pending->s[i]);
         set_requested(&pending->waiters[i]);
     }
 }
 
+/* Whose seat it is, when all is answered. */
+static void assign_seat(struct carrier *carrier, struct pending_subscribe *pending)
+{
+    if (!pending->has_joined)
+        ff_mem_free(pending->seat);
+    else if (pending->s)
+        membership_of(pending->s)->seat = pending->seat;
+    else
+        subscribing_leave(carrier, pending->seat);
+    pending->seat = NULL;
+}
+
 /* All owners have answered what was asked before, and this. */
 static void answer(struct carrier *carrier, struct pending_subscribe *pending,
                    const struct engine_start *start)
 {
-    uint32_t cursors = carrier_cursor_count(carrier, pending->what.is_filter);
     struct engine_start refused = {.err = pending->err};
     struct subscription *s = pending->s;
 
     pending->is_answered = true;
     release_turns(pending, pending->err);
     if (pending->err && s) {
-        detach(carrier, s, cursors);
+        detach(carrier, s, pending->cursors);
         pending->s = NULL;
     }
+    assign_seat(carrier, pending);
     carrier->env.events->subscribed(carrier->env.arg, pending->ticket, s, pending->what.name,
                                     pending->err ? &refused : start);
     /* The session may have ended by that, and the subscription with it: its memory stays. */
-    for (uint32_t i = 0; pending->s && i < cursors; i++)
+    for (uint32_t i = 0; pending->s && i < pending->cursors; i++)
         if (pending->s[i].state != SUBSCRIPTION_DETACHED)
             router_release(carrier->env.router, &pending->s[i]);
 }
@@ -146,25 +199,55 @@ static bool is_wanted(const struct waiter *waiter, const struct engine_start *st
     return waiter->s && !start->err && !waiter->pending->err;
 }
 
+/* What is answered to the topic's subscription, together with that to its bulletin. */
+static struct engine_start join_starts(struct pending_subscribe *pending,
+                                       const struct waiter *waiter,
+                                       const struct engine_start *start)
+{
+    struct engine_start joined = *start;
+
+    if (!pending->what.hears)
+        return joined;
+    if (waiter->what == &pending->what) {
+        pending->start = *start; /* the bulletin's is asked for behind it, and answered so */
+        return joined;
+    }
+    joined = pending->start;
+    joined.err = start->err;
+    joined.content = start->content;
+    joined.count = start->count;
+    return joined;
+}
+
 /* Held, if it was tied. */
 static void hold(struct carrier *carrier, struct waiter *waiter, const struct engine_start *start)
 {
+    struct engine_start joined = join_starts(waiter->pending, waiter, start);
+
     if (is_wanted(waiter, start))
         router_hold(waiter->s); /* its first message comes after the ACK */
     else if (waiter->s)
         set_requested(waiter);
-    finish_cursor(carrier, waiter->pending, start);
+    finish_cursor(carrier, waiter->pending, &joined);
+}
+
+/* The engine has said yes: who was to be a member is one, whatever comes of the rest. */
+static void note_joined(const struct waiter *waiter, const struct engine_start *start)
+{
+    if (waiter->what->joins && !start->err)
+        waiter->pending->has_joined = true;
 }
 
 void subscribing_start_own(struct carrier *carrier, struct waiter *waiter,
                            const struct engine_start *start)
 {
-    const struct pending_subscribe *pending = waiter->pending;
+    const struct engine_subscription *what = waiter->what;
     struct engine_start tied = *start;
 
+    note_joined(waiter, start);
     if (is_wanted(waiter, start))
-        tied.err = router_subscribe_at(carrier->env.router, waiter->s, pending->what.name,
-                                       pending->what.kind, &start->at);
+        tied.err =
+            router_subscribe_at(carrier->env.router, waiter->s, what->name, what->kind, &start->at);
     hold(carrier, waiter, &tied);
 }
 
@@ -175,6 +258,7 @@ void subscribing_start_remote(struct carrier *carrier, struct waiter *waiter,
     struct engine_start tied = *start;
 
     ff_list_remove(&waiter->node);
+    note_joined(waiter, start);
     if (!tied.err)
         remote_accept(remote, at);
     if (is_wanted(waiter, start))
@@ -192,9 +276,8 @@ void subscribing_start_remote(struct carrier *carrier, struct waiter *waiter,
 static enum ff_err ask_remote(struct carrier *carrier, struct waiter *waiter, uint32_t owner)
 {
     struct channel *channel = channel_to(carrier, owner);
-    const struct pending_subscribe *pending = waiter->pending;
-    struct remote_key key = {.name = pending->what.name,
-                             .kind = pending->what.kind,
+    struct remote_key key = {.name = waiter->what->name,
+                             .kind = waiter->what->kind,
                              .owner = owner,
                              .owner_box = channel->owner->env.box,
                              .worker_box = carrier->env.box};
@@ -217,8 +300,7 @@ static bool ask_owner(struct carrier *carrier, struct waiter *waiter, uint32_t o
     enum ff_err err;
 
     if (owner == carrier->env.index) {
-        engine_subscribe(carrier->env.engine, &waiter->pending->what,
-                         (struct engine_caller){waiter, owner});
+        engine_subscribe(carrier->env.engine, waiter->what, (struct engine_caller){waiter, owner});
         return true;
     }
     err = ask_remote(carrier, waiter, owner);
@@ -227,59 +309,113 @@ static bool ask_owner(struct carrier *carrier, struct waiter *waiter, uint32_t o
     return !err;
 }
 
+/* A filter has a cursor for each owner; both of a member are of the same one. */
+static uint32_t owner_of(const struct pending_subscribe *pending, uint32_t first, uint32_t cursor)
+{
+    return pending->what.is_filter ? first + cursor : first;
+}
+
 /* Those that are not asked are waited for: nothing overtakes what was asked of them before. */
 static void pass_others(struct carrier *carrier, struct pending_subscribe *pending, uint32_t first,
-                        uint32_t count)
+                        uint32_t asked)
 {
+    uint32_t count = pending->cursors - asked;
+
     pending->left -= count - 1;
-    if (!carrier_pass(carrier, pending, first, count)) /* memory is short: out of order, then */
-        subscribing_pass(carrier, pending);
+    if (!carrier_pass(carrier, pending, owner_of(pending, first, asked),
+                      pending->what.is_filter ? count : 1))
+        subscribing_pass(carrier, pending); /* memory is short: out of order, then */
 }
 
 /* From `first` on, all that are needed. */
 static void ask_all(struct carrier *carrier, struct pending_subscribe *pending, uint32_t first)
 {
-    uint32_t cursors = pending->left;
     uint32_t asked = 0;
 
-    for (uint32_t i = 0; i < cursors; i++) {
-        pending->waiters[i] = (struct waiter){.pending = pending, .s = &pending->s[i]};
+    for (uint32_t i = 0; i < pending->cursors; i++) {
+        bool is_news = pending->what.hears && i == 1;
+
+        pending->waiters[i] = (struct waiter){.pending = pending,
+                                              .s = &pending->s[i],
+                                              .what = is_news ? &pending->news : &pending->what};
         set_requested(&pending->waiters[i]);
     }
     pending->is_asking = true;
-    while (asked < cursors && !pending->err &&
-           ask_owner(carrier, &pending->waiters[asked], first + asked))
+    while (asked < pending->cursors && !pending->err &&
+           ask_owner(carrier, &pending->waiters[asked], owner_of(pending, first, asked)))
         asked++;
-    if (asked < cursors)
-        pass_others(carrier, pending, first + asked, cursors - asked);
+    if (asked < pending->cursors)
+        pass_others(carrier, pending, first, asked);
     pending->is_asking = false;
     if (pending->is_answered)
         ff_mem_free(pending);
 }
 
 /* NULL: out of memory. */
-static struct pending_subscribe *
-make_pending(struct subscription *s, const struct engine_subscription *what, uint32_t cursors)
+static struct seat *make_seat(struct carrier *carrier, struct ff_slice name)
+{
+    struct seat *seat = ff_mem_alloc(sizeof(*seat) + name.len);
+
+    if (!seat)
+        return NULL;
+    *seat = (struct seat){.serial = ++carrier->members * WORKERS_MAX + carrier->env.index,
+                          .name_len = (uint8_t)name.len};
+    memcpy(seat->name, name.at, name.len);
+    return seat;
+}
+
+/* What the request points to, behind the waiters: the bulletin's name, which has the topic's in it.
+ */
+static void keep_texts(struct pending_subscribe *pending, char *room)
+{
+    struct ff_slice *name = &pending->what.name;
+    struct ff_slice *user = &pending->what.member.user;
+
+    memcpy(room, BULLETIN_PREFIX, BULLETIN_PREFIX_LEN);
+    memcpy(room + BULLETIN_PREFIX_LEN, name->at, name->len);
+    if (user->len)
+        memcpy(room + BULLETIN_PREFIX_LEN + name->len, user->at, user->len);
+    *name = (struct ff_slice){room + BULLETIN_PREFIX_LEN, name->len};
+    *user = (struct ff_slice){name->at + name->len, user->len};
+}
+
+/* NULL: out of memory. */
+static struct pending_subscribe *make_pending(struct carrier *carrier, struct subscription *s,
+                                              const struct engine_subscription *what,
+                                              uint32_t cursors)
 {
     size_t size = sizeof(struct pending_subscribe) + cursors * sizeof(struct waiter);
-    struct pending_subscribe *pending = ff_mem_zalloc(size + what->name.len);
+    struct pending_subscribe *pending =
+        ff_mem_zalloc(size + BULLETIN_PREFIX_LEN + what->name.len + what->member.user.len);
 
     if (!pending)
         return NULL;
-    memcpy((char *)pending + size, what->name.at, what->name.len);
     pending->what = *what;
-    pending->what.name.at = (char *)pending + size;
+    keep_texts(pending, (char *)pending + size);
+    if (what->joins) {
+        pending->seat = make_seat(carrier, what->name);
+        if (!pending->seat) {
+            ff_mem_free(pending);
+            return NULL;
+        }
+        pending->what.member.serial = pending->seat->serial;
+    }
+    pending->news = pending->what;
+    pending->news.name =
+        (struct ff_slice){(char *)pending + size, BULLETIN_PREFIX_LEN + what->name.len};
+    pending->news.kind = kind_of(what->listing.encoding);
+    pending->news.joins = false;
     pending->request = (struct subscription_request){pending->what.name, what->is_filter};
     pending->s = s;
-    pending->left = cursors;
+    pending->left = pending->cursors = cursors;
     ff_list_init(&pending->turns);
     return pending;
 }
 
 /* Makes the rings that are still to be made. */
-static bool open_channels(const struct carrier *carrier, uint32_t first, uint32_t cursors)
+static bool open_channels(const struct carrier *carrier, uint32_t first, uint32_t owners)
 {
-    for (uint32_t owner = first; owner < first + cursors; owner++)
+    for (uint32_t owner = first; owner < first + owners; owner++)
         if (owner != carrier->env.index && !channel_open(channel_to(carrier, owner)))
             return false;
     return true;
@@ -290,14 +426,15 @@ bool carrier_subscribe(struct carrier *carrier, struct subscription *s,
 {
     static const struct engine_start no_memory = {.err = FF_ENOMEM};
     uint32_t first = carrier_first_owner(carrier, what->name, what->is_filter);
-    uint32_t cursors = carrier_cursor_count(carrier, what->is_filter);
+    uint32_t owners = carrier_cursor_count(carrier, what->is_filter);
     struct pending_subscribe *pending = NULL;
 
-    s->cursor_count = (uint8_t)(cursors & SUBSCRIPTION_CURSORS_MAX);
-    if (!carrier_has_room(carrier, what->name, what->is_filter))
+    s->cursor_count = (uint8_t)(owners & SUBSCRIPTION_CURSORS_MAX);
+    if (!carrier_has_room(carrier, what->name, what->is_filter) ||
+        (what->hears && !carrier_has_room_for_two(carrier, first)))
         return false;
-    if (open_channels(carrier, first, cursors))
-        pending = make_pending(s, what, cursors);
+    if (open_channels(carrier, first, owners))
+        pending = make_pending(carrier, s, what, what->hears ? 2 : owners);
     if (!pending) {
         carrier->env.events->subscribed(carrier->env.arg, ticket, s, what->name, &no_memory);
         return true;

@@ -25,21 +25,44 @@ struct waiter {
     struct remote_link *remote; /* NULL: this worker is the owner */
     struct pending_subscribe *pending;
     struct subscription *s; /* NULL: it was unsubscribed */
+    const struct engine_subscription *what;
 };
 
-/* A subscription that is asked for. Owners read `what` and the waiters' `remote`, and nothing else.
+/* By which a session is a member of a topic. It leaves by it, whatever else there is no room for.
+ */
+struct seat {
+    struct ff_list leaving; /* among those whose owner is to be told */
+    uint64_t serial;
+    uint8_t name_len;
+    char name[]; /* of the topic */
+};
+
+/* A subscription that is asked for. Owners read the waiters' `what` and `remote`, and nothing else.
  */
 struct pending_subscribe {
     struct engine_subscription what;
+    struct engine_subscription news;     /* of the bulletin, with `what.hears` */
+    struct engine_start start;           /* to the topic, then: what is answered, but for members */
+    struct seat *seat;                   /* with `what.joins` */
     struct subscription_request request; /* the same for the subscription itself */
     struct ticket ticket;
     struct subscription *s; /* the first of its cursors; NULL: unsubscribed, or refused */
     struct ff_list turns;   /* answers that share its fate */
     enum ff_err err;        /* the first one */
-    uint32_t left;          /* owners that have not answered, those who are still to be asked too */
-    bool is_asking;         /* not all owners are asked: it stays, whatever those say that are */
+    uint32_t cursors;
+    uint32_t left;  /* owners that have not answered, those who are still to be asked too */
+    bool is_asking; /* not all owners are asked: it stays, whatever those say that are */
     bool is_answered;
-    struct waiter waiters[]; /* one for each owner; the name is behind them */
+    bool has_joined;
+    struct waiter waiters[]; /* one for each cursor; names are behind them */
+};
+
+/* Who is asked for the members of a name. */
+struct question {
+    struct ticket ticket;
+    struct engine_listing listing;
+    uint8_t name_len;
+    char name[];
 };
 
 /* An answer that waits until the owners have answered all that was asked before. */
@@ -71,8 +94,15 @@ void subscribing_pass(struct carrier *carrier, struct pending_subscribe *pending
 FF_MUST_CHECK bool carrier_pass(struct carrier *carrier, struct pending_subscribe *pending,
                                 uint32_t first, uint32_t count);
 
+/* The carrier's: is there room for two requests of this owner, whose rings may be still to be made?
+ */
+FF_MUST_CHECK bool carrier_has_room_for_two(struct carrier *carrier, uint32_t owner);
+
 /* The turn shares the fate of a subscription, NULL: of none, if that is still asked for. */
 void subscribing_add_turn(struct subscription *s, uint32_t cursors, struct turn *turn);
+
+/* A member leaves; its seat is gone when its owner is told. */
+void subscribing_leave(struct carrier *carrier, struct seat *seat);
 
 /* A remote link that nobody needs any more is given up: its owner is to be told. */
 void subscribing_leave_if_idle(struct carrier *carrier, struct remote_link *remote);

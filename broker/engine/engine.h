@@ -10,7 +10,8 @@
  *   1. engine_publish: answered by `published`, when the message has its place;
  *   2. engine_subscribe: answered by `started`, when it is known where the
  *      subscription begins. Whoever asked ties it to the log in that step;
- *   3. engine_pass: answered by `passed`, when all that the same session asked
+ *   3. engine_list: answered by `listed`, with who is there;
+ *   4. engine_pass: answered by `passed`, when all that the same session asked
  *      about the name before is answered.
  *
  * Requests of one session about one name are answered in the order in which they
@@ -18,6 +19,10 @@
  * `dedup_seconds`, by whomever, also while the first is still under way, it is answered
  * behind the first, with its whole receipt and `is_duplicate`; if that was refused, it is
  * done as if it were the first. dedup.h has that for engines that have the order themselves.
+ *
+ * Who subscribes to a name may become a member of it (`joins`), until engine_leave(), which is
+ * never answered. A name's bulletin (topic/bulletin.h) counts as the name itself: a
+ * subscription to it is answered with the members, and begins behind all that is in them.
  *
  * What a request points to is borrowed until the call returns; what an
  * answer points to, until the event returns. Errors of answers:
@@ -33,6 +38,7 @@
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
+#include "broker/topic/kind.h"
 #include "broker/topic/publication.h"
 #include "protocol/base/err.h"
 
@@ -44,7 +50,8 @@ struct ticket {
     uint8_t worker;         /* the carrier's: number of the worker that asks */
     bool has_id;
     bool is_filter; /* of a subscription, */
-    bool has_since; /* and it asks for the past */
+    bool has_since; /* and it asks for the past, */
+    bool is_listed; /* or its answer brings members with it */
 };
 
 /* Who asks for a start or a pass: handed back as it came. */
@@ -59,11 +66,34 @@ struct engine_receipt {
     bool is_duplicate; /* the key was seen before, and this is the first answer again */
 };
 
+/* Who subscribes, as others are told. */
+struct engine_member {
+    uint64_t serial;  /* of this one membership, in all workers; 0: none */
+    uint64_t session; /* what its clients call it by */
+    struct ff_slice user;
+};
+
+/* What an answer with members is to be like. */
+struct engine_listing {
+    enum ff_encoding encoding;
+    uint32_t max_octets; /* of the array */
+};
+
+struct engine_roll {
+    enum ff_err err;
+    uint32_t count;          /* of all members */
+    struct ff_slice members; /* an array, as large as it may be */
+};
+
 struct engine_subscription {
     struct ff_slice name; /* or a filter */
     bool is_filter;
     enum log_kind kind; /* in which it is to be read */
-    bool has_since;     /* not from the head, but from here: */
+    bool joins;         /* `member` is one from here on, if it is not refused, */
+    bool hears;         /* and subscribes to the bulletin with it: the carrier's */
+    struct engine_member member;
+    struct engine_listing listing; /* of a bulletin */
+    bool has_since;                /* not from the head, but from here: */
     struct ff_since since;
 };
 
@@ -75,11 +105,13 @@ struct engine_start {
     bool is_lost;            /* `since` is of another epoch, or ahead of the head */
     uint64_t missing;        /* messages right before `at` that came after `since` and are gone */
     struct ff_slice content; /* what the answer brings with it: members, messages */
+    uint32_t count;          /* of a bulletin: members in all */
 };
 
 struct engine_events {
     void (*published)(void *arg, struct ticket ticket, const struct engine_receipt *receipt);
     void (*started)(void *arg, struct engine_caller caller, const struct engine_start *start);
+    void (*listed)(void *arg, struct engine_caller caller, const struct engine_roll *roll);
     void (*passed)(void *arg, struct engine_caller caller);
 };
 
@@ -87,6 +119,7 @@ struct engine_events {
 struct engine_figures {
     uint64_t keys;           /* that are remembered */
     uint64_t keys_forgotten; /* before their time, since the start */
+    uint64_t members;        /* of all names, those whose leave waits too */
 };
 
 struct engine;
@@ -95,6 +128,9 @@ struct engine_ops {
     void (*publish)(struct engine *engine, const struct publication *p, struct ticket ticket);
     void (*subscribe)(struct engine *engine, const struct engine_subscription *what,
                       struct engine_caller caller);
+    void (*leave)(struct engine *engine, struct ff_slice name, uint64_t serial);
+    void (*list)(struct engine *engine, struct ff_slice name, struct engine_listing listing,
+                 struct engine_caller caller);
     void (*pass)(struct engine *engine, struct ff_slice name, struct engine_caller caller);
     struct engine_figures (*figures)(const struct engine *engine);
     /* All that is unanswered is answered in this step, and what is asked later at once: FF_EAWAY.
@@ -120,6 +156,18 @@ static inline void engine_subscribe(struct engine *engine, const struct engine_s
                                     struct engine_caller caller)
 {
     engine->ops->subscribe(engine, what, caller);
+}
+
+/* Whose subscription was answered, and has ended. It needs no memory and cannot fail. */
+static inline void engine_leave(struct engine *engine, struct ff_slice name, uint64_t serial)
+{
+    engine->ops->leave(engine, name, serial);
+}
+
+static inline void engine_list(struct engine *engine, struct ff_slice name,
+                               struct engine_listing listing, struct engine_caller caller)
+{
+    engine->ops->list(engine, name, listing, caller);
 }
 
 static inline void engine_pass(struct engine *engine, struct ff_slice name,

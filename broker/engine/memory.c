@@ -2,6 +2,8 @@
 #include "broker/engine/memory.h"
 
 #include "broker/engine/dedup.h"
+#include "broker/engine/presence.h"
+#include "broker/topic/bulletin.h"
 #include "broker/topic/history.h"
 #include "broker/topic/router.h"
 #include "protocol/base/mem.h"
@@ -10,6 +12,7 @@ struct memory_engine {
     struct engine engine;
     struct router *router;
     struct dedup *dedup;
+    struct presence *presence;
 };
 
 static void memory_publish(struct engine *engine, const struct publication *p, struct ticket ticket)
@@ -32,15 +35,35 @@ static void memory_subscribe(struct engine *engine, const struct engine_subscrip
     struct history_start found = {.missing = 0};
     struct engine_start start = {.err = FF_OK};
 
-    if (!what->is_filter)
+    if (bulletin_is(what->name))
+        presence_start(memory->presence, what, &start);
+    else if (!what->is_filter)
         start.err = history_find_start(memory->router, what->name, what->kind,
                                        what->has_since ? &what->since : NULL, &found);
+    if (!start.err && what->joins)
+        start.err = presence_join(memory->presence, what->name, &what->member);
     start.at = found.at;
     start.has_recovery = what->has_since && what->since.is_position;
     start.is_recovered = found.is_recovered;
     start.is_lost = found.is_lost;
     start.missing = found.missing;
     engine->events->started(engine->arg, caller, &start);
+}
+
+static void memory_leave(struct engine *engine, struct ff_slice name, uint64_t serial)
+{
+    (void)name;
+    presence_leave(FF_CONTAINER(engine, struct memory_engine, engine)->presence, serial);
+}
+
+static void memory_list(struct engine *engine, struct ff_slice name, struct engine_listing listing,
+                        struct engine_caller caller)
+{
+    struct memory_engine *memory = FF_CONTAINER(engine, struct memory_engine, engine);
+    struct engine_roll roll;
+
+    presence_list(memory->presence, name, 0, listing, &roll);
+    engine->events->listed(engine->arg, caller, &roll);
 }
 
 /* Whatever was asked before is answered. */
@@ -55,7 +78,8 @@ static struct engine_figures memory_figures(const struct engine *engine)
     const struct memory_engine *memory = FF_CONTAINER_CONST(engine, struct memory_engine, engine);
 
     return (struct engine_figures){.keys = dedup_count(memory->dedup),
-                                   .keys_forgotten = dedup_forgotten(memory->dedup)};
+                                   .keys_forgotten = dedup_forgotten(memory->dedup),
+                                   .members = presence_count(memory->presence)};
 }
 
 static void memory_stop(struct engine *engine)
@@ -68,6 +92,7 @@ static void memory_free(struct engine *engine)
     struct memory_engine *memory = FF_CONTAINER(engine, struct memory_engine, engine);
 
     dedup_free(memory->dedup);
+    presence_free(memory->presence);
     ff_mem_free(memory);
 }
 
@@ -76,6 +101,8 @@ struct engine *memory_engine_new(struct router *router)
     static const struct engine_ops ops = {
         .publish = memory_publish,
         .subscribe = memory_subscribe,
+        .leave = memory_leave,
+        .list = memory_list,
         .pass = memory_pass,
         .figures = memory_figures,
         .stop = memory_stop,
@@ -88,8 +115,9 @@ struct engine *memory_engine_new(struct router *router)
     memory->engine.ops = &ops;
     memory->router = router;
     memory->dedup = dedup_new(router);
-    if (!memory->dedup) {
-        ff_mem_free(memory);
+    memory->presence = presence_new(router);
+    if (!memory->dedup || !memory->presence) {
+        memory_free(&memory->engine);
         return NULL;
     }
     return &memory->engine;

@@ -150,6 +150,14 @@ void answers_await(struct session *session, uint32_t octets)
     session->awaited += octets;
 }
 
+bool answers_may_await(struct session *session, uint32_t octets)
+{
+    if (session->awaited == 0 || session->awaited + octets <= find_limit(session))
+        return true;
+    conn_pause(&session->conn, PAUSE_ANSWERS);
+    return false;
+}
+
 static void pause_if_full(struct session *session)
 {
     if (session->awaited && session->awaited > find_limit(session))

@@ -36,6 +36,12 @@ static inline uint32_t answer_to_subscribe(struct ticket ticket, struct ff_slice
 /* A request is about to be made whose answer has at most so many octets. */
 void answers_await(struct session *session, uint32_t octets);
 
+/*
+ * The same for an answer that is large: may it be, with all that is awaited? If not, the request
+ * is to be made again when that has come, and the session is not read from meanwhile.
+ */
+FF_MUST_CHECK bool answers_may_await(struct session *session, uint32_t octets);
+
 /* The request was made: how it went on is `is_taken`, and perhaps it was answered. */
 FF_MUST_CHECK enum request_outcome answers_asked(struct session *session, uint32_t octets,
                                                  bool is_taken);

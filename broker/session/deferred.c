@@ -82,9 +82,15 @@ static enum progress handle_some(struct session *session, struct ff_decoder *dec
             return PROGRESS_PAUSED;
         if (!session_is_open(session) || !ff_decode_next(decoder, message))
             return PROGRESS_ALL;
-        if (session_handle(session, message) == REQUEST_DEFERRED) {
+        switch (session_handle(session, message)) {
+        case REQUEST_DONE:
+            break;
+        case REQUEST_DEFERRED:
             *decoder = before;
             return PROGRESS_NO_ROOM;
+        case REQUEST_PAUSED:
+            *decoder = before;
+            return PROGRESS_PAUSED;
         }
     }
     return PROGRESS_SOME;
@@ -96,7 +102,9 @@ static enum progress handle_plain(struct session *session, enum ff_opcode opcode
     enum request_outcome outcome =
         bytes.at ? plain_message(session, opcode, bytes) : session_subscribe_plain(session);
 
-    return outcome == REQUEST_DEFERRED ? PROGRESS_NO_ROOM : PROGRESS_ALL;
+    return outcome == REQUEST_DEFERRED ? PROGRESS_NO_ROOM
+           : outcome == REQUEST_PAUSED ? PROGRESS_PAUSED
+                                       : PROGRESS_ALL;
 }
 
 /* NULL: out of memory, and the session ends of it. */
@@ -140,7 +148,8 @@ void deferred_handle_plain(struct session *session, enum ff_opcode opcode, struc
     request->opcode = opcode;
     request->is_subscription = !bytes.at;
     hold(session, request);
-    enqueue(session, request);
+    if (progress == PROGRESS_NO_ROOM)
+        enqueue(session, request);
 }
 
 static enum progress go_on(struct session *session, struct deferred_request *request, unsigned most)

@@ -30,6 +30,9 @@ void session_welcome(struct session *session, struct ticket ticket)
 
 void session_hello(struct session *session, const struct ff_message *m)
 {
+    if (ff_message_has(m, FF_FIELD_USER) && session->mode == SESSION_TYPED &&
+        !session_set_user(session, session_ticket_of(session, m), m->values[FF_FIELD_USER].text))
+        return;
     if (ff_message_has(m, FF_FIELD_HEARTBEAT)) {
         uint64_t wanted = m->values[FF_FIELD_HEARTBEAT].integer;
 

@@ -68,6 +68,8 @@ static void on_free(struct conn *conn)
     ff_reader_deinit(&session->reader);
     if (session->has_plain_text)
         ff_mem_free(session->plain_text);
+    if (session->mode == SESSION_TYPED)
+        ff_mem_free(session->user);
     ff_mem_free(session);
 }
 
@@ -237,7 +239,7 @@ uint64_t session_buffered(const struct session *session)
     return conn_outbox_bytes(&session->conn) + conn_cut_size(&session->conn) + backlog->octets;
 }
 
-/* PRESENCE and HISTORY. */
+/* HISTORY. */
 static enum request_outcome refuse_later(struct session *session, struct ticket ticket,
                                          const struct ff_message *m)
 {
@@ -285,7 +287,9 @@ enum request_outcome session_handle(struct session *session, const struct ff_mes
         session_error(session, ticket, FF_ERROR_NOT_FOUND,
                       "MESSAGE is the broker's to send: publish with type 7");
         break;
-    default: /* PRESENCE and HISTORY: designed, but of a later version */
+    case FF_TYPE_PRESENCE:
+        return session_presence(session, m);
+    default: /* HISTORY: designed, but of a later version */
         return refuse_later(session, ticket, m);
     }
     return REQUEST_DONE;

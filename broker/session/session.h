@@ -33,7 +33,11 @@ enum refusal { REFUSED_NOT, REFUSED_ADDRESS, REFUSED_CONNECTIONS, REFUSED_MEMORY
  * What became of a request. DEFERRED: its topic's owner has no room for it now; nothing was done,
  * and the same request may be made again (deferred.h).
  */
-enum request_outcome { REQUEST_DONE, REQUEST_DEFERRED };
+enum request_outcome {
+    REQUEST_DONE,
+    REQUEST_DEFERRED,
+    REQUEST_PAUSED, /* nor was this one: it waits until answers that are awaited have come */
+};
 
 struct bucket;
 
@@ -47,6 +51,7 @@ struct session {
     union {                        /* plain mode: where the name of its topic stands */
         struct subscription *plain_subscription;
         char *plain_text; /* a copy, while it is not subscribed to it */
+        char *user;       /* typed: as members are told, behind its length; NULL: none */
     };
     uint64_t tag;        /* gateway.h */
     uint32_t place;      /* among its gateway's */
@@ -78,6 +83,7 @@ struct session {
     bool is_head : 1;         /* in HTTP: it asked by HEAD */
     bool is_parting : 1;      /* the close frame waits for answers: parting.h */
     bool has_answered : 1;    /* plain mode: plain.answered_at holds */
+    bool has_subscribed : 1;  /* its user is who it is */
 };
 
 /* With the heap's own head it fills 336 octets, and there is one for every connection. */
@@ -189,6 +195,24 @@ FF_MUST_CHECK enum request_outcome session_unsubscribe(struct session *session,
                                                        const struct ff_message *m);
 FF_MUST_CHECK enum request_outcome session_publish(struct session *session,
                                                    const struct ff_message *m);
+
+/* presence.c: the request PRESENCE, and the user by which members know the session. */
+FF_MUST_CHECK enum request_outcome session_presence(struct session *session,
+                                                    const struct ff_message *m);
+struct ff_slice session_user(const struct session *session);
+/* A HELLO named one. False: it may not, or cannot, and the error is sent. */
+FF_MUST_CHECK bool session_set_user(struct session *session, struct ticket ticket,
+                                    struct ff_slice user);
+/* Whether `name` may have members; if not, the error that says so is sent. */
+FF_MUST_CHECK bool session_has_presence(struct session *session, struct ticket ticket,
+                                        struct ff_slice name);
+/* What a list of members for this session is to be like; its answer has so many octets. */
+struct engine_listing session_listing(const struct session *session);
+uint32_t session_list_octets(const struct session *session, struct ticket ticket,
+                             struct ff_slice name);
+void session_on_listed(void *arg, struct ticket ticket, struct ff_slice name,
+                       const struct engine_roll *roll);
+void session_write_members(struct ff_writer *w, struct ff_slice members, uint32_t count);
 
 /* What a client may publish is asked of the carrier, else an error is sent. `key`: or {NULL, 0}. */
 FF_MUST_CHECK enum request_outcome session_ask_publish(struct session *session,

@@ -45,6 +45,7 @@ struct worker_figures {
     _Atomic uint64_t sent_bytes;
     _Atomic uint64_t keys; /* of idempotent publishes: remembered, and gone too early */
     _Atomic uint64_t keys_forgotten;
+    _Atomic uint64_t members;            /* of topics with presence */
     _Atomic bool is_counting[SYS_LISTS]; /* it has shared its part of that list */
 };
 

@@ -10,15 +10,13 @@
 #include "broker/session/deferred.h"
 #include "broker/session/query.h"
 #include "broker/session/session.h"
+#include "broker/topic/bulletin.h"
 #include "broker/topic/rate.h"
 #include "protocol/base/mem.h"
 
-/* What this version refuses instead of ignoring it; NULL: nothing of the kind is asked. */
-static const char *find_later_field(const struct ff_message *m)
+static bool wants_presence(const struct ff_message *m)
 {
-    if (ff_message_has(m, FF_FIELD_PRESENCE) && m->values[FF_FIELD_PRESENCE].flag)
-        return "presence is not in this version";
-    return NULL;
+    return m && ff_message_has(m, FF_FIELD_PRESENCE) && m->values[FF_FIELD_PRESENCE].flag;
 }
 
 struct subscription *session_find(const struct session *session, struct ff_slice name)
@@ -143,13 +141,11 @@ static bool validate_subscribe(struct session *session, struct ticket ticket, st
 {
     const struct settings *settings = gateway_of(session)->settings;
     enum ff_topic_kind kind = ff_topic_kind(name);
-    const char *later = find_later_field(m);
     uint32_t max_buffered = find_max_buffered(session, name);
 
     if (kind == FF_TOPIC_FILTER &&
-        (ff_message_has(m, FF_FIELD_SINCE) || ff_message_has(m, FF_FIELD_RATE) ||
-         (ff_message_has(m, FF_FIELD_PRESENCE) && m->values[FF_FIELD_PRESENCE].flag)) &&
-        !(ff_message_has(m, FF_FIELD_RATE) && m->values[FF_FIELD_RATE].number == -1 && !later)) {
+        (ff_message_has(m, FF_FIELD_SINCE) || wants_presence(m) ||
+         (ff_message_has(m, FF_FIELD_RATE) && m->values[FF_FIELD_RATE].number != -1))) {
         answers_error(session, ticket, name, FF_ERROR_BAD_CONTENT,
                       "since, presence and rate are not for filters");
     } else if (kind == FF_TOPIC_FILTER && is_latest(m)) {
@@ -160,13 +156,11 @@ static bool validate_subscribe(struct session *session, struct ticket ticket, st
                m->values[FF_FIELD_BUFFERED].integer > max_buffered) {
         answers_error(session, ticket, name, FF_ERROR_MALFORMED,
                       "buffered is 0 to max_buffered, which is %u here", max_buffered);
-    } else if (later) {
-        answers_error(session, ticket, name, FF_ERROR_NOT_FOUND, "%s", later);
     } else if (ff_topic_is_reserved(name) && !settings->sys) {
         answers_error(session, ticket, name, FF_ERROR_NOT_ALLOWED,
                       "$SYS is off: the option sys = true turns it on");
     } else {
-        return true;
+        return !wants_presence(m) || session_has_presence(session, ticket, name);
     }
     return false;
 }
@@ -203,13 +197,18 @@ static struct subscription *make(struct session *session, struct ticket ticket,
     struct gateway *gateway = gateway_of(session);
     uint32_t cursors = carrier_cursor_count(gateway->carrier, ticket.is_filter);
     const struct topic_rule *rule = registry_rule(&gateway->router.registry, name);
+    bool is_member = rule->has_presence && bulletin_may_be(name);
     struct subscription *s;
     enum ff_err err = FF_OK;
 
     if (!has_place(session, ticket, name))
         return NULL;
-    s = ff_mem_zalloc(cursors * sizeof(*s));
-    for (uint32_t i = 0; s && i < cursors; i++) {
+    s = ff_mem_zalloc(is_member ? sizeof(struct membership) : cursors * sizeof(*s));
+    if (s && is_member) {
+        s->is_member = true;
+        membership_of(s)->news.owner = session;
+    }
+    for (uint32_t i = 0; s && i < (is_member ? 1 : cursors); i++) {
         s[i].owner = session;
         s[i].overflow = (uint8_t)rule->overflow;
         if (ticket.is_filter && s[i].overflow == OVERFLOW_LATEST)
@@ -265,6 +264,8 @@ static void acknowledge_in_turn(struct session *session, struct ticket ticket, s
 /* It is as if it had never been. */
 static void undo(struct session *session, struct ticket ticket, struct subscription *s)
 {
+    if (s->is_member) /* it may have asked for news before it was answered */
+        carrier_stop_hearing(gateway_of(session)->carrier, membership_of(s));
     subscriptions_remove(&session->subscriptions, ticket.is_filter, s);
     rate_free(s);
     ff_mem_free(s);
@@ -327,49 +328,73 @@ static void acknowledge(struct session *session, struct ticket ticket, struct ff
         }
         if (start->has_recovery)
             ff_writer_bool(&w, FF_FIELD_RECOVERED, start->is_recovered);
+        if (ticket.is_listed)
+            session_write_members(&w, start->content, start->count);
         session_end_message(session, &w);
     }
     tell_missing(session, name, start);
+}
+
+/* Octets that were set aside for the answer. */
+static uint32_t octets_for(const struct session *session, struct ticket ticket,
+                           struct ff_slice name)
+{
+    return ticket.is_listed ? session_list_octets(session, ticket, name)
+                            : answer_to_subscribe(ticket, name);
 }
 
 static void on_subscribed(void *arg, struct ticket ticket, struct subscription *s,
                           struct ff_slice name, const struct engine_start *start)
 {
     struct session *session = gateway_find(arg, ticket);
+    bool is_news = bulletin_is(name); /* of a member that heard nothing before */
     enum ff_err err = start->err;
 
     if (!session) /* it went while the carrier was asked, and unsubscribed */
         return;
+    if (is_news)
+        name = bulletin_topic(name);
     if (!err)
         acknowledge(session, ticket, name, start);
     if (err)
         session_refuse_subscription(session, ticket, err);
-    if (err && s) {
+    if (err && s && !is_news) {
         if (session->mode == SESSION_PLAIN && !session->has_plain_text &&
             s == session->plain_subscription)
             refuse_plain(session);
         undo(session, ticket, s);
     }
-    answers_came(session, answer_to_subscribe(ticket, name));
+    answers_came(session, octets_for(session, ticket, name));
 }
 
 /* A new one. */
 static enum request_outcome ask(struct session *session, struct ticket ticket, struct ff_slice name,
                                 const struct ff_message *m, const struct ff_since *since)
 {
-    struct subscription *s = make(session, ticket, name, m);
     struct engine_subscription what = {
-        .name = name, .is_filter = ticket.is_filter, .kind = session->kind};
+        .name = name,
+        .is_filter = ticket.is_filter,
+        .kind = session->kind,
+        .hears = wants_presence(m),
+        .member = {.session = session_id(session), .user = session_user(session)},
+        .listing = session_listing(session)};
+    struct subscription *s;
     uint32_t octets;
     bool is_taken;
 
-    if (!s)
-        return REQUEST_DONE;
+    ticket.is_listed = what.hears;
     if (since) {
         what.has_since = ticket.has_since = true;
         what.since = *since;
     }
-    octets = answer_to_subscribe(ticket, name);
+    octets = octets_for(session, ticket, name);
+    if (what.hears && !answers_may_await(session, octets))
+        return REQUEST_PAUSED;
+    s = make(session, ticket, name, m);
+    if (!s)
+        return REQUEST_DONE;
+    session->has_subscribed = true;
+    what.joins = s->is_member;
     answers_await(session, octets);
     is_taken = carrier_subscribe(gateway_of(session)->carrier, s, &what, ticket);
     if (!is_taken)
@@ -377,9 +402,45 @@ static enum request_outcome ask(struct session *session, struct ticket ticket, s
     return answers_asked(session, octets, is_taken);
 }
 
+/* Who is a member already wants to hear of the others, from now on: or who they are, once more. */
+static enum request_outcome ask_news(struct session *session, struct ticket ticket,
+                                     struct ff_slice name, struct membership *member)
+{
+    struct carrier *carrier = gateway_of(session)->carrier;
+    struct engine_subscription what = {.kind = kind_of(session->encoding),
+                                       .member = {.serial = carrier_serial(member)},
+                                       .listing = session_listing(session)};
+    uint32_t octets = session_list_octets(session, ticket, name);
+    char text[FF_TOPIC_MAX];
+    bool is_taken;
+
+    ticket.is_listed = true;
+    what.name = bulletin_name(name, text);
+    answers_await(session, octets);
+    if (member->news.state == SUBSCRIPTION_DETACHED)
+        is_taken = carrier_subscribe(carrier, &member->news, &what, ticket);
+    else
+        is_taken = carrier_list(carrier, name, what.listing, ticket);
+    return answers_asked(session, octets, is_taken);
+}
+
+/* The changed subscription is answered, if what was asked of its presence needs no more. */
+static enum request_outcome change_presence(struct session *session, struct ticket ticket,
+                                            struct subscription *s, const struct ff_message *m)
+{
+    struct ff_slice name = m->values[FF_FIELD_TOPIC].text;
+
+    if (wants_presence(m))
+        return ask_news(session, ticket, name, membership_of(s));
+    if (s->is_member && ff_message_has(m, FF_FIELD_PRESENCE))
+        carrier_stop_hearing(gateway_of(session)->carrier, membership_of(s));
+    acknowledge_in_turn(session, ticket, name, s);
+    return REQUEST_DONE;
+}
+
 /* One that is there already. */
-static void change(struct session *session, struct ticket ticket, struct subscription *s,
-                   const struct ff_message *m)
+static enum request_outcome change(struct session *session, struct ticket ticket,
+                                   struct subscription *s, const struct ff_message *m)
 {
     struct ff_slice name = m->values[FF_FIELD_TOPIC].text;
 
@@ -387,11 +448,18 @@ static void change(struct session *session, struct ticket ticket, struct subscri
         answers_error(session, ticket, name, FF_ERROR_MALFORMED,
                       "since is for a new subscription: unsubscribe first");
     else if (!validate_subscribe(session, ticket, name, m))
-        return;
+        return REQUEST_DONE;
+    else if (wants_presence(m) && !s->is_member)
+        answers_error(session, ticket, name, FF_ERROR_NOT_ALLOWED,
+                      "presence came to this topic after the subscription: unsubscribe first");
+    else if (wants_presence(m) &&
+             !answers_may_await(session, session_list_octets(session, ticket, name)))
+        return REQUEST_PAUSED;
     else if (apply(session, s, m))
         answers_error(session, ticket, name, FF_ERROR_INTERNAL, "out of memory");
     else
-        acknowledge_in_turn(session, ticket, name, s);
+        return change_presence(session, ticket, s, m);
+    return REQUEST_DONE;
 }
 
 enum request_outcome session_subscribe(struct session *session, const struct ff_message *m)
@@ -410,8 +478,8 @@ enum request_outcome session_subscribe(struct session *session, const struct ff_
     ticket.is_filter = kind == FF_TOPIC_FILTER;
     s = session_find(session, name);
     if (s)
-        change(session, ticket, s, m);
-    else if (validate_subscribe(session, ticket, name, m))
+        return change(session, ticket, s, m);
+    if (validate_subscribe(session, ticket, name, m))
         return ask(session, ticket, name, m, ff_message_has(m, FF_FIELD_SINCE) ? &m->since : NULL);
     return REQUEST_DONE;
 }
@@ -519,6 +587,7 @@ static void on_room(void *arg, uint32_t queue)
 const struct carrier_events session_carrier_events = {
     .published = session_on_published,
     .subscribed = on_subscribed,
+    .listed = session_on_listed,
     .turn_came = answers_on_turn,
     .room = on_room,
 };

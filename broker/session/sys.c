@@ -11,6 +11,7 @@
 
 #include "broker/carrier/carrier.h"
 #include "broker/session/session.h"
+#include "broker/topic/bulletin.h"
 #include "broker/topic/heard.h"
 #include "protocol/base/mem.h"
 #include "protocol/message/json.h"
@@ -86,6 +87,7 @@ struct totals {
     uint64_t sent_bytes;
     uint64_t keys;
     uint64_t keys_forgotten;
+    uint64_t members;
 };
 
 static struct totals add_up(struct shared *shared)
@@ -99,6 +101,7 @@ static struct totals add_up(struct shared *shared)
         total.sent_bytes += atomic_load_explicit(&of->sent_bytes, memory_order_relaxed);
         total.keys += atomic_load_explicit(&of->keys, memory_order_relaxed);
         total.keys_forgotten += atomic_load_explicit(&of->keys_forgotten, memory_order_relaxed);
+        total.members += atomic_load_explicit(&of->members, memory_order_relaxed);
     }
     return total;
 }
@@ -114,12 +117,12 @@ static enum ff_err write_broker(struct gateway *gateway, struct ff_buf *out)
         out,
         "{\"connections\":%" PRIu32 ",\"topics\":%" PRIu32 ",\"filters\":%" PRIu32
         ",\"published\":%" PRIu64 ",\"rate\":%" PRIu64 ",\"sent\":%" PRIu64 ",\"keys\":%" PRIu64
-        ",\"keys_forgotten\":%" PRIu64 ",\"memory\":%zu,\"blocks\":%zu,\"reload_failures\":%" PRIu64
-        ",\"uptime\":%" PRIu64 "}",
+        ",\"keys_forgotten\":%" PRIu64 ",\"members\":%" PRIu64
+        ",\"memory\":%zu,\"blocks\":%zu,\"reload_failures\":%" PRIu64 ",\"uptime\":%" PRIu64 "}",
         atomic_load_explicit(&shared->sessions, memory_order_relaxed),
         atomic_load_explicit(&shared->topics, memory_order_relaxed),
         gateway->router.registry.filters.count, total.published, rate, total.sent_bytes, total.keys,
-        total.keys_forgotten, ff_mem_live_bytes(), ff_mem_live_blocks(),
+        total.keys_forgotten, total.members, ff_mem_live_bytes(), ff_mem_live_blocks(),
         atomic_load_explicit(&shared->reload_failures, memory_order_relaxed),
         (loop_clock_us() / 1000 - shared->started_ms) / 1000);
 }
@@ -191,7 +194,8 @@ static enum ff_err write_slow(const struct ranked *ranked, struct ff_buf *out)
 {
     const struct subscription *s = ranked->what;
     const struct session *session = s->owner;
-    enum ff_err err = put_name(out, subscription_name(s));
+    struct ff_slice name = subscription_name(s);
+    enum ff_err err = put_name(out, bulletin_is(name) ? bulletin_topic(name) : name);
 
     if (err)
         return err;
@@ -386,6 +390,7 @@ static void share_figures(const struct gateway *gateway)
                           memory_order_relaxed);
     atomic_store_explicit(&figures->keys, engine.keys, memory_order_relaxed);
     atomic_store_explicit(&figures->keys_forgotten, engine.keys_forgotten, memory_order_relaxed);
+    atomic_store_explicit(&figures->members, engine.members, memory_order_relaxed);
 }
 
 void sys_report(struct gateway *gateway)

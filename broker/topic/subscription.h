@@ -73,6 +73,7 @@ struct subscription {
     bool no_echo : 1;         /* what its own session published is passed over */
     uint8_t cursor_count : 7; /* of an array of them, in the first: the carrier's */
     bool has_bound : 1;       /* of `overflow`, instead of what its topic keeps */
+    bool is_member : 1;       /* it is that of a membership: the carrier's */
 };
 
 /* Does it still read what it asked for of the past? */

@@ -59,13 +59,16 @@ def a_repeat_is_answered_as_the_first_was_whoever_asks():
         for i in range(9):
             topic = "dedup/%d" % i
             a, b, reader = typed(broker.port), typed(broker.port), listen(broker.port, topic)
+            a.with_positions = b.with_positions = True
+            a.ask({"type": 7, "id": 1, "topic": topic, "message": "before"})
             first = publish(a, 1, topic, {"n": i}, "order-7")
             assert first["type"] == 8 and first["receivers"] == 1 and "duplicate" not in first, first
             late = listen(broker.port, topic)  # who came since does not count
             for peer in (a, b):
                 again = publish(peer, 5, topic, {"n": i}, "order-7")
                 assert without_id(again) == {**without_id(first), "duplicate": True}, (first, again)
-            assert heard(reader, topic) == [{"n": i}]
+            assert first["offset"] == 2 and first["epoch"], first
+            assert heard(reader, topic) == ["before", {"n": i}]
             for peer in a, b, reader, late:
                 peer.close()
 
@@ -109,7 +112,7 @@ def every_door_has_keys():
         m = packed(broker.port)
         first = ask_packed(m, b"\x95\x07\x01\xa1t\xa3one\xa1k")
         again = ask_packed(m, b"\x95\x07\x01\xa1t\xa3one\xa1k")
-        assert first[1:3] == again[1:3] == b"\x08\x01", (first, again)
+        assert first[1:3] == again[1:3] == b"\x08\x01" and first[3:8] == again[3:8], (first, again)
         assert first.count(b"\xc3") == 0 and again.count(b"\xc3") == 1, again  # nil became true
         other = typed(broker.port)
         assert publish(other, 1, "t", "one", "k")["code"] == 422  # the same value, in other octets

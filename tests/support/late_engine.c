@@ -5,13 +5,15 @@
 #include <string.h>
 
 #include "broker/engine/dedup.h"
+#include "broker/engine/presence.h"
+#include "broker/topic/bulletin.h"
 #include "protocol/base/list.h"
 
 uint32_t late_engine_content;
 
 enum { REFUSED = 40 /* one of so many */, LOOKED_AT = 50 };
 
-enum kind { PUBLISH, SUBSCRIBE, PASS };
+enum kind { PUBLISH, SUBSCRIBE, LIST, PASS };
 
 struct job {
     struct ff_list node;
@@ -20,6 +22,7 @@ struct job {
     struct publication p;
     struct ticket ticket;
     struct engine_subscription what;
+    struct engine_listing listing;
     struct engine_caller caller;
     char bytes[];
 };
@@ -28,6 +31,7 @@ struct late_engine {
     struct engine engine;
     struct router *router;
     struct dedup *dedup;
+    struct presence *presence;
     struct ff_list jobs;
     bool is_stopped;
 };
@@ -72,12 +76,25 @@ static void start(struct late_engine *late, struct job *job, enum ff_err err)
     size_t len = job->what.name.len;
     struct engine_start start = {.err = err};
 
-    if (!err && !job->what.is_filter && late_engine_content) {
+    if (!err && bulletin_is(job->what.name))
+        presence_start(late->presence, &job->what, &start);
+    else if (!err && job->what.joins)
+        start.err = presence_join(late->presence, job->what.name, &job->what.member);
+    else if (!err && !job->what.is_filter && late_engine_content) {
         for (uint32_t i = 1; i < late_engine_content; i++)
             memcpy(job->bytes + i * len, job->bytes, len);
         start.content = (struct ff_slice){job->bytes, len * late_engine_content};
     }
     late->engine.events->started(late->engine.arg, job->caller, &start);
+}
+
+static void list(struct late_engine *late, struct job *job, enum ff_err err)
+{
+    struct engine_roll roll = {.err = err};
+
+    if (!err)
+        presence_list(late->presence, job->name, 0, job->listing, &roll);
+    late->engine.events->listed(late->engine.arg, job->caller, &roll);
 }
 
 static struct job *job_of(struct ff_list *node)
@@ -93,6 +110,9 @@ static void answer(struct late_engine *late, struct job *job, enum ff_err err)
         break;
     case SUBSCRIBE:
         start(late, job, err);
+        break;
+    case LIST:
+        list(late, job, err);
         break;
     case PASS:
         late->engine.events->passed(late->engine.arg, job->caller);
@@ -130,10 +150,32 @@ static void late_publish(struct engine *engine, const struct publication *p, str
 static void late_subscribe(struct engine *engine, const struct engine_subscription *what,
                            struct engine_caller caller)
 {
-    struct job *job = add(engine, SUBSCRIBE, what->name.len * (size_t)(late_engine_content + 1));
+    size_t names = what->name.len * (size_t)(late_engine_content + 1);
+    struct job *job = add(engine, SUBSCRIBE, names + what->member.user.len);
 
     job->what = *what;
     job->name = job->what.name = copy(job->bytes, what->name);
+    job->what.member.user = copy(job->bytes + names, what->member.user);
+    if (bulletin_is(job->name)) /* what is asked about it keeps the order of its topic's */
+        job->name = bulletin_topic(job->name);
+    job->caller = caller;
+    refuse_if_stopped(engine);
+}
+
+/* Whoever leaves has been answered. */
+static void late_leave(struct engine *engine, struct ff_slice name, uint64_t serial)
+{
+    (void)name;
+    presence_leave(late_of(engine)->presence, serial);
+}
+
+static void late_list(struct engine *engine, struct ff_slice name, struct engine_listing listing,
+                      struct engine_caller caller)
+{
+    struct job *job = add(engine, LIST, name.len);
+
+    job->name = copy(job->bytes, name);
+    job->listing = listing;
     job->caller = caller;
     refuse_if_stopped(engine);
 }
@@ -178,7 +220,8 @@ static struct engine_figures late_figures(const struct engine *engine)
     const struct late_engine *late = FF_CONTAINER_CONST(engine, struct late_engine, engine);
 
     return (struct engine_figures){.keys = dedup_count(late->dedup),
-                                   .keys_forgotten = dedup_forgotten(late->dedup)};
+                                   .keys_forgotten = dedup_forgotten(late->dedup),
+                                   .members = presence_count(late->presence)};
 }
 
 static void late_stop(struct engine *engine)
@@ -191,6 +234,7 @@ static void late_free(struct engine *engine)
 {
     FF_CHECK(ff_list_is_empty(&late_of(engine)->jobs));
     dedup_free(late_of(engine)->dedup);
+    presence_free(late_of(engine)->presence);
     free(late_of(engine));
 }
 
@@ -198,6 +242,8 @@ struct engine *late_engine_new(struct router *router)
 {
     static const struct engine_ops ops = {.publish = late_publish,
                                           .subscribe = late_subscribe,
+                                          .leave = late_leave,
+                                          .list = late_list,
                                           .pass = late_pass,
                                           .figures = late_figures,
                                           .stop = late_stop,
@@ -208,7 +254,8 @@ struct engine *late_engine_new(struct router *router)
     late->engine.ops = &ops;
     late->router = router;
     late->dedup = dedup_new(router);
-    FF_CHECK(late->dedup);
+    late->presence = presence_new(router);
+    FF_CHECK(late->dedup && late->presence);
     ff_list_init(&late->jobs);
     return &late->engine;
 }
