@@ -3,6 +3,9 @@
 // flood of messages is too much for it. Frame times are printed, never asserted.
 // TEST_PICTURES=DIR makes the pictures of docs/pictures.
 import assert from "node:assert";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { chromium } from "playwright-core";
 import WebSocket from "ws";
 import { PATIENCE_MS, startBroker, until } from "../support/broker.mjs";
@@ -165,6 +168,34 @@ async function whatItAsksFor(browser, broker) {
   await page.context().close();
 }
 
+/** Members by the names that they gave, as they come and go; of what has no presence nothing is shown. */
+async function whoIsThere(browser) {
+  const config = join(mkdtempSync(join(tmpdir(), "console-")), "rooms.conf");
+  writeFileSync(config, 'topic "room/#" { presence = on }\n');
+  const broker = await startBroker(["--config", config]);
+  const page = await open(browser, broker.port), ada = await client(broker.port), bob = await client(broker.port);
+  await ada.ask({ type: 3, user: "ada" });
+  await bob.ask({ type: 3, user: "<b>bob</b>" });
+  await ada.ask({ type: 5, topic: "room/1" });
+  assert.ok(await page.locator("#here").isHidden(), "lobby has no presence here");
+  await page.fill("#topic", "room/1");
+  await page.click("#subscribe button");
+  await shows(page, "#rooms", /^room\/1 {2}2: [0-9a-f]{8}…, ada$/);
+  await bob.ask({ type: 5, topic: "room/1" });
+  await shows(page, "#rooms", /^room\/1 {2}3: [0-9a-f]{8}…, ada, <b>bob<\/b>$/);
+  ada.close();
+  await shows(page, "#rooms", /^room\/1 {2}2: [0-9a-f]{8}…, <b>bob<\/b>$/);
+  await page.reload();
+  await shows(page, "#rooms", /^room\/1 {2}2: .*<b>bob<\/b>/);
+  await page.click("[aria-label='Unsubscribe from room/1']");
+  await until("nobody is shown", () => page.locator("#here").isHidden());
+  assert.deepEqual(page.violations, []);
+  bob.close();
+  await page.context().close();
+  await broker.stop();
+  rmSync(dirname(config), { recursive: true });
+}
+
 async function whatItSaysWhenAway(browser) {
   let broker = await startBroker(["--sys"]);
   const page = await open(browser, broker.port);
@@ -270,6 +301,7 @@ try {
   } else {
     await whatItShows(browser, broker);
     await whatItAsksFor(browser, broker);
+    await whoIsThere(browser);
     await whatItSaysWhenAway(browser);
     await floods(browser, broker, 1000, 5);
     await floods(browser, broker, 5000, 5);
