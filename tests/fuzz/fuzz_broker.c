@@ -63,8 +63,8 @@ static struct settings settings;
 static enum dialect dialects[WIRES];
 
 static const struct topic_rule rules[] = {
-    {.filter = "b", .overflow = OVERFLOW_CLOSE, .max_buffered = 300},
-    {.filter = "a/#", .overflow = OVERFLOW_LATEST, .max_message = 200},
+    {.filter = "b", .overflow = OVERFLOW_CLOSE, .max_buffered = 300, .has_presence = true},
+    {.filter = "a/#", .overflow = OVERFLOW_LATEST, .max_message = 200, .has_presence = true},
 };
 
 static struct settings tiny_settings(uint8_t variant)

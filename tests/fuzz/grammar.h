@@ -228,6 +228,8 @@ static inline void grammar_message(struct grammar *g)
         grammar_text(g, ",\"topic\":");
         grammar_text(g, GRAMMAR_PICK(g, topics));
     }
+    if (grammar_below(g, 4) == 0)
+        grammar_text(g, ",\"presence\":true");
     if (grammar_below(g, 4) == 0) { /* one that comes again */
         grammar_text(g, ",\"key\":");
         grammar_text(g, GRAMMAR_PICK(g, keys));

@@ -31,7 +31,8 @@ static inline int write_subscribe(char *out, size_t size, const char *topic, uin
     static const char *const rates[] = {"", ",\"rate\":0", ",\"rate\":2.5", ",\"rate\":-1"};
     static const char *const echoes[] = {"", ",\"echo\":false", ",\"echo\":true", ",\"since\":3"};
 
-    static const char *const bounds[] = {"", ",\"buffered\":0", "", ",\"buffered\":300"};
+    static const char *const bounds[] = {"", ",\"buffered\":0", ",\"presence\":true",
+                                         ",\"buffered\":300,\"presence\":false"};
 
     return snprintf(out, size, "{\"type\":5,\"id\":%u,\"topic\":\"%s\"%s%s%s%s}", how, topic,
                     overflows[how & 3], rates[(how >> 2) & 3], echoes[(how >> 4) & 3],
@@ -79,8 +80,12 @@ static inline size_t write_json(struct program *program, char *out, size_t size)
     case 4:
         return (size_t)write_publish(out, size, topic, how);
     case 5:
-        return (size_t)snprintf(out, size, "{\"type\":%u,\"id\":%u,\"heartbeat\":5}",
-                                how & 1 ? 1 : 3, how);
+        if (how & 2)
+            return (size_t)snprintf(out, size, "{\"type\":11,\"id\":%u,\"topic\":\"%s\"}", how,
+                                    topic);
+        return (size_t)snprintf(out, size,
+                                "{\"type\":%u,\"id\":%u,\"heartbeat\":5,\"user\":\"%.*s\"}",
+                                how & 1 ? 1 : 3, how, how >> 6, "uvw");
     case 6: /* a batch: to itself, and gone within it */
         (void)write_publish(one, sizeof(one), topic, how);
         len = snprintf(out, size, "[%s", one);
@@ -98,8 +103,8 @@ static inline size_t write_json(struct program *program, char *out, size_t size)
 
 static inline size_t write_msgpack(struct program *program, uint8_t *out)
 {
-    static const uint8_t types[] = {5, 6, 7, 7, 1, 3};
-    uint8_t type = types[next(program) % 6];
+    static const uint8_t types[] = {5, 6, 7, 7, 1, 3, 11};
+    uint8_t type = types[next(program) % sizeof(types)];
     const char *topic = topics[next(program) % 8];
     uint8_t how = next(program);
     size_t n = 0;
@@ -114,7 +119,7 @@ static inline size_t write_msgpack(struct program *program, uint8_t *out)
         out[n++] = 0xc0;
         out[n++] = 0xc0;
         out[n++] = how & 2 ? 2 : 0xc0;
-        out[n++] = 0xc0;
+        out[n++] = how & 16 ? 0xc3 : 0xc0;
         out[n++] = how & 4 ? 0xc2 : 0xc0;
         out[n++] = how & 8 ? how & 0x7f : 0xc0;
     } else { /* a payload of `how` octets, or a wild one */

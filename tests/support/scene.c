@@ -93,12 +93,48 @@ static void play_typed(struct client *a, struct client *b)
     expect(a, "\"cause\":\"rate\"");
     client_send(a, "{\"type\":6,\"id\":8,\"topic\":\"r\"}");
     expect(a, "\"id\":8,");
+    client_send(a, "{\"type\":7,\"id\":10,\"topic\":\"j\",\"message\":1,\"key\":\"k\"}");
+    expect(a, "\"id\":10,\"receivers\":2");
+    client_send(a, "{\"type\":7,\"id\":11,\"topic\":\"j\",\"message\":1,\"key\":\"k\"}");
+    expect(a, "\"duplicate\":true");
     client_send(a, "{\"type\":6,\"id\":9,\"topic\":\"#\"}");
     expect(a, "\"id\":9,");
     client_send(a, "{\"type\":9}");
     expect(a, "\"code\":404");
     client_send(a, "nonsense");
     expect(a, "\"code\":400");
+}
+
+static void play_presence(struct client *a, struct client *b)
+{
+    static const uint8_t subscribe[] = "\x97\x05\x01\xa6room/1\xc0\xc0\xc0\xc3";
+
+    client_connect(a, 0, 0);
+    client_upgrade(a, "/ws", "fanfare.v1.json");
+    expect(a, "{\"type\":4,");
+    client_send(a, "{\"type\":3,\"id\":1,\"user\":\"anna\"}");
+    expect(a, "\"id\":1,");
+    client_send(a, "{\"type\":5,\"id\":2,\"topic\":\"room/1\",\"presence\":true}");
+    expect(a, "\"user\":\"anna\"}],\"count\":1}");
+    client_connect(b, 0, 0);
+    client_upgrade(b, "/ws", "fanfare.v1.msgpack");
+    expect(b, "101 Switching");
+    client_frame(b, 0x82, subscribe, sizeof(subscribe) - 1);
+    expect(b, "\xa4user\xa4"
+              "anna");
+    pass_ms(200);
+    expect(a, "\"left\":[],\"count\":2}");
+    client_send(a, "{\"type\":11,\"id\":3,\"topic\":\"room/1\"}");
+    expect(a, "\"id\":3,\"topic\":\"room/1\",\"members\":[{");
+    client_send(a, "{\"type\":5,\"id\":4,\"topic\":\"room/1\",\"presence\":false}");
+    expect(a, "\"id\":4,");
+    client_send(a, "{\"type\":5,\"id\":5,\"topic\":\"room/1\",\"presence\":true}");
+    expect(a, "\"count\":2}");
+    client_close(b);
+    pass_ms(10); /* it is found out, and waits from here on */
+    pass_ms(2200);
+    expect(a, "\"joined\":[],\"left\":[{");
+    client_close(a);
 }
 
 static void play_plain(struct client *p, struct client *e, struct client *h)
@@ -293,6 +329,7 @@ static void play(void)
         play_crowd(crowd, &scene_clients[1], &scene_clients[0]);
     } else {
         play_typed(&scene_clients[0], &scene_clients[1]);
+        play_presence(&scene_clients[2], &scene_clients[3]);
         play_plain(&scene_clients[2], &scene_clients[3], &scene_clients[4]);
         play_tls(&scene_clients[5], &scene_clients[0]);
         play_stall(&scene_clients[6], &scene_clients[7], &scene_clients[0]);
@@ -369,7 +406,8 @@ void scene_set_up(void)
     assert_non_null(config);
     (void)fprintf(config,
                   "tls_cert = \"%s/cert\"\ntls_key = \"%s/key\"\necho_path = \"/echo\"\n"
-                  "drain_seconds = 2\nclose_seconds = 1\ntopic \"stall\" { overflow = \"skip\" }\n",
+                  "drain_seconds = 2\nclose_seconds = 1\ntopic \"stall\" { overflow = \"skip\" }\n"
+                  "topic \"room/#\" { presence = on }\n",
                   folder, folder);
     assert_int_equal(fclose(config), 0);
     scene_client_ctx = SSL_CTX_new(TLS_client_method());
