@@ -13,7 +13,14 @@
 
 enum { BOOK_PEERS = 8, BOOK_TOPICS = 32, BOOK_OPEN = 65536 };
 
-enum book_kind { BOOK_PUBLISH, BOOK_SUBSCRIBE, BOOK_CHANGE, BOOK_UNSUBSCRIBE, BOOK_KINDS };
+enum book_kind {
+    BOOK_PUBLISH,
+    BOOK_SUBSCRIBE,
+    BOOK_CHANGE,
+    BOOK_UNSUBSCRIBE,
+    BOOK_LIST,
+    BOOK_KINDS
+};
 
 struct book_entry {
     uint64_t id;

@@ -123,6 +123,13 @@ static void on_received(struct subscriber *socket, const struct ff_message *m)
 
     if (!f)
         return; /* the rest of what it was subscribed to before */
+    if (m->type == FF_TYPE_PRESENCE) {
+        assert_true(f->topic < ROOMS);
+        if (f->is_acked) /* else it is the rest of an earlier one */
+            f->members = (uint32_t)m->values[FF_FIELD_COUNT].integer;
+        peer->at->news++;
+        return;
+    }
     if (m->type == FF_TYPE_GAP) {
         if (f->rate < 0 && !f->cursors->no_echo) /* a gap and the message behind it are one unit */
             assert_int_equal(f->told, 0);
@@ -223,10 +230,12 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
     enum ff_err err = start->err;
 
     assert_int_equal(request.kind, BOOK_SUBSCRIBE);
-    if (!err && !ticket.is_filter) /* what the engine sent with it is whole */
+    if (!err && !ticket.is_filter && !ticket.is_listed) /* what the engine sent with it is whole */
         assert_int_equal(start->content.len, name.len * late_engine_content);
-    for (size_t i = 0; i < start->content.len; i++)
+    for (size_t i = 0; i < start->content.len && !ticket.is_listed; i++)
         assert_int_equal(start->content.at[i], name.at[i % name.len]);
+    if (!err && ticket.is_listed)
+        assert_true(start->content.len > 2 && start->count > 0); /* itself, at least */
     assert_true(ff_slice_is_equal(name, ff_slice_of(truth_topics[request.topic])));
     at->starved += err == FF_ENOMEM;
     assert_true(is_expected(at, err));
@@ -245,10 +254,24 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
     }
     assert_int_equal(ticket.session_tag, at->peers[request.peer].socket.tag);
     f->is_acked = true;
+    f->members = ticket.is_listed ? start->count : UINT32_MAX;
     for (uint32_t i = 0; i < crew_cursors_of(f->topic); i++) {
         assert_int_not_equal(s[i].state, SUBSCRIPTION_DETACHED);
         stream_acknowledge(&f->streams[i]);
     }
+}
+
+static void on_listed(void *arg, struct ticket ticket, struct ff_slice name,
+                      const struct engine_roll *roll)
+{
+    struct worker_model *at = arg;
+    struct book_entry request = book_answer(&at->book, ticket.id);
+
+    assert_int_equal(request.kind, BOOK_LIST);
+    assert_true(is_expected(at, roll->err));
+    assert_true(ff_slice_is_equal(name, ff_slice_of(truth_topics[request.topic])));
+    assert_true(roll->err || roll->members.len > 0);
+    at->starved += roll->err == FF_ENOMEM;
 }
 
 static struct ticket ticket_of(const struct peer *peer, uint64_t id)
@@ -437,8 +460,16 @@ static void subscribe(struct peer *peer, uint32_t t)
         return;
     f = &peer->followers[i];
     *f = (struct follower){.topic = t, .rate = -1};
-    f->cursors = ff_mem_zalloc(crew_cursors_of(t) * sizeof(struct subscription));
+    f->cursors = ff_mem_zalloc(t < ROOMS ? sizeof(struct membership)
+                                         : crew_cursors_of(t) * sizeof(struct subscription));
     assert_non_null(f->cursors);
+    if (t < ROOMS) {
+        what.joins = f->cursors->is_member = true;
+        what.hears = dice_below(&at->dice, 2);
+        what.member.session = peer->socket.tag;
+        what.listing = (struct engine_listing){peer->socket.encoding, 100000};
+        membership_of(f->cursors)->news.owner = &peer->socket;
+    }
     if (dice_below(&at->dice, 5) == 0 && t < TRUTH_NAMES)
         f->rate = dice_below(&at->dice, 3) ? 1 + dice_below(&at->dice, 100) : 0;
     overflow = (uint8_t)dice_below(&at->dice, 3);
@@ -461,6 +492,7 @@ static void subscribe(struct peer *peer, uint32_t t)
     (void)book_ask(&at->book, (uint32_t)(peer - at->peers), t, BOOK_SUBSCRIBE, f->born);
     ticket = ticket_of(peer, f->born);
     ticket.is_filter = what.is_filter;
+    ticket.is_listed = what.hears;
     crew_starve(at);
     is_taken = carrier_subscribe(at->carrier, f->cursors, &what, ticket);
     crew_feed();
@@ -496,6 +528,38 @@ static void disconnect(struct peer *peer)
     crew_begin(peer, encoding);
 }
 
+/* Who is in a room? */
+static void list(struct peer *peer, uint32_t topic)
+{
+    struct worker_model *at = peer->at;
+    uint64_t id = book_ask(&at->book, (uint32_t)(peer - at->peers), topic, BOOK_LIST, 0);
+    bool is_taken;
+
+    crew_starve(at);
+    is_taken =
+        carrier_list(at->carrier, ff_slice_of(truth_topics[topic]),
+                     (struct engine_listing){peer->socket.encoding, 10000}, ticket_of(peer, id));
+    crew_feed();
+    if (is_taken)
+        return;
+    book_take_back(&at->book, id);
+    at->held++;
+}
+
+uint32_t crew_members_of(const struct worker_model *crew, uint32_t topic)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < crew_run.workers * PEERS * SUBSCRIPTIONS; i++) {
+        const struct worker_model *at = &crew[i / (PEERS * SUBSCRIPTIONS)];
+        const struct peer *peer = &at->peers[i / SUBSCRIPTIONS % PEERS];
+        const struct follower *f = &peer->followers[i % SUBSCRIPTIONS];
+
+        count += f->cursors && f->topic == topic;
+    }
+    return count;
+}
+
 void crew_act(struct worker_model *at)
 {
     struct peer *peer = &at->peers[dice_below(&at->dice, PEERS)];
@@ -514,6 +578,13 @@ void crew_act(struct worker_model *at)
     } else if (what < 745) {
         if (!peer->held.id)
             disconnect(peer);
+    } else if (what < 755) {
+        list(peer, dice_below(&at->dice, ROOMS));
+    } else if (what < 760) {
+        if (f->cursors && f->topic < ROOMS) { /* it wants to hear no more */
+            carrier_stop_hearing(at->carrier, membership_of(f->cursors));
+            f->members = UINT32_MAX;
+        }
     } else { /* it reads a little, much, or not at all */
         static const uint32_t rooms[] = {0, 1, 7, 100, 3000, 60000, ROOM, ROOM, ROOM};
 
@@ -524,5 +595,8 @@ void crew_act(struct worker_model *at)
 const struct router_ops crew_router_ops = {
     .ready = subscriber_ready, .overrun = on_overrun, .skipped = on_skipped};
 
-const struct carrier_events crew_events = {
-    .published = on_published, .subscribed = on_subscribed, .turn_came = on_turn, .room = on_room};
+const struct carrier_events crew_events = {.published = on_published,
+                                           .subscribed = on_subscribed,
+                                           .listed = on_listed,
+                                           .turn_came = on_turn,
+                                           .room = on_room};

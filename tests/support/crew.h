@@ -24,6 +24,7 @@ enum {
     MAX_BUFFERED = 60000,
     BOUND_MOST = 70000, /* of one subscription in two */
     ROOM = 1 << 17,
+    ROOMS = 2, /* so many of the names, the first, have members */
     KEYED = 8, /* keyed publishes that a worker's peers may repeat */
 };
 
@@ -48,7 +49,8 @@ struct follower {
     uint32_t first_own; /* the first message that its own session published behind it */
     double rate;
     bool is_acked;
-    uint64_t born; /* the request for it */
+    uint64_t born;    /* the request for it */
+    uint32_t members; /* as it was told last; UINT32_MAX: it does not listen */
 };
 
 /* What a publish is made of, each time that it is. */
@@ -88,6 +90,7 @@ struct worker_model {
     uint64_t slept;   /* of those that are there in the end */
     uint64_t starved; /* requests refused for want of memory */
     uint64_t repeats; /* that were answered as such */
+    uint64_t news;    /* of members who came and went */
     struct crew_message keyed[KEYED];
     uint32_t keyed_count; /* so far */
     pthread_t thread;
@@ -107,6 +110,9 @@ uint32_t crew_cursors_of(uint32_t topic);
 
 /* How a client reads what a subscription brings. */
 struct reading crew_reading_of(const struct peer *peer, const struct follower *f);
+
+/* So many members all workers' clients are of a room. */
+uint32_t crew_members_of(const struct worker_model *crew, uint32_t topic);
 
 /* A client comes; `peer->at` is set. */
 void crew_begin(struct peer *peer, enum ff_encoding encoding);

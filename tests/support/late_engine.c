@@ -76,11 +76,11 @@ static void start(struct late_engine *late, struct job *job, enum ff_err err)
     size_t len = job->what.name.len;
     struct engine_start start = {.err = err};
 
-    if (!err && bulletin_is(job->what.name))
+    if (!err && job->what.joins)
+        err = start.err = presence_join(late->presence, job->what.name, &job->what.member);
+    if (!err && bulletin_is(job->what.name)) {
         presence_start(late->presence, &job->what, &start);
-    else if (!err && job->what.joins)
-        start.err = presence_join(late->presence, job->what.name, &job->what.member);
-    else if (!err && !job->what.is_filter && late_engine_content) {
+    } else if (!err && !job->what.is_filter && late_engine_content) {
         for (uint32_t i = 1; i < late_engine_content; i++)
             memcpy(job->bytes + i * len, job->bytes, len);
         start.content = (struct ff_slice){job->bytes, len * late_engine_content};

@@ -75,6 +75,28 @@ static void run_phase(struct worker_model *at)
     at->phase = (at->phase + 1) % PHASES;
 }
 
+/* Of each room as many are members as are subscribed, and who listens was told so. */
+static void check_rooms(void)
+{
+    uint64_t members = 0;
+    uint64_t kept = 0;
+
+    for (uint32_t topic = 0; topic < ROOMS; topic++)
+        members += crew_members_of(crew, topic);
+    for (uint32_t i = 0; i < crew_run.workers; i++)
+        kept += engine_figures(crew[i].carrier->env.engine).members;
+    assert_int_equal(kept, members);
+    for (uint32_t i = 0; i < crew_run.workers * PEERS * SUBSCRIPTIONS; i++) {
+        struct peer *peer = &crew[i / (PEERS * SUBSCRIPTIONS)].peers[i / SUBSCRIPTIONS % PEERS];
+        struct follower *f = &peer->followers[i % SUBSCRIPTIONS];
+
+        if (!f->cursors || f->topic >= ROOMS || f->members == UINT32_MAX)
+            continue;
+        assert_int_equal(membership_of(f->cursors)->news.state, SUBSCRIPTION_LINKED);
+        assert_int_equal(f->members, crew_members_of(crew, f->topic));
+    }
+}
+
 /* Everything is read and answered; only then is it known that nothing was lost. */
 static void check_end(struct worker_model *at)
 {
@@ -196,6 +218,7 @@ static void free_all(void)
 {
     leave_all(true);
     settle_all();
+    check_rooms();
     assert_int_equal(atomic_load(&all_topics), 0);
     for (uint32_t i = 0; i < crew_run.workers; i++) {
         for (int p = 0; p < PEERS; p++)
@@ -212,7 +235,7 @@ static void free_all(void)
 
 static void check_all(void)
 {
-    uint64_t total[7] = {0};
+    uint64_t total[8] = {0};
     bool was_starving = crew_run.is_starving;
 
     crew_run.is_starving = false;
@@ -226,12 +249,13 @@ static void check_all(void)
         total[4] += crew[i].book.kinds[BOOK_SUBSCRIBE];
         total[5] += crew[i].starved;
         total[6] += crew[i].repeats;
+        total[7] += crew[i].news;
     }
     print_message("    %u published, %" PRIu64 " seen, %" PRIu64 " gaps, %" PRIu64
                   " closed, %" PRIu64 " refusals, %" PRIu64 " subscriptions, %" PRIu64
-                  " for want of memory, %" PRIu64 " repeats\n",
+                  " for want of memory, %" PRIu64 " repeats, %" PRIu64 " of members\n",
                   atomic_load(&crew_run.last_id), total[0], total[1], total[2], total[3], total[4],
-                  total[5], total[6]);
+                  total[5], total[6], total[7]);
     assert_true(total[0] > steps / 4 && total[1] > 0 && total[2] > 0);
     assert_true(total[3] > 0 || crew_run.workers == 1); /* rings were full */
     assert_int_equal(total[5] > 0, was_starving);
