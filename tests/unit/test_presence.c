@@ -223,6 +223,28 @@ static void whoever_comes_within_100_ms_is_told_in_one_frame(void **state)
     }
 }
 
+/* What is told is appended earlier where somebody begins to listen, but not told earlier. */
+static void
+who_begins_to_listen_neither_hears_what_it_was_answered_nor_hurries_the_others(void **state)
+{
+    (void)state;
+    start_reading(&readers[0]);
+    join(1);
+    turn();
+    look(&readers[0], 1, 1, 0);
+    for (uint64_t i = 2; i < 5; i++) {
+        join(i);
+        start_reading(&readers[i - 1]);
+        assert_int_equal(readers[i - 1].known, i);
+    }
+    pass(90);
+    look(&readers[0], 0, 0, 0);
+    pass(20);
+    look(&readers[0], 3, 3, 0);
+    look(&readers[1], 2, 2, 0);
+    look(&readers[3], 0, 0, 0);
+}
+
 /* One log holds each frame once, whoever reads it. */
 static void a_frame_is_written_once_for_all_readers(void **state)
 {
@@ -571,6 +593,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_PRESENCE(whoever_comes_within_100_ms_is_told_in_one_frame),
+        WITH_PRESENCE(
+            who_begins_to_listen_neither_hears_what_it_was_answered_nor_hurries_the_others),
         WITH_PRESENCE(a_frame_is_written_once_for_all_readers),
         WITH_PRESENCE(who_comes_back_in_time_has_never_left),
         WITH_PRESENCE(who_is_there_twice_leaves_twice),
