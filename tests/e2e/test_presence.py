@@ -2,6 +2,7 @@
 """Who is there: members of a topic, as their clients see each other come and go."""
 import os
 import random
+import signal
 import sys
 import tempfile
 
@@ -288,6 +289,63 @@ def above_a_thousand_only_the_number_is_told():
             assert m.get("count") == 802, m
         for peer in crowd:
             peer.close()
+
+
+@test
+def who_asks_much_and_reads_late_waits_and_is_answered_all():
+    """A list is a large answer: one at a time is owed, in a batch, in frames of their own and in SUBSCRIBEs."""
+    with Rooms("--outbox", "128K") as broker:
+        crowd = [Peer(broker.port, path="/ws?topic=room/%d" % (i % 2)) for i in range(600)]
+        asks, late = client(broker.port), Peer(broker.port, path="/ws?topic=room/0")
+        while not all(who(asks, "room/%d" % i)["count"] >= 300 for i in range(2)):
+            pass
+        before = broker.rss()
+        asks.send_json([{"type": 11, "id": i, "topic": "room/%d" % (i % 2)} for i in range(400)])
+        for i in range(400, 600):
+            asks.send_json({"type": 11, "id": i, "topic": "room/%d" % (i % 2)})
+        asks.send_json([{"type": 5, "id": 600 + i, "topic": "room/%d" % i, "presence": True} for i in range(2)])
+        asks.send_json({"type": 1, "id": 602})
+        others = client(broker.port)
+        assert who(others, "room/0")["count"] == 301  # nobody waits for it
+        assert broker.rss() - before < 8 << 20, broker.rss() - before
+        got = {}
+        while len(got) < 603:
+            m = asks.read_json()
+            if m["type"] == 11:
+                continue
+            assert m["id"] not in got
+            got[m["id"]] = m
+        assert all(len(got[i]["members"]) == got[i]["count"] >= 300 for i in range(602))
+        assert [i for i in got if i < 600 and i % 2] == list(range(1, 600, 2)), "in order about one topic"
+        asks.send_json([{"type": 11, "id": i, "topic": "room/0"} for i in range(400)])
+        asks.reset()  # in the midst of it
+        for peer in crowd:
+            peer.close()
+        late.close()
+
+
+@test
+def a_reload_concerns_subscriptions_that_begin_then():
+    with Rooms() as broker:
+        a, b = client(broker.port), client(broker.port)
+        enter(a, "room/1")
+        enter(b, "lobby", presence=False)
+        broker.config.seek(0)
+        broker.config.truncate()
+        broker.config.write('topic "lobby" { presence = on }\n')
+        broker.config.flush()
+        broker.process.send_signal(signal.SIGHUP)
+        while a.ask({"type": 11, "id": 5, "topic": "lobby"})["type"] != 8:
+            pass
+        assert who(a, "lobby")["count"] == 0  # b was there before
+        got = b.ask({"type": 5, "id": 6, "topic": "lobby", "presence": True})
+        assert got["code"] == 403 and "unsubscribe first" in got["reason"], got
+        b.ask({"type": 6, "id": 7, "topic": "lobby"})
+        assert enter(b, "lobby")["members"] == [b.me]
+        assert a.ask({"type": 11, "id": 8, "topic": "room/1"})["code"] == 403
+        a.ask({"type": 6, "id": 9, "topic": "room/1"})
+        got = enter(a, "lobby")
+        assert sessions(got["members"]) == sorted([a.id, b.id])
 
 
 @test
