@@ -160,6 +160,9 @@ uint64_t carrier_serial(const struct membership *member);
 /* At once, as above: the member hears of the others no more. */
 void carrier_stop_hearing(struct carrier *carrier, struct membership *member);
 
+/* It hears, or is to, and was perhaps to stop before it was answered: it goes on. */
+void carrier_keep_hearing(struct membership *member);
+
 /* False: as for a publish. Answered by `listed`. */
 FF_MUST_CHECK bool carrier_list(struct carrier *carrier, struct ff_slice name,
                                 struct engine_listing listing, struct ticket ticket);

@@ -91,16 +91,32 @@ uint64_t carrier_serial(const struct membership *member)
     return member->seat ? member->seat->serial : 0;
 }
 
+/* That asks for both subscriptions of a member, and has not been answered; NULL: none does. */
+static struct pending_subscribe *pending_of_both(const struct membership *member)
+{
+    const struct waiter *waiter = member->news.waiter;
+
+    return member->news.state == SUBSCRIPTION_REQUESTED && waiter->pending->what.hears
+               ? waiter->pending
+               : NULL;
+}
+
 void carrier_stop_hearing(struct carrier *carrier, struct membership *member)
 {
-    struct waiter *waiter = member->news.waiter;
+    struct pending_subscribe *pending = pending_of_both(member);
 
-    if (member->news.state == SUBSCRIPTION_REQUESTED && waiter->pending->what.hears) {
-        waiter->s = NULL; /* what it was asked for with stays */
-        member->news.state = SUBSCRIPTION_DETACHED;
-    } else {
+    if (pending)
+        pending->is_deaf = true; /* both have one fate until then */
+    else
         detach_cursor(carrier, &member->news);
-    }
+}
+
+void carrier_keep_hearing(struct membership *member)
+{
+    struct pending_subscribe *pending = pending_of_both(member);
+
+    if (pending)
+        pending->is_deaf = false;
 }
 
 /* Answered. */
@@ -132,7 +148,7 @@ static void refuse(struct carrier *carrier, struct pending_subscribe *pending, e
         return;
     pending->err = err;
     for (uint32_t i = 0; pending->s && i < pending->cursors; i++) {
-        if (!pending->waiters[i].s || pending->s[i].state == SUBSCRIPTION_REQUESTED)
+        if (pending->s[i].state == SUBSCRIPTION_REQUESTED)
             continue;
         detach_cursor(carrier, &pending->s[i]);
         set_requested(&pending->waiters[i]);
@@ -165,6 +181,8 @@ static void answer(struct carrier *carrier, struct pending_subscribe *pending,
         pending->s = NULL;
     }
     assign_seat(carrier, pending);
+    if (pending->s && pending->is_deaf)
+        detach_cursor(carrier, &pending->s[1]);
     carrier->env.events->subscribed(carrier->env.arg, pending->ticket, s, pending->what.name,
                                     pending->err ? &refused : start);
     /* The session may have ended by that, and the subscription with it: its memory stays. */

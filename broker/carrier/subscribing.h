@@ -54,6 +54,7 @@ struct pending_subscribe {
     bool is_asking; /* not all owners are asked: it stays, whatever those say that are */
     bool is_answered;
     bool has_joined;
+    bool is_deaf;            /* it hears no more, as soon as it does */
     struct waiter waiters[]; /* one for each cursor; names are behind them */
 };
 

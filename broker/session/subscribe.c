@@ -417,6 +417,7 @@ static enum request_outcome ask_news(struct session *session, struct ticket tick
     ticket.is_listed = true;
     what.name = bulletin_name(name, text);
     answers_await(session, octets);
+    carrier_keep_hearing(member);
     if (member->news.state == SUBSCRIPTION_DETACHED)
         is_taken = carrier_subscribe(carrier, &member->news, &what, ticket);
     else

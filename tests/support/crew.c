@@ -125,7 +125,7 @@ static void on_received(struct subscriber *socket, const struct ff_message *m)
         return; /* the rest of what it was subscribed to before */
     if (m->type == FF_TYPE_PRESENCE) {
         assert_true(f->topic < ROOMS);
-        if (f->is_acked) /* else it is the rest of an earlier one */
+        if (f->is_acked && !f->is_deaf) /* else it is the rest of an earlier one */
             f->members = (uint32_t)m->values[FF_FIELD_COUNT].integer;
         peer->at->news++;
         return;
@@ -254,7 +254,7 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
     }
     assert_int_equal(ticket.session_tag, at->peers[request.peer].socket.tag);
     f->is_acked = true;
-    f->members = ticket.is_listed ? start->count : UINT32_MAX;
+    f->members = ticket.is_listed && !f->is_deaf ? start->count : UINT32_MAX;
     for (uint32_t i = 0; i < crew_cursors_of(f->topic); i++) {
         assert_int_not_equal(s[i].state, SUBSCRIPTION_DETACHED);
         stream_acknowledge(&f->streams[i]);
@@ -578,12 +578,13 @@ void crew_act(struct worker_model *at)
     } else if (what < 745) {
         if (!peer->held.id)
             disconnect(peer);
-    } else if (what < 755) {
+    } else if (what < 750) {
         list(peer, dice_below(&at->dice, ROOMS));
-    } else if (what < 760) {
+    } else if (what < 770) {
         if (f->cursors && f->topic < ROOMS) { /* it wants to hear no more */
             carrier_stop_hearing(at->carrier, membership_of(f->cursors));
             f->members = UINT32_MAX;
+            f->is_deaf = true;
         }
     } else { /* it reads a little, much, or not at all */
         static const uint32_t rooms[] = {0, 1, 7, 100, 3000, 60000, ROOM, ROOM, ROOM};

@@ -50,6 +50,7 @@ struct follower {
     double rate;
     bool is_acked;
     uint64_t born;    /* the request for it */
+    bool is_deaf;     /* it wants to hear no more of members */
     uint32_t members; /* as it was told last; UINT32_MAX: it does not listen */
 };
 

@@ -15,6 +15,8 @@ static struct worker {
     uint32_t wakes; /* how often its sleep was ended */
     uint32_t published;
     uint32_t repeats; /* of these */
+    uint32_t subscribed;
+    uint32_t members; /* as the last answer said */
     uint32_t rooms;
 } workers[COUNT];
 
@@ -57,11 +59,14 @@ static void on_published(void *arg, struct ticket ticket, const struct engine_re
 static void on_subscribed(void *arg, struct ticket ticket, struct subscription *s,
                           struct ff_slice name, const struct engine_start *start)
 {
-    (void)arg;
+    struct worker *worker = arg;
+
     (void)ticket;
     (void)s;
     (void)name;
-    (void)start;
+    assert_int_equal(start->err, FF_OK);
+    worker->subscribed++;
+    worker->members = start->count;
 }
 
 static void on_turn(void *arg, struct ticket ticket, struct ff_slice frame, enum ff_err err)
@@ -147,18 +152,25 @@ static int end(void **state)
     return nothing_leaked(state);
 }
 
-/* True: it was taken. `key`: or "". */
-static bool publish_keyed(struct worker *worker, bool has_id, const char *key)
+/* A name of the other worker's. */
+static struct ff_slice foreign_name(const struct worker *worker)
 {
     static char name[8];
-    struct publication p = {
-        .publisher = 1, .payload = {FF_PAYLOAD_JSON, FF_SLICE("1")}, .key = ff_slice_of(key)};
 
     for (unsigned i = 0;
          i == 0 || carrier_owner(worker->carrier, ff_slice_of(name)) == worker->carrier->env.index;
          i++)
         (void)snprintf(name, sizeof(name), "t%u", i % 1000);
-    p.topic = ff_slice_of(name);
+    return ff_slice_of(name);
+}
+
+/* True: it was taken. `key`: or "". */
+static bool publish_keyed(struct worker *worker, bool has_id, const char *key)
+{
+    struct publication p = {
+        .publisher = 1, .payload = {FF_PAYLOAD_JSON, FF_SLICE("1")}, .key = ff_slice_of(key)};
+
+    p.topic = foreign_name(worker);
     return carrier_publish(worker->carrier, &p,
                            (struct ticket){.session_tag = 1, .has_id = has_id});
 }
@@ -253,12 +265,56 @@ static void a_key_holds_while_the_first_is_under_way(void **state)
     assert_int_equal(workers[1].router.published, 2);
 }
 
+/* It listens, and does not, and goes: whenever that is, and whatever of it is answered already. */
+static void a_member_goes_before_both_of_its_subscriptions_are_answered(void **state)
+{
+    (void)state;
+    for (uint32_t answered = 0; answered <= 2; answered++) {
+        for (int deaf = 0; deaf < 2; deaf++) {
+            struct membership *member = ff_mem_zalloc(sizeof(*member));
+            struct engine_subscription what = {.name = foreign_name(&workers[0]),
+                                               .kind = KIND_JSON,
+                                               .joins = true,
+                                               .hears = true,
+                                               .member = {.session = 7},
+                                               .listing = {FF_JSON, 1000}};
+
+            assert_non_null(member);
+            member->s.is_member = true;
+            assert_true(carrier_subscribe(workers[0].carrier, &member->s, &what,
+                                          (struct ticket){.session_tag = 1}));
+            turn(&workers[0]);
+            turn(&workers[1]);
+            late_engine_work(workers[1].carrier->env.engine, answered, NULL);
+            turn(&workers[1]);
+            turn(&workers[0]);
+            if (deaf)
+                carrier_stop_hearing(workers[0].carrier, member);
+            carrier_unsubscribe(workers[0].carrier, &member->s);
+            ff_mem_free(member);
+            work(&workers[1]);
+            for (int i = 0; i < 4; i++) {
+                turn(&workers[1]);
+                turn(&workers[0]);
+            }
+            assert_int_equal(workers[0].subscribed, answered * 2 + (uint32_t)deaf + 1);
+            assert_int_equal(workers[0].members, 1);
+            now_ms += 3000;
+            wheel_advance(&workers[1].wheel);
+            assert_int_equal(engine_figures(workers[1].carrier->env.engine).members, 0);
+            assert_int_equal(atomic_load(&all_topics), 0);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_answer_outlives_a_quiet_second, begin, end),
         cmocka_unit_test_setup_teardown(nobody_is_woken_before_there_is_an_answer, begin, end),
         cmocka_unit_test_setup_teardown(a_key_holds_while_the_first_is_under_way, begin, end),
+        cmocka_unit_test_setup_teardown(a_member_goes_before_both_of_its_subscriptions_are_answered,
+                                        begin, end),
     };
 
     return cmocka_run_group_tests_name("carrier", tests, NULL, NULL);
