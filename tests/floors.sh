@@ -54,6 +54,7 @@ only() { # HEADER-PATTERN FILE...: who may include it
 only 'ev\.h>' broker/net/loop.h
 only 'openssl/' broker/net/tls.c protocol/websocket/handshake.c broker/session/console.c clients/c/stream.c bench/load/hub.c
 only 'msgpack' protocol/message/transcode.c
+only 'zlib\.h>' protocol/websocket/zlib_memory.h
 only 'confuse\.h>' broker/app/config_file.c
 only '(sys/socket|netinet|unistd|time|sys/random|poll)' $(ls broker/*/*.[ch] clients/*/*.[ch] bench/*/*.[ch])
 

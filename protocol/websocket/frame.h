@@ -23,6 +23,7 @@ enum ff_opcode {
 
 enum {
     FF_FRAME_HEAD_MAX = 14, /* 2 + 8 for the length + 4 for the mask */
+    FF_FRAME_RSV1 = 0x40,   /* of the first octet: the message is compressed (RFC 7692) */
     FF_CONTROL_MAX = 125,   /* section 5.5 */
     FF_CLOSE_REASON_MAX = 123,
 };

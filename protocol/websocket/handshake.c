@@ -154,25 +154,25 @@ static void write_accept(char out[FF_ACCEPT_TEXT], const char key[FF_KEY_TEXT])
     ff_base64_encode(out, digest, sizeof(digest));
 }
 
-/*
- * No extension is named in the answer: permessage-deflate and all others are
- * declined by that (RFC 6455, 9.1).
- */
 enum ff_err ff_handshake_write_answer(struct ff_buf *out, const struct ff_handshake *handshake)
 {
     const char *name = names[handshake->subprotocol];
     char accept[FF_ACCEPT_TEXT];
+    enum ff_err err;
 
     if (!is_key(handshake->key))
         return FF_EINVAL;
     write_accept(accept, handshake->key.at);
-    return ff_buf_printf(out,
-                         "HTTP/1.1 101 Switching Protocols\r\n"
-                         "Upgrade: websocket\r\n"
-                         "Connection: Upgrade\r\n"
-                         "Sec-WebSocket-Accept: %.*s\r\n%s%s%s\r\n",
-                         FF_ACCEPT_TEXT, accept, name ? "Sec-WebSocket-Protocol: " : "",
-                         name ? name : "", name ? "\r\n" : "");
+    err = ff_buf_printf(out,
+                        "HTTP/1.1 101 Switching Protocols\r\n"
+                        "Upgrade: websocket\r\n"
+                        "Connection: Upgrade\r\n"
+                        "Sec-WebSocket-Accept: %.*s\r\n%s%s%s",
+                        FF_ACCEPT_TEXT, accept, name ? "Sec-WebSocket-Protocol: " : "",
+                        name ? name : "", name ? "\r\n" : "");
+    if (!err)
+        err = ff_terms_write(out, &handshake->deflate);
+    return err ? err : ff_buf_printf(out, "\r\n");
 }
 
 enum ff_err ff_handshake_write_request(struct ff_buf *out, const char *host, const char *target,

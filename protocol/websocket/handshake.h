@@ -12,6 +12,7 @@
 
 #include "protocol/base/buf.h"
 #include "protocol/websocket/http.h"
+#include "protocol/websocket/terms.h"
 
 enum {
     FF_KEY_SIZE = 16,
@@ -31,12 +32,13 @@ const char *ff_subprotocol_name(enum ff_subprotocol subprotocol);
 
 struct ff_handshake {
     enum ff_subprotocol subprotocol;
-    struct ff_slice key;    /* Sec-WebSocket-Key, well formed */
-    struct ff_slice host;   /* of the target in absolute form, else Host; .at NULL: none */
-    struct ff_slice origin; /* .at NULL: none */
-    struct ff_slice token;  /* fanfare.token.TOKEN, .at NULL: none; never to be logged */
-    int status;             /* when refused: the HTTP status */
-    const char *why;        /* and one line of text about it, static */
+    struct ff_slice key;             /* Sec-WebSocket-Key, well formed */
+    struct ff_slice host;            /* of the target in absolute form, else Host; .at NULL: none */
+    struct ff_slice origin;          /* .at NULL: none */
+    struct ff_slice token;           /* fanfare.token.TOKEN, .at NULL: none; never to be logged */
+    struct ff_deflate_terms deflate; /* nothing is agreed upon, until ff_terms_choose() */
+    int status;                      /* when refused: the HTTP status */
+    const char *why;                 /* and one line of text about it, static */
 };
 
 /* Is this GET asking for a WebSocket at all? */

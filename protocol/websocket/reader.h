@@ -12,7 +12,12 @@
  * Text is checked as UTF-8 as it arrives, and fails at the first bad octet
  * (RFC 6455, section 8.1), even in the middle of a frame.
  *
- * An idle reader holds no memory of its own.
+ * Where permessage-deflate was agreed upon, a compressed message is inflated as it comes
+ * (RFC 7692): what it becomes is bounded by `max_message` and checked as UTF-8 like any
+ * other, and a call makes only so much of it that its caller can look at a clock.
+ *
+ * An idle reader holds no memory of its own, unless its peer may lean on what it sent
+ * before: then an inflater, from its first compressed message on.
  */
 #ifndef WEBSOCKET_READER_H
 #define WEBSOCKET_READER_H
@@ -24,10 +29,12 @@
 
 enum ff_role { FF_ROLE_SERVER, FF_ROLE_CLIENT };
 
+struct ff_reader_aside;
+
 /* 56 octets, because there is one for every connection. */
 struct ff_reader {
-    uint8_t *message; /* what is assembled of a message, or NULL */
-    uint8_t *control; /* a control frame's payload that came in pieces, or NULL */
+    uint8_t *message;              /* what is assembled of a message, or NULL */
+    struct ff_reader_aside *aside; /* what few readers need at any time (reader.c), or NULL */
     uint32_t message_len;
     uint32_t message_cap;
     uint32_t max_message;
@@ -46,6 +53,9 @@ struct ff_reader {
     bool fin : 1;
     bool is_masked : 1; /* what is read must be masked: the server's role */
     bool is_failed : 1;
+    bool is_compressed : 1;  /* the message under way */
+    bool may_lean : 1;       /* the peer's messages may lean on earlier ones */
+    uint8_t window_bits : 4; /* of the peer's compressor; 0: there is none */
 };
 
 enum ff_reader_kind {
@@ -64,6 +74,7 @@ struct ff_reader_event {
     size_t len;
     int code;
     const char *reason; /* static */
+    size_t inflated;    /* octets that this call made, which its peer did not have to send */
 };
 
 /* `max_message` at most 2^31 octets. */
@@ -71,9 +82,19 @@ void ff_reader_init(struct ff_reader *r, enum ff_role role, uint32_t max_message
 void ff_reader_deinit(struct ff_reader *r);
 
 /*
+ * From now on messages may be compressed. `window_bits`: the peer's, 8 to 15; `may_lean`: it
+ * did not promise to begin each message with an empty window.
+ */
+void ff_reader_inflate(struct ff_reader *r, unsigned window_bits, bool may_lean);
+
+/* Octets that are held for a message that is not whole yet. */
+size_t ff_reader_held(const struct ff_reader *r);
+
+/*
  * Takes octets from `bytes` (changing them: unmasking is in place), writes how
  * many to `used` and what they completed to `event`. Call again with the rest
- * until it answers MORE with everything taken, or FAIL.
+ * until it answers MORE with everything taken, or FAIL. It answers MORE with a rest, too,
+ * where much was inflated.
  */
 void ff_reader_next(struct ff_reader *r, uint8_t *bytes, size_t len, size_t *used,
                     struct ff_reader_event *event);

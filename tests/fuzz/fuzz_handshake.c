@@ -35,12 +35,31 @@ static bool is_offered(const struct ff_http_head *head, const char *name)
     return false;
 }
 
+/* What is agreed upon must be within what RFC 7692 and the server's wishes allow. */
+static void check_terms(const struct ff_http_head *head, struct ff_handshake *handshake)
+{
+    struct ff_deflate_wishes wishes = {(uint8_t)(9 + handshake->key.at[0] % 7),
+                                       handshake->key.at[1] & 1};
+    struct ff_deflate_terms *terms = &handshake->deflate;
+
+    if (!ff_terms_choose(head, &wishes, terms)) {
+        if (terms->server_bits)
+            abort();
+        return;
+    }
+    if (terms->server_bits < FF_WINDOW_BITS_LEAST || terms->server_bits > wishes.server_bits ||
+        terms->client_bits < FF_WINDOW_BITS_LEAST || terms->client_bits > FF_WINDOW_BITS_MOST ||
+        (wishes.client_forgets && !terms->client_forgets))
+        abort();
+}
+
 static void check_answer(const struct ff_http_head *head, const struct ff_handshake *handshake)
 {
     static const uint8_t key[FF_KEY_SIZE] = "the sample nonc\x65";
     struct ff_http_head answer;
     struct ff_buf out;
     const char *name = ff_subprotocol_name(handshake->subprotocol);
+    struct ff_deflate_terms terms;
     const char *why;
     size_t from = 0;
 
@@ -52,7 +71,11 @@ static void check_answer(const struct ff_http_head *head, const struct ff_handsh
     if (ff_http_find_end(out.data, out.len, &from, FF_HTTP_HEAD_MAX) != (int)out.len ||
         ff_http_parse_response(&answer, out.data, out.len))
         abort();
-    if (ff_slice_is_equal(handshake->key, ff_slice_of(defaults[4])) &&
+    if (ff_terms_read_answer(&answer, &terms) == FF_OK &&
+        terms.server_bits != handshake->deflate.server_bits)
+        abort();
+    if (!handshake->deflate.server_bits &&
+        ff_slice_is_equal(handshake->key, ff_slice_of(defaults[4])) &&
         ff_handshake_check_answer(&answer, handshake->subprotocol, key, &why))
         abort();
     ff_buf_deinit(&out);
@@ -89,10 +112,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     if (ff_http_parse_request(&head, text, len))
         return 0;
-    if (ff_handshake_check(&head, &handshake))
+    if (ff_handshake_check(&head, &handshake)) {
+        check_terms(&head, &handshake);
         check_answer(&head, &handshake);
-    else if (!handshake.why ||
-             (handshake.status != 400 && handshake.status != 405 && handshake.status != 426))
+    } else if (!handshake.why ||
+               (handshake.status != 400 && handshake.status != 405 && handshake.status != 426))
         abort();
     return 0;
 }

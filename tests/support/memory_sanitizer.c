@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The two calls by which protocol/ has a foreign library write: MemorySanitizer sees
+ * The calls by which protocol/ has a foreign library write: MemorySanitizer sees
  * nothing of what libraries do that were built without it, and is told here.
  */
 #include <msgpack.h>
 #include <openssl/sha.h>
 #include <sanitizer/msan_interface.h>
+#include <stdbool.h>
+#include <zlib.h>
 
 unsigned char *__real_SHA1(const unsigned char *bytes, size_t len, unsigned char *digest);
 unsigned char *__wrap_SHA1(const unsigned char *bytes, size_t len, unsigned char *digest);
@@ -54,3 +56,41 @@ msgpack_unpack_return __wrap_msgpack_unpack_next(msgpack_unpacked *result, const
         tell_of_object(&result->data);
     return done;
 }
+
+/*
+ * zlib calls back for memory: what it hands over then is good. It is told of the stream, of
+ * what came out, and whether what went in was.
+ */
+enum { CALLBACK_ARGUMENTS = 3 };
+
+#define ZLIB_CALL(name, parameters, arguments, takes_input)           \
+    int __real_##name parameters;                                     \
+    int __wrap_##name parameters;                                     \
+    int __wrap_##name parameters                                      \
+    {                                                                 \
+        Bytef *out = z->next_out;                                     \
+        int result;                                                   \
+                                                                      \
+        __msan_check_mem_is_initialized(z, sizeof(*z));               \
+        if ((takes_input) && z->avail_in)                             \
+            __msan_check_mem_is_initialized(z->next_in, z->avail_in); \
+        __msan_unpoison_param(CALLBACK_ARGUMENTS);                    \
+        result = __real_##name arguments;                             \
+        __msan_unpoison(z, sizeof(*z));                               \
+        if (takes_input)                                              \
+            __msan_unpoison(out, (size_t)(z->next_out - out));        \
+        return result;                                                \
+    }
+
+ZLIB_CALL(inflateInit2_, (z_streamp z, int bits, const char *version, int size),
+          (z, bits, version, size), false)
+ZLIB_CALL(inflate, (z_streamp z, int flush), (z, flush), true)
+ZLIB_CALL(inflateEnd, (z_streamp z), (z), false)
+ZLIB_CALL(inflateResetKeep, (z_streamp z), (z), false)
+ZLIB_CALL(deflateInit2_,
+          (z_streamp z, int level, int method, int bits, int memory, int strategy,
+           const char *version, int size),
+          (z, level, method, bits, memory, strategy, version, size), false)
+ZLIB_CALL(deflate, (z_streamp z, int flush), (z, flush), true)
+ZLIB_CALL(deflateEnd, (z_streamp z), (z), false)
+ZLIB_CALL(deflateReset, (z_streamp z), (z), false)
