@@ -53,6 +53,8 @@ static void on_end(struct conn *conn)
     gateway_forget(gateway_of(session), session);
     bucket_free(session->bucket);
     session->bucket = NULL;
+    gateway_of(session)->lean_count -= session->reader.may_lean;
+    session->reader.may_lean = false;
 }
 
 static void on_gone(struct conn *conn)
@@ -140,7 +142,18 @@ void session_accept(struct gateway *gateway, const struct newcomer *newcomer)
     trace_connect(session);
 }
 
-void session_open(struct session *session, enum session_mode mode, enum log_kind kind)
+/* What was agreed upon about permessage-deflate. */
+static void take_terms(struct session *session, const struct ff_deflate_terms *terms)
+{
+    if (!terms->server_bits)
+        return;
+    session->window_bits = terms->server_bits & 15U;
+    ff_reader_inflate(&session->reader, terms->client_bits, !terms->client_forgets);
+    gateway_of(session)->lean_count += !terms->client_forgets;
+}
+
+void session_open(struct session *session, enum session_mode mode, enum log_kind kind,
+                  const struct ff_deflate_terms *terms)
 {
     const struct settings *settings = gateway_of(session)->settings;
 
@@ -150,6 +163,7 @@ void session_open(struct session *session, enum session_mode mode, enum log_kind
     session->encoding = log_kinds[kind].encoding;
     session->kind = kind;
     ff_reader_init(&session->reader, FF_ROLE_SERVER, settings->max_message);
+    take_terms(session, terms);
     heartbeat_start(session);
     admission_close_refused(session);
     if (!session_is_open(session))

@@ -17,6 +17,7 @@
 #include "broker/session/wire.h"
 #include "protocol/message/encode.h"
 #include "protocol/websocket/reader.h"
+#include "protocol/websocket/terms.h"
 
 enum session_mode { SESSION_HTTP, SESSION_TYPED, SESSION_PLAIN, SESSION_ECHO };
 
@@ -72,10 +73,11 @@ struct session {
     uint16_t controls;
     uint16_t heartbeat_s;
     uint8_t errors;
-    enum session_mode mode : 4;
-    enum ff_encoding encoding : 4; /* in which it is answered, */
+    enum session_mode mode : 3;
+    enum ff_encoding encoding : 2; /* in which it is answered, */
     enum log_kind kind : 4;        /* and what its subscriptions read */
-    enum refusal refusal : 4;
+    enum refusal refusal : 3;
+    unsigned window_bits : 4; /* of what it may be sent compressed; 0: nothing */
     bool has_plain_text : 1;
     bool has_plain_since : 1; /* behind the text: plain_text.h */
     bool is_named : 1;        /* whose it is was said by a proxy before all else, */
@@ -112,7 +114,8 @@ extern const struct conn_ops session_conn_ops;
 void session_accept(struct gateway *gateway, const struct newcomer *newcomer);
 
 /* The handshake is done: what follows are frames. */
-void session_open(struct session *session, enum session_mode mode, enum log_kind kind);
+void session_open(struct session *session, enum session_mode mode, enum log_kind kind,
+                  const struct ff_deflate_terms *terms);
 
 /* A plain client that is sent no envelopes: what went wrong can only be told by a close frame. */
 static inline bool session_is_raw(const struct session *session)

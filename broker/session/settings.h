@@ -49,6 +49,11 @@ struct settings {
     uint32_t plain_format;   /* enum plain_format */
     const char *plain_topic; /* "": plain mode is off */
     const char *echo_path;   /* "": no echo endpoint */
+    uint32_t deflate;        /* 0: off */
+    uint32_t deflate_level;
+    uint32_t deflate_window;  /* bits */
+    uint32_t deflate_min;     /* octets of a message from which it is compressed, */
+    uint32_t deflate_readers; /* and readers of it; a larger one is for fewer, too */
     bool sys;
     bool is_loopback_only;    /* all listeners are */
     struct text_list paths;   /* of WebSockets, the echo endpoint apart; none: any */

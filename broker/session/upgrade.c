@@ -23,6 +23,8 @@ enum {
     TEXT_MAX = 512,
     SHOWN_MAX = 128,       /* octets of a header that a text quotes */
     LONG_HEADS_SHARE = 16, /* of the memory there may be: what all half heads over 4 KiB may hold */
+    LEANERS_SHARE = 8,     /* and what may be kept of messages that later ones lean on, */
+    LEANER_OCTETS = 40960, /* so much of each client who may */
 };
 
 /* What a request asks for, and through whom. */
@@ -80,8 +82,31 @@ static void take_forwarded(struct session *session, struct request *request)
         admission_count_address(session, forwarded->has_client ? &forwarded->client : &peer);
 }
 
+/*
+ * A client whose messages lean on earlier ones costs memory for as long as it stays. All of
+ * them have a share of what there is: who comes when it is used up is asked to forget.
+ */
+static bool may_lean(const struct session *session)
+{
+    const struct gateway *gateway = gateway_of(session);
+    uint64_t share = session->conn.net->budget.max / LEANERS_SHARE / gateway->shared->workers;
+
+    return gateway->lean_count < share / LEANER_OCTETS;
+}
+
+static void negotiate(struct session *session, const struct request *request,
+                      struct ff_handshake *handshake)
+{
+    const struct settings *settings = gateway_of(session)->settings;
+    struct ff_deflate_wishes wishes = {.server_bits = (uint8_t)settings->deflate_window,
+                                       .client_forgets = !may_lean(session)};
+
+    if (settings->deflate)
+        (void)ff_terms_choose(request->head, &wishes, &handshake->deflate);
+}
+
 static void switch_protocols(struct session *session, const struct request *request,
-                             const struct ff_handshake *handshake, bool is_echo)
+                             struct ff_handshake *handshake, bool is_echo)
 {
     enum session_mode mode = is_echo                                         ? SESSION_ECHO
                              : handshake->subprotocol == FF_SUBPROTOCOL_NONE ? SESSION_PLAIN
@@ -92,12 +117,13 @@ static void switch_protocols(struct session *session, const struct request *requ
 
     if (mode == SESSION_PLAIN && !query_take(session, request->head->target, &kind))
         return;
+    negotiate(session, request, handshake);
     ff_buf_init(&out, TEXT_MAX);
     if (ff_handshake_write_answer(&out, handshake) || conn_send(&session->conn, out.data, out.len))
         conn_abort(&session->conn);
     else {
         trace_open(session, mode);
-        session_open(session, mode, kind);
+        session_open(session, mode, kind, &handshake->deflate);
     }
     ff_buf_deinit(&out);
 }

@@ -86,7 +86,7 @@ static void bound_half_message(struct session *session)
                                     [FF_MEMORY_FULL] = FF_BUDGET_SMALL,
                                     [FF_MEMORY_OVER] = INPUT_QUANTUM_LEAST};
 
-    if (session->reader.message_cap > most[ff_budget_level(&session->conn.net->budget)])
+    if (ff_reader_held(&session->reader) > most[ff_budget_level(&session->conn.net->budget)])
         session_close_for_memory(session);
 }
 
@@ -137,6 +137,7 @@ static size_t input(struct session *session, uint8_t *bytes, size_t len)
             ff_reader_release(&session->reader);
         else
             ff_reader_deinit(&session->reader);
+        used += event.inflated;
         if (!input_spend(&conn->net->input, used) && at < len && conn_is_open(conn)) {
             input_yield(conn);
             break;

@@ -102,7 +102,8 @@ def handshakes(port, tls):
                 peer.read_head()
                 assert peer.status == status, "status %d, wanted %d" % (peer.status, status)
                 if status == 101:
-                    assert "sec-websocket-extensions" not in peer.headers
+                    assert peer.headers.get("sec-websocket-extensions") == (
+                        "permessage-deflate; server_no_context_takeover" if name.startswith("permessage-deflate") else None)
                     seen = peer.read() if glued else None
                     while seen and seen[0] == TEXT:
                         seen = peer.read()

@@ -15,6 +15,7 @@ import ssl
 import struct
 import subprocess
 import time
+import zlib
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
@@ -83,11 +84,50 @@ class Places:
         return message
 
 
+class Deflate:
+    """What a server answered about permessage-deflate, obeyed to the letter (RFC 7692)."""
+
+    def __init__(self, answer):
+        name, *params = [part.strip() for part in answer.split(";")]
+        assert name == "permessage-deflate", answer
+        self.params = dict((param + "=").split("=")[:2] for param in params)
+        assert len(self.params) == len(params) and self.params.keys() <= {
+            "server_no_context_takeover", "client_no_context_takeover", "server_max_window_bits",
+            "client_max_window_bits"}, answer
+        self.server_bits = int(self.params.get("server_max_window_bits") or 15)
+        self.client_bits = int(self.params.get("client_max_window_bits") or 15)
+        self.compressor = self.decompressor = None
+        self.level = zlib.Z_DEFAULT_COMPRESSION
+
+    def compress(self, payload):
+        """A message as a client sends it: with what it may lean on, unless it promised not to."""
+        if not self.compressor or "client_no_context_takeover" in self.params:
+            self.compressor = zlib.compressobj(self.level, zlib.DEFLATED, -max(self.client_bits, 9))
+        out = self.compressor.compress(payload) + self.compressor.flush(zlib.Z_SYNC_FLUSH)
+        assert out.endswith(b"\0\0\xff\xff")
+        return out[:-4]
+
+    def decompress(self, payload):
+        """The window is as large as the server said, and empty at first if it promised so."""
+        if not self.decompressor or "server_no_context_takeover" in self.params:
+            self.decompressor = zlib.decompressobj(-self.server_bits)
+        out = self.decompressor.decompress(payload + b"\0\0\xff\xff")
+        assert not self.decompressor.eof and not self.decompressor.unconsumed_tail
+        return out
+
+
 class Peer:
-    """One connection. Events read are tuples (opcode, payload), fragments joined."""
+    """
+    One connection. Events read are tuples (opcode, payload), fragments joined, compressed ones
+    inflated. `deflate` is offered as it stands; what was agreed upon is in self.deflate.
+    """
 
     def __init__(self, port=None, path="/ws", protocol=None, headers=(), host=None, upgrade=True,
-                 tls=None, rcvbuf=None, unix=None, address="127.0.0.1"):
+                 tls=None, rcvbuf=None, unix=None, address="127.0.0.1", deflate=None):
+        self.deflate = None
+        self.compressed_count = 0
+        if deflate:
+            headers = [*headers, "Sec-WebSocket-Extensions: " + deflate]
         if unix:
             self.sock = socket.socket(socket.AF_UNIX)
             self.sock.connect(unix)
@@ -122,6 +162,8 @@ class Peer:
         if self.status == 101:
             accept = base64.b64encode(hashlib.sha1(key + GUID).digest()).decode()
             assert self.headers["sec-websocket-accept"] == accept, "wrong accept"
+            if "sec-websocket-extensions" in self.headers:
+                self.deflate = Deflate(self.headers["sec-websocket-extensions"])
 
     def read_head(self):
         while b"\r\n\r\n" not in self.buffer:
@@ -176,6 +218,7 @@ class Peer:
         """The next event; None when nothing comes within `timeout` seconds."""
         whole = b""
         opcode = None
+        is_compressed = False
         if timeout is not None and len(self.buffer) < 2:
             self.sock.settimeout(timeout)
             try:
@@ -186,13 +229,16 @@ class Peer:
                 self.sock.settimeout(DEADLINE)
         while True:
             first, payload = self.read_frame()
-            assert not first & 0x70, "reserved bits"
+            may_be_compressed = self.deflate and opcode is None and first & 0x0F in (TEXT, BINARY)
+            assert not first & (0x30 if may_be_compressed else 0x70), "reserved bits"
             if first & 0x0F >= 8:
                 return first & 0x0F, payload
-            opcode = opcode or first & 0x0F
+            if opcode is None:
+                opcode, is_compressed = first & 0x0F, bool(first & 0x40)
             whole += payload
             if first & 0x80:
-                return opcode, whole
+                self.compressed_count += is_compressed
+                return opcode, self.deflate.decompress(whole) if is_compressed else whole
 
     def read_json(self):
         """The next message as a dict, heartbeats that nobody asked for left out: they end no waiting."""
