@@ -61,7 +61,8 @@ static uint32_t max_keys(const struct settings *settings, uint32_t workers)
     return (uint32_t)((most < settings->max_keys ? most : settings->max_keys) / workers + 1);
 }
 
-static struct router_limits router_limits(const struct settings *settings, uint32_t workers)
+static struct router_limits router_limits(const struct settings *settings, uint32_t workers,
+                                          uint32_t window_bits)
 {
     return (struct router_limits){
         .max_message = settings->max_message,
@@ -75,6 +76,10 @@ static struct router_limits router_limits(const struct settings *settings, uint3
                     .memory = settings->history_memory / workers},
         .dedup_seconds = settings->dedup_seconds,
         .max_keys = max_keys(settings, workers),
+        .packing = {.level = settings->deflate_level,
+                    .window_bits = window_bits,
+                    .min_octets = settings->deflate_min,
+                    .min_readers = settings->deflate_readers},
     };
 }
 
@@ -168,6 +173,7 @@ static void give_back(struct gateway *gateway)
     give_back_buf(&gateway->unescape_buf);
     for (int i = 0; i < KINDS; i++)
         give_back_buf(&gateway->router.payload_bufs[i]);
+    packer_give_back(&gateway->router.packer);
     shrink_slots(gateway);
     pool_trim(&gateway->worker->net.pool);
     trimmer_look(&gateway->shared->trimmer);
@@ -243,11 +249,15 @@ enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct 
                              .arg = gateway,
                              .qsbr = shared->exchange ? &shared->qsbr : NULL,
                              .all_topics = &shared->topics};
-    struct router_limits limits = router_limits(settings, shared->workers);
+    struct router_limits limits =
+        router_limits(settings, shared->workers, settings->deflate_window);
     enum ff_err err;
 
-    *gateway = (struct gateway){
-        .worker = worker, .shared = shared, .settings = settings, .first_free = NO_SLOT};
+    *gateway = (struct gateway){.worker = worker,
+                                .shared = shared,
+                                .settings = settings,
+                                .window_bits = settings->deflate_window,
+                                .first_free = NO_SLOT};
     err = draw_entropy(gateway);
     if (err)
         return err;
@@ -294,7 +304,8 @@ void gateway_deinit(struct gateway *gateway)
 void gateway_configure(struct gateway *gateway, const struct settings *settings,
                        const struct topic_rule *rules, uint32_t rule_count)
 {
-    struct router_limits limits = router_limits(settings, gateway->shared->workers);
+    struct router_limits limits =
+        router_limits(settings, gateway->shared->workers, gateway->window_bits);
 
     gateway->settings = settings;
     gateway->worker->net.budget.max = settings->max_memory;

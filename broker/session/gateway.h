@@ -57,6 +57,7 @@ struct gateway {
     uint32_t session_count;
     uint32_t half_open_count;
     uint64_t head_octets;     /* of half heads that half-open sessions keep */
+    uint32_t window_bits;     /* of what is sent compressed, as of the start: its readers know it */
     uint32_t lean_count;      /* sessions whose messages may lean on earlier ones: upgrade.c */
     struct ff_list half_open; /* sessions in their handshake, the oldest first */
     struct ff_list deferred[CARRIER_QUEUES]; /* requests that wait for room: deferred.h */

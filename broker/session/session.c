@@ -148,6 +148,8 @@ static void take_terms(struct session *session, const struct ff_deflate_terms *t
     if (!terms->server_bits)
         return;
     session->window_bits = terms->server_bits & 15U;
+    if (session->window_bits >= gateway_of(session)->window_bits)
+        session->kind = log_kinds[session->kind].deflated; /* one window for all who read it */
     ff_reader_inflate(&session->reader, terms->client_bits, !terms->client_forgets);
     gateway_of(session)->lean_count += !terms->client_forgets;
 }

@@ -374,7 +374,8 @@ static enum request_outcome ask(struct session *session, struct ticket ticket, s
     struct engine_subscription what = {
         .name = name,
         .is_filter = ticket.is_filter,
-        .kind = session->kind,
+        /* Messages through a filter differ by it, and are compressed for nobody. */
+        .kind = ticket.is_filter ? log_kinds[session->kind].plain : session->kind,
         .hears = wants_presence(m),
         .member = {.session = session_id(session), .user = session_user(session)},
         .listing = session_listing(session)};

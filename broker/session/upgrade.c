@@ -98,7 +98,7 @@ static void negotiate(struct session *session, const struct request *request,
                       struct ff_handshake *handshake)
 {
     const struct settings *settings = gateway_of(session)->settings;
-    struct ff_deflate_wishes wishes = {.server_bits = (uint8_t)settings->deflate_window,
+    struct ff_deflate_wishes wishes = {.server_bits = (uint8_t)gateway_of(session)->window_bits,
                                        .client_forgets = !may_lean(session)};
 
     if (settings->deflate)

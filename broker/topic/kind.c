@@ -115,10 +115,17 @@ static void write_raw(uint8_t *out, const struct ff_delivery *message)
 }
 
 const struct kind_ops log_kinds[KINDS] = {
-    [KIND_JSON] = {FF_JSON, FF_OP_TEXT, NULL, measure_json, write_json},
-    [KIND_MSGPACK] = {FF_MSGPACK, FF_OP_BINARY, NULL, measure_msgpack, write_msgpack},
-    [KIND_TEXT] = {FF_JSON, FF_OP_TEXT, render_text, measure_json, write_json},
-    [KIND_RAW] = {FF_JSON, FF_OP_CLOSE, render_raw, measure_raw, write_raw},
+    [KIND_JSON] = {KIND_JSON, KIND_JSON_DEFLATED, FF_JSON, FF_OP_TEXT, NULL, measure_json,
+                   write_json},
+    [KIND_MSGPACK] = {KIND_MSGPACK, KIND_MSGPACK, FF_MSGPACK, FF_OP_BINARY, NULL, measure_msgpack,
+                      write_msgpack},
+    [KIND_TEXT] = {KIND_TEXT, KIND_TEXT_DEFLATED, FF_JSON, FF_OP_TEXT, render_text, measure_json,
+                   write_json},
+    [KIND_RAW] = {KIND_RAW, KIND_RAW, FF_JSON, FF_OP_CLOSE, render_raw, measure_raw, write_raw},
+    [KIND_JSON_DEFLATED] = {KIND_JSON, KIND_JSON_DEFLATED, FF_JSON, FF_OP_TEXT, NULL, measure_json,
+                            write_json},
+    [KIND_TEXT_DEFLATED] = {KIND_TEXT, KIND_TEXT_DEFLATED, FF_JSON, FF_OP_TEXT, NULL, measure_json,
+                            write_json},
 };
 
 enum log_kind kind_of(enum ff_encoding encoding)

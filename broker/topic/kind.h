@@ -14,10 +14,12 @@
 #include "protocol/websocket/frame.h"
 
 enum log_kind {
-    KIND_JSON,    /* MESSAGEs of fanfare.v1.json */
-    KIND_MSGPACK, /* and of fanfare.v1.msgpack */
-    KIND_TEXT,    /* as JSON, but `message` is always a string */
-    KIND_RAW,     /* no envelope: a text or binary frame holds what was published */
+    KIND_JSON,          /* MESSAGEs of fanfare.v1.json */
+    KIND_MSGPACK,       /* and of fanfare.v1.msgpack */
+    KIND_TEXT,          /* as JSON, but `message` is always a string */
+    KIND_RAW,           /* no envelope: a text or binary frame holds what was published */
+    KIND_JSON_DEFLATED, /* the messages of KIND_JSON, compressed where that is worth it */
+    KIND_TEXT_DEFLATED, /* and those of KIND_TEXT */
     KINDS,
 };
 _Static_assert((int)KIND_JSON == (int)FF_JSON && (int)KIND_MSGPACK == (int)FF_MSGPACK,
@@ -47,11 +49,14 @@ enum {
 };
 
 struct kind_ops {
+    enum log_kind plain;       /* itself, or the kind whose messages it holds compressed */
+    enum log_kind deflated;    /* the kind that holds its messages compressed, or itself */
     enum ff_encoding encoding; /* of the payloads that it is made from, and of its GAPs */
     enum ff_opcode opcode;     /* of its GAPs */
     /*
      * Makes what a message of this kind holds from a payload in that encoding, in `buf` where
-     * it is not part of it; NULL: it is the payload. FF_OK, FF_ENOMEM, FF_ELIMIT.
+     * it is not part of it; NULL: it is the payload, or that of the plain kind. FF_OK, FF_ENOMEM,
+     * FF_ELIMIT.
      */
     enum ff_err (*render)(struct ff_payload *payload, struct ff_buf *buf);
     /* The size of the whole frame, and the frame itself: exactly so many octets. */

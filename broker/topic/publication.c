@@ -5,8 +5,9 @@
  * A message goes into the logs of its topic and of all filters that match: into
  * all of them or, on failure, into none. First room is reserved everywhere, then
  * the frames are written and committed. A payload is rewritten for another
- * kind once, when a log of it is met first. A hole, which stands for
- * messages that nobody has, goes the same way.
+ * kind once, when a log of it is met first. A message for the log of a deflated kind
+ * is compressed once, before room is reserved; only a topic itself has such logs, no
+ * filter (kind.h). A hole, which stands for messages that nobody has, goes the same way.
  */
 #include "broker/topic/publication.h"
 
@@ -24,6 +25,8 @@ struct rendering {
     struct log_stamp stamp;
     struct ff_payload payloads[KINDS];
     bool is_made[KINDS];
+    struct ff_slice packed[KINDS]; /* compressed frames; .at NULL: it goes as it is */
+    bool is_judged[KINDS];         /* whether it is worth compressing is known */
 };
 
 /* Payloads that are not made stay as they are: to empty them all would cost each publish. */
@@ -33,40 +36,57 @@ static void begin(struct rendering *r, const struct publication *p, const struct
     r->hole = hole;
     r->position = (struct ff_position){0, 0};
     memset(r->is_made, 0, sizeof(r->is_made));
+    memset(r->packed, 0, sizeof(r->packed));
+    memset(r->is_judged, 0, sizeof(r->is_judged));
 }
 
 enum ff_err publication_render(struct router *router, struct ff_payload *payload,
                                enum log_kind kind)
 {
+    enum log_kind plain = log_kinds[kind].plain;
     enum ff_encoding encoding = log_kinds[kind].encoding;
     enum ff_err err = ff_transcode(payload, encoding, &router->payload_bufs[kind_of(encoding)]);
 
-    if (!err && log_kinds[kind].render)
-        err = log_kinds[kind].render(payload, &router->payload_bufs[kind]);
+    if (!err && log_kinds[plain].render)
+        err = log_kinds[plain].render(payload, &router->payload_bufs[plain]);
+    return err;
+}
+
+/* The payload in an encoding, made once. */
+static enum ff_err transcode(struct router *router, struct rendering *r, enum ff_encoding encoding)
+{
+    enum log_kind kind = kind_of(encoding);
+    enum ff_err err;
+
+    if (r->is_made[kind])
+        return FF_OK;
+    r->payloads[kind] = r->p->payload;
+    err = ff_transcode(&r->payloads[kind], encoding, &router->payload_bufs[kind]);
+    r->is_made[kind] = !err; /* where memory was short it is tried again */
     return err;
 }
 
 /* What the logs of a kind hold of the message, made once, however many there are. */
 static enum ff_err render(struct router *router, struct rendering *r, enum log_kind kind)
 {
+    enum log_kind plain = log_kinds[kind].plain;
     enum ff_encoding encoding = log_kinds[kind].encoding;
-    enum log_kind plain = kind_of(encoding);
     enum ff_err err;
 
     if (r->is_made[kind] || r->hole)
         return FF_OK;
+    err = transcode(router, r, encoding);
+    if (err)
+        return err;
     if (!r->is_made[plain]) {
-        r->payloads[plain] = r->p->payload;
-        err = ff_transcode(&r->payloads[plain], encoding, &router->payload_bufs[plain]);
-        if (err)
-            return err;
-        r->is_made[plain] = true;
+        r->payloads[plain] = r->payloads[kind_of(encoding)];
+        err = log_kinds[plain].render(&r->payloads[plain], &router->payload_bufs[plain]);
+        r->is_made[plain] = !err;
     }
-    if (kind == plain)
-        return FF_OK;
-    r->payloads[kind] = r->payloads[plain];
-    err = log_kinds[kind].render(&r->payloads[kind], &router->payload_bufs[kind]);
-    r->is_made[kind] = !err; /* where memory was short it is tried again */
+    if (kind != plain) {
+        r->payloads[kind] = r->payloads[plain];
+        r->is_made[kind] = !err;
+    }
     return err;
 }
 
@@ -80,6 +100,38 @@ static struct ff_delivery delivery_for(const struct rendering *r, const struct t
         .offset = r->position.offset,
         .epoch = to->is_filter ? r->position.epoch : 0,
     };
+}
+
+/* The message as a frame in the packer. False: memory is short. */
+static bool write_plain(struct packer *packer, enum log_kind kind,
+                        const struct ff_delivery *delivery, size_t size)
+{
+    packer->plain.len = 0;
+    if (ff_buf_reserve(&packer->plain, size))
+        return false;
+    log_kinds[kind].write((uint8_t *)packer->plain.data, delivery);
+    packer->plain.len = size;
+    return true;
+}
+
+/* For a log of a deflated kind: is it worth it to compress the message? Then that is done. */
+static void pack(struct router *router, struct rendering *r, const struct topic *to,
+                 enum log_kind kind)
+{
+    struct packer *packer = &router->packer;
+    struct ff_delivery delivery;
+    size_t size;
+
+    if (log_kinds[kind].plain == kind || r->is_judged[kind] || r->hole)
+        return;
+    FF_CHECK(!to->is_filter); /* a frame through a filter would be another one */
+    r->is_judged[kind] = true;
+    delivery = delivery_for(r, to, kind);
+    size = log_kinds[kind].measure(&delivery);
+    if (packer_is_worth(packer, size, topic_log_receivers(to->logs[kind])) &&
+        write_plain(packer, kind, &delivery, size) &&
+        !packer_run(packer, &router->payload_bufs[kind], &r->packed[kind]))
+        r->packed[kind].at = NULL;
 }
 
 /* Holes are rare: they are rendered to be measured, and again to be written. */
@@ -107,6 +159,8 @@ static enum ff_err reserve_in(struct router *router, const struct rendering *r,
 
     if (r->hole)
         return log_reserve_hole(log, limbo, render_hole(r, to, kind, gap));
+    if (r->packed[kind].at)
+        return log_reserve(log, limbo, r->packed[kind].len);
     delivery = delivery_for(r, to, kind);
     return log_reserve(log, limbo, log_kinds[kind].measure(&delivery));
 }
@@ -120,8 +174,10 @@ static enum ff_err reserve(struct router *router, struct rendering *r, struct to
         if (!to->logs[i])
             continue;
         err = render(router, r, (enum log_kind)i);
-        if (!err)
-            err = reserve_in(router, r, to, (enum log_kind)i);
+        if (err)
+            return err;
+        pack(router, r, to, (enum log_kind)i);
+        err = reserve_in(router, r, to, (enum log_kind)i);
         if (err)
             return err;
     }
@@ -148,6 +204,11 @@ static void commit_in(struct router *router, const struct rendering *r, const st
 
         memcpy(log_reserved(log), gap, size);
         log_commit_hole(log, limbo, r->hole->count, &r->stamp);
+        return;
+    }
+    if (r->packed[kind].at) {
+        memcpy(log_reserved(log), r->packed[kind].at, r->packed[kind].len);
+        log_commit(log, limbo, &r->stamp);
         return;
     }
     delivery = delivery_for(r, to, kind);

@@ -14,6 +14,7 @@
 #include "broker/topic/history.h"
 #include "broker/topic/idle_topic.h"
 #include "broker/topic/limbo.h"
+#include "broker/topic/packer.h"
 
 struct router_limits {
     uint32_t max_message;  /* of a client's frame */
@@ -23,6 +24,7 @@ struct router_limits {
     struct history_limits history;
     uint32_t dedup_seconds; /* for which an idempotency key is remembered */
     uint32_t max_keys;      /* so many of them, by this worker */
+    struct packer_rules packing;
 };
 
 enum { DEDUP_SECONDS_MAX = 86400 };

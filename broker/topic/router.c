@@ -33,6 +33,7 @@ enum ff_err router_init(struct router *router, const struct router_env *env,
     router->pins = (struct pin_evictor){.evict = env->ops->evict, .arg = env->arg};
     ff_list_init(&router->pins.all);
     ff_list_init(&router->idle_candidates);
+    packer_init(&router->packer);
     err = registry_init(&router->registry, &env->key, env->pool, env->budget, env->qsbr, env->wheel,
                         env->all_topics);
     if (!err)
@@ -45,6 +46,7 @@ void router_deinit(struct router *router)
     registry_deinit(&router->registry);
     heard_free(router->heard);
     router->heard = NULL;
+    packer_deinit(&router->packer);
     for (int i = 0; i < KINDS; i++)
         ff_buf_deinit(&router->payload_bufs[i]);
 }
@@ -55,11 +57,15 @@ void router_configure(struct router *router, const struct router_limits *limits,
     uint64_t most;
 
     registry_configure(&router->registry, limits, rules, rule_count);
+    packer_configure(&router->packer, &limits->packing);
     most = ff_transcode_most(router->registry.max_message_ever);
     if (most < ROUTER_OWN_MOST) /* else its size would keep a report from all who listen */
         most = ROUTER_OWN_MOST;
     for (int i = 0; i < KINDS; i++)
         router->payload_bufs[i].max = most * (i == KIND_TEXT ? QUOTED_MOST : 1);
+    for (int i = 0; i < KINDS; i++)
+        if (log_kinds[i].plain != (enum log_kind)i)
+            router->payload_bufs[i].max = PACKER_MOST + FF_FRAME_HEAD_MAX;
 }
 
 struct topic *router_find(const struct router *router, struct ff_slice name)

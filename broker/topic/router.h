@@ -47,7 +47,8 @@ struct router {
         idle_candidates;     /* topics that were idle then, and are compacted if they still are */
     struct ff_list too_slow; /* subscriptions whose owners are told when no link is walked */
     struct pin_evictor pins; /* who is told that it holds back too much */
-    struct ff_buf payload_bufs[KINDS]; /* payloads rewritten for a kind */
+    struct ff_buf payload_bufs[KINDS]; /* payloads rewritten for a kind; of deflated ones frames */
+    struct packer packer;
     struct heard *heard; /* names heard through filters alone are counted; NULL: nobody asks */
     uint64_t published;  /* but for the broker's own topics */
 };

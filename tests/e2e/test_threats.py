@@ -234,18 +234,18 @@ def s13_tiny_fragments_are_bounded_by_octets_and_empty_ones_by_number():
 
 @test
 def s19_nobody_sees_the_octets_of_another():
-    """Slow readers, churn, a payload of its own for every topic: every octet is checked."""
+    """Slow readers, churn, half of them sent compressed frames, a payload of its own for every topic: every octet is checked."""
     count, rounds = (1000, 60) if LONG else (150, 30)
     dice = random.Random(19)
 
     def payload(topic, n):
         return ("%s-%d." % (topic, n)) * (1 + (n * 7919 + len(topic)) % 120)
 
-    with Broker() as broker:
-        readers, seen = {}, 0
+    with Broker("--deflate-min", "100", "--deflate-readers", "1") as broker:
+        readers, seen, compressed = {}, 0, 0
 
         def join(i):
-            p = typed(broker.port, rcvbuf=4096 if i % 3 else None)
+            p = typed(broker.port, rcvbuf=4096 if i % 3 else None, deflate="permessage-deflate" if i % 2 else None)
             p.topic = "t/%d" % (i % (count // 2))
             p.next = None
             p.ask({"type": 5, "id": 1, "topic": p.topic})
@@ -285,6 +285,7 @@ def s19_nobody_sees_the_octets_of_another():
                     while len(readers[i].buffer) > 4096 or select.select([readers[i].sock], [], [], 0)[0]:
                         read(readers[i])
                 elif dice.random() < 0.05:
+                    compressed += readers[i].compressed_count
                     readers[i].reset() if dice.random() < 0.5 else readers[i].close()
                     join(i)
         for topic in numbers:
@@ -293,7 +294,9 @@ def s19_nobody_sees_the_octets_of_another():
         for p in readers.values():
             while p.next is None or p.next <= numbers[p.topic]:
                 read(p)
+        compressed += sum(p.compressed_count for p in readers.values())
         assert seen > count * rounds / 4, seen
+        assert compressed > seen / 4, (compressed, seen)
 
 
 @test

@@ -493,6 +493,8 @@ static void subscribe(struct peer *peer, uint32_t t)
     ticket = ticket_of(peer, f->born);
     ticket.is_filter = what.is_filter;
     ticket.is_listed = what.hears;
+    if (t < TRUTH_NAMES && dice_below(&at->dice, 3) == 0)
+        what.kind = log_kinds[what.kind].deflated;
     crew_starve(at);
     is_taken = carrier_subscribe(at->carrier, f->cursors, &what, ticket);
     crew_feed();

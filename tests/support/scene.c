@@ -9,6 +9,7 @@
 
 #include "broker/net/logger.h"
 #include "broker/session/session.h"
+#include "protocol/websocket/deflater.h"
 #include "tests/support/calls.h"
 #include "tests/support/client.h"
 #include "tests/support/scene_client.h"
@@ -183,6 +184,74 @@ static void play_plain(struct client *p, struct client *e, struct client *h)
     expect(h, "408 Request Timeout");
 }
 
+/* The frame of a compressed message, as a broker sends it, or a client. */
+static size_t compress(char out[TEXT], bool is_masked, const char *text)
+{
+    struct ff_deflater *deflater;
+    uint8_t body[TEXT];
+    size_t head;
+    size_t size;
+
+    act_as_client(true);
+    deflater = ff_deflater_new(15, 3);
+    assert_non_null(deflater);
+    size = ff_deflater_run(deflater, body, sizeof(body), (const uint8_t *)text, strlen(text));
+    ff_deflater_free(deflater);
+    act_as_client(false);
+    if (is_masked)
+        return client_put_frame((uint8_t *)out, 0xc1, body, size);
+    head = ff_frame_write_head((uint8_t *)out, FF_OP_TEXT, size);
+    out[0] = '\xc1';
+    memcpy(out + head, body, size);
+    return head + size;
+}
+
+static void upgrade_deflating(struct client *c, const char *path, const char *protocol)
+{
+    char head[TEXT];
+    size_t len = client_put_head(head, sizeof(head), path, protocol) - 2;
+
+    len += (size_t)snprintf(head + len, sizeof(head) - len,
+                            "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
+    client_write(c, head, len);
+    expect(c, "permessage-deflate; server_no_context_takeover\r\n");
+}
+
+static void send_compressed(struct client *c, const char *text)
+{
+    char frame[TEXT];
+
+    client_write(c, frame, compress(frame, true, text));
+}
+
+static void play_deflating(struct client *d, struct client *e, struct client *a)
+{
+    char x[2000];
+    char text[TEXT];
+    char frame[TEXT];
+    size_t len;
+
+    client_connect(d, 0, 0);
+    upgrade_deflating(d, "/ws", "fanfare.v1.json");
+    expect(d, "{\"type\":4,");
+    send_compressed(d, "{\"type\":5,\"id\":1,\"topic\":\"z\"}");
+    expect(d, "\"id\":1,");
+    memset(x, 'x', sizeof(x));
+    (void)snprintf(text, sizeof(text), "{\"type\":2,\"topic\":\"z\",\"message\":\"%.*s\"}",
+                   (int)sizeof(x), x);
+    len = compress(frame, false, text);
+    client_publish(a, "z", sizeof(x));
+    expect_bytes(d, frame, len);
+    client_publish(a, "z", 10);
+    expect(d, "\"message\":\"xxxxxxxxxx\"}");
+    client_connect(e, 0, 0);
+    upgrade_deflating(e, "/echo", NULL);
+    send_compressed(e, text);
+    expect_bytes(e, frame, len);
+    client_frame(e, 0xc1, "\xff", 1);
+    expect(e, "the compressed data is broken");
+}
+
 static void play_tls(struct client *t, struct client *a)
 {
     client_connect(t, 1, 0);
@@ -331,6 +400,7 @@ static void play(void)
         play_typed(&scene_clients[0], &scene_clients[1]);
         play_presence(&scene_clients[2], &scene_clients[3]);
         play_plain(&scene_clients[2], &scene_clients[3], &scene_clients[4]);
+        play_deflating(&scene_clients[3], &scene_clients[4], &scene_clients[0]);
         play_tls(&scene_clients[5], &scene_clients[0]);
         play_stall(&scene_clients[6], &scene_clients[7], &scene_clients[0]);
     }
@@ -406,7 +476,7 @@ void scene_set_up(void)
     assert_non_null(config);
     (void)fprintf(config,
                   "tls_cert = \"%s/cert\"\ntls_key = \"%s/key\"\necho_path = \"/echo\"\n"
-                  "drain_seconds = 2\nclose_seconds = 1\ntopic \"stall\" { overflow = \"skip\" }\n"
+                  "drain_seconds = 2\nclose_seconds = 1\ndeflate_readers = 1\ntopic \"stall\" { overflow = \"skip\" }\n"
                   "topic \"room/#\" { presence = on }\n",
                   folder, folder);
     assert_int_equal(fclose(config), 0);

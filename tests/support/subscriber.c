@@ -13,6 +13,7 @@ void subscriber_init(struct subscriber *who, uint64_t tag, enum ff_encoding enco
     *who = (struct subscriber){.tag = tag, .encoding = encoding};
     ff_list_init(&who->pending);
     ff_reader_init(&who->reader, FF_ROLE_CLIENT, 1 << 20);
+    ff_reader_inflate(&who->reader, 15, false);
 }
 
 void subscriber_deinit(struct subscriber *who)

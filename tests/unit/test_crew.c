@@ -132,7 +132,8 @@ static void set_up_worker(uint32_t i)
                                    .max_topics = 100,
                                    .max_filters = 100,
                                    .max_keys = crew_run.max_messages,
-                                   .dedup_seconds = crew_run.without_keys ? 0 : DEDUP_SECONDS_MAX};
+                                   .dedup_seconds = crew_run.without_keys ? 0 : DEDUP_SECONDS_MAX,
+                                   .packing = {1, 15, 150, 2}};
     struct worker_model *at = &crew[i];
     struct router_env env = {.pool = &at->pool,
                              .wheel = &at->wheel,

@@ -278,6 +278,7 @@ static void subscribe(struct peer *peer)
     enum log_kind kind = peer->socket.encoding == FF_JSON && dice_below(&world.dice, 3) == 0
                              ? KIND_TEXT
                              : kind_of(peer->socket.encoding);
+    bool is_deflated = dice_below(&world.dice, 3) == 0 && t < 3; /* filters stay plain */
 
     if (find(peer, ff_slice_of(names[t])) || subscriber_has_rest(&peer->socket))
         return; /* what is left of an earlier subscription comes first */
@@ -290,7 +291,8 @@ static void subscribe(struct peer *peer)
         f->s.owner = &peer->socket;
         f->s.no_echo = dice_below(&world.dice, 4) == 0;
         f->passed = world.truths[t].count;
-        assert_int_equal(router_subscribe(&world.router, &f->s, ff_slice_of(names[t]), kind),
+        assert_int_equal(router_subscribe(&world.router, &f->s, ff_slice_of(names[t]),
+                                          is_deflated ? log_kinds[kind].deflated : kind),
                          FF_OK);
         f->s.overflow = (uint8_t)dice_below(&world.dice, 3);
         f->s.has_bound = dice_below(&world.dice, 2) == 0;
@@ -372,7 +374,8 @@ static void set_up(void)
     const struct router_limits limits = {.max_message = MAX_PAYLOAD + 64,
                                          .max_buffered = MAX_BUFFERED,
                                          .max_topics = 100,
-                                         .max_filters = 100};
+                                         .max_filters = 100,
+                                         .packing = {1, 15, 150, 2}};
     struct router_env env = {.pool = &world.pool,
                              .wheel = &world.wheel,
                              .now_ms = &world.now_ms,
