@@ -107,6 +107,12 @@ async function tutorials(browser, state, pages) {
   await until("open", () => again.evaluate(() => window.opened === 1));
   await beat.evaluate(() => window.say("to all"));
   for (const page of [hello, beat, again]) await has(page, "to all");
+  assert.match(await hello.evaluate(() => window.ws.extensions), /^permessage-deflate/);
+  const long = Array.from({ length: 3000 }, (_, i) => `line ${i % 10}`).join(" ");
+  for (const n of [1, 2, 3]) { // compressed both ways, each leaning on the one before
+    await hello.evaluate((text) => window.ws.send(text), `${n}: ${long}`);
+    for (const page of [hello, beat, again]) await has(page, `${n}: ${long}`);
+  }
   await hello.evaluate(() => window.ws.send("plain text"));
   for (const page of [beat, again]) await has(page, "plain text");
   await until("heartbeats are answered", () => beat.evaluate(() => window.beats >= 2));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// npm ws and npm websocket in plain mode, beside each other and beside a typed client.
+// npm ws (which offers permessage-deflate) and npm websocket in plain mode, beside each other and
+// beside a typed client.
 import assert from "node:assert";
 import WebSocket from "ws";
 import websocket from "websocket";
@@ -48,9 +49,23 @@ for (const client of [a, b, typed]) {
   await saw(client, "from websocket");
   await saw(client, { from: "typed" });
 }
+// It comes compressed to those who agreed to that, and goes so, too; what it says is the same.
+for (const client of [a, typed])
+  assert.match(client.socket.extensions, /^permessage-deflate/);
+const octets = () => [a.socket._socket.bytesRead, b.connection.socket.bytesRead, a.socket._socket.bytesWritten];
+const before = octets();
 const big = "x".repeat(60000);
 a.socket.send(JSON.stringify({ big }));
 for (const client of [a, b, typed]) await saw(client, { big });
+const [toWs, toWebsocket, fromWs] = octets().map((n, i) => n - before[i]);
+assert.ok(toWs < 5000 && fromWs < 5000 && toWebsocket > 60000, `${[toWs, toWebsocket, fromWs]} octets`);
+for (let i = 0; i < 200; i++) a.socket.send(`a message of its own, leaning on the last ones: ${i} `.repeat(100));
+for (const client of [a, b, typed])
+  await until("200 long ones", () => client.seen.filter((m) => /^a message of its own/.test(m.message)).length === 200);
+for (const client of [a, typed]) {
+  const long = client.seen.map((m) => m.message).filter((m) => /^a message of its own/.test(m));
+  assert.deepEqual(long, long.map((_, i) => `a message of its own, leaning on the last ones: ${i} `.repeat(100)));
+}
 for (let i = 0; i < 500; i++) (i % 2 ? a.socket.send(String(i)) : b.connection.sendUTF(String(i)));
 for (const client of [a, b, typed])
   await until("500 numbers", () => client.seen.filter((m) => typeof m.message === "number").length === 500);

@@ -29,6 +29,12 @@ async def chat(url):
         assert await next_message(plain) == await next_message(typed) == "hello"
         await typed.send(json.dumps({"type": 7, "topic": "lobby", "message": [1, 2]}))
         assert await next_message(plain) == await next_message(typed) == [1, 2]
+        for client in plain, typed:  # both offer permessage-deflate
+            assert [one.name for one in client.extensions] == ["permessage-deflate"]
+        for n in range(5):
+            long = "%d: " % n + "the same words again, " * 1000
+            await plain.send(long)
+            assert await next_message(plain) == await next_message(typed) == long
         waiter = await plain.ping()
         await asyncio.wait_for(waiter, DEADLINE)
 
