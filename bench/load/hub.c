@@ -13,8 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/load/payload.h"
 #include "clients/c/url.h"
 #include "protocol/base/mem.h"
+#include "protocol/websocket/inflater.h"
 
 enum {
     IN_SIZE = 4 * 1024 * 1024,
@@ -72,6 +74,15 @@ void hub_init(struct hub *hub, const struct options *options, const struct hub_o
     *hub = (struct hub){.ops = ops, .arg = arg, .epoll = epoll_create1(EPOLL_CLOEXEC)};
     find_dialect(hub, options->dialect);
     find_address(hub, options->url);
+    hub->is_deflating = options->is_deflating;
+    ff_buf_init(&hub->packed, IN_SIZE);
+    ff_buf_init(&hub->inflated, IN_SIZE);
+    if (hub->is_deflating) {
+        hub->inflater = ff_inflater_new(15);
+        payload_use_records();
+        if (!hub->inflater)
+            die("out of memory");
+    }
     ff_buf_init(&hub->scratch, OUT_MAX);
     hub->in = ff_mem_alloc(IN_SIZE);
     if (!hub->in || hub->epoll < 0)
@@ -81,6 +92,9 @@ void hub_init(struct hub *hub, const struct options *options, const struct hub_o
 void hub_deinit(struct hub *hub)
 {
     ff_buf_deinit(&hub->scratch);
+    ff_buf_deinit(&hub->packed);
+    ff_buf_deinit(&hub->inflated);
+    ff_inflater_free(hub->inflater);
     ff_mem_free(hub->in);
     SSL_CTX_free(hub->ctx);
     (void)close(hub->epoll);
@@ -122,11 +136,16 @@ static void write_request(struct hub *hub, struct peer *peer, struct ff_slice to
                    : snprintf(text, sizeof(text), "GET %s", hub->target);
 
     put(&peer->out, text, (size_t)len);
-    len = snprintf(text, sizeof(text),
-                   " HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                   "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
-                   hub->host, key, d->subprotocol ? "Sec-WebSocket-Protocol: " : "",
-                   d->subprotocol ? d->subprotocol : "", d->subprotocol ? "\r\n" : "");
+    len =
+        snprintf(text, sizeof(text),
+                 " HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                 "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s%s%s%s\r\n",
+                 hub->host, key, d->subprotocol ? "Sec-WebSocket-Protocol: " : "",
+                 d->subprotocol ? d->subprotocol : "", d->subprotocol ? "\r\n" : "",
+                 hub->is_deflating && !peer->is_publisher
+                     ? "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; "
+                       "client_no_context_takeover\r\n"
+                     : "");
     put(&peer->out, text, (size_t)len);
 }
 
@@ -314,18 +333,42 @@ static void handle_control(struct hub *hub, struct peer *peer, uint8_t opcode,
 }
 
 /* A frame of a stream holds several events. */
-static void handle_payload(struct hub *hub, struct peer *peer, const char *bytes, size_t len)
+static void handle_payload(struct hub *hub, struct peer *peer, struct ff_slice payload)
 {
-    while (len && peer->state == PEER_OPEN) {
+    while (payload.len && peer->state == PEER_OPEN) {
         struct event event = {.kind = EVENT_NONE};
-        size_t taken = hub->dialect->take(bytes, len, &event);
+        size_t taken = hub->dialect->take(payload.at, payload.len, &event);
 
         if (!taken)
             die("an event is cut by the end of its frame, which this dialect cannot mend");
         handle(hub, peer, &event);
-        bytes += taken;
-        len -= taken;
+        payload.at += taken;
+        payload.len -= taken;
     }
+}
+
+/* What a compressed message is: many receive the same, so the last one is remembered. */
+static struct ff_slice inflate(struct hub *hub, struct ff_slice packed)
+{
+    struct ff_inflation io = {.in = (const uint8_t *)packed.at, .in_len = packed.len};
+    struct ff_buf *out = &hub->inflated;
+
+    if (!hub->is_deflating)
+        die("a compressed frame, and none was asked for");
+    if (ff_slice_is_equal(ff_buf_slice(&hub->packed), packed))
+        return ff_buf_slice(out);
+    hub->packed.len = out->len = 0;
+    put(&hub->packed, packed.at, packed.len);
+    if (ff_buf_reserve(out, IN_SIZE))
+        die("out of memory");
+    io.out = (uint8_t *)out->data;
+    io.out_len = IN_SIZE;
+    if (ff_inflater_step(hub->inflater, &io) ||
+        (ff_inflater_begin_end(hub->inflater, &io) && ff_inflater_step(hub->inflater, &io)) ||
+        !io.out_len || !ff_inflater_end(hub->inflater))
+        die("a compressed frame is broken");
+    out->len = IN_SIZE - io.out_len;
+    return ff_buf_slice(out);
 }
 
 /* Whole frames of what came; returns the octets taken. */
@@ -336,20 +379,22 @@ static size_t take_frames(struct hub *hub, struct peer *peer, const uint8_t *byt
     while (peer->state == PEER_OPEN) {
         struct ff_frame_head head;
         int head_len = ff_frame_parse_head(&head, bytes + at, len - at);
-        const char *payload;
+        struct ff_slice payload;
 
         if (head_len < 0)
             die("a frame's head is wrong");
         if (head_len == 0 || len - at - (size_t)head_len < head.len)
             break;
-        payload = (const char *)bytes + at + head_len;
+        payload = (struct ff_slice){(const char *)bytes + at + head_len, head.len};
         at += (size_t)head_len + head.len;
         if (head.opcode >= FF_OP_CLOSE)
-            handle_control(hub, peer, head.opcode, (struct ff_slice){payload, head.len});
+            handle_control(hub, peer, head.opcode, payload);
         else if (!head.fin || head.opcode == FF_OP_CONTINUATION)
             die("fragments are not for this client");
+        else if (head.rsv)
+            handle_payload(hub, peer, inflate(hub, payload));
         else
-            handle_payload(hub, peer, payload, head.len);
+            handle_payload(hub, peer, payload);
     }
     return at;
 }

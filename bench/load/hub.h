@@ -55,7 +55,12 @@ struct hub {
     uint32_t source; /* the next connection's address is 127.0.0.`source`, 0: the kernel chooses */
     uint8_t *in;
     struct ff_buf scratch;
-    uint64_t now_ns; /* of the last receive */
+    bool is_deflating;
+    struct ff_inflater
+        *inflater;          /* one for all: the server promises that no message leans on another */
+    struct ff_buf packed;   /* the last compressed message, */
+    struct ff_buf inflated; /* and what it is: others receive the same */
+    uint64_t now_ns;        /* of the last receive */
     uint64_t receives;
 };
 

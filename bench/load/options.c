@@ -33,6 +33,8 @@ static const struct spec specs[] = {
      "messages of a publisher in flight; all at once, when none is"},
     {"sliding", FLAG, FIELD(is_sliding), NULL, "the next one goes out when the oldest has arrived"},
     {"size", COUNT, FIELD(size), "128", "octets of a message's payload, at least 32"},
+    {"deflate", FLAG, FIELD(is_deflating), NULL,
+     "subscribers offer permessage-deflate; payloads are as compressible as records are"},
     {"rate", NUMBER, FIELD(rate), "1000", "messages a second of all publishers (scenario rate)"},
     {"stalled", COUNT, FIELD(stalled), "0", "further subscribers that never read"},
     {"flood", COUNT, FIELD(flood), "0",

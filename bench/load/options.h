@@ -27,6 +27,7 @@ struct options {
     double seconds;
     double warm_up;
     bool is_sliding;
+    bool is_deflating; /* subscribers are sent compressed messages */
     bool is_json;
     bool is_quiet; /* no progress line */
     int pids[PIDS_MAX];

@@ -1,14 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bench/load/payload.h"
 
-#include "bench/load/options.h"
+#include <stdio.h>
 
-enum { FILLING = 1 << 20 };
+#include "bench/load/options.h"
+#include "protocol/base/check.h"
+
+enum { FILLING = 1 << 20, RECORD_MAX = 64 };
+
+static char text[FILLING + RECORD_MAX];
+
+void payload_use_records(void)
+{
+    static const char *const names[] = {"ada", "grace", "alan", "edsger", "barbara", "donald"};
+    uint32_t x = 1;
+
+    for (size_t at = 0; at < FILLING;) {
+        x = x * 1664525 + 1013904223;
+        at += (size_t)snprintf(text + at, RECORD_MAX, "id:%u,user:%s,price:%u.%02u,ok:%s; ",
+                               x >> 12, names[(x >> 8) % FF_COUNT(names)], x % 977, x % 97,
+                               x & 1U << 20 ? "true" : "false");
+    }
+}
 
 static const char *filling(void)
 {
-    static char text[FILLING];
-
     if (!text[0])
         for (size_t i = 0; i < FILLING; i++)
             text[i] = (char)('a' + i * 7 % 26);

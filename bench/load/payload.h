@@ -18,6 +18,12 @@ struct stamp {
     uint64_t time_ns; /* when it was, or should have been, sent */
 };
 
+/*
+ * From now on payloads look like records: they compress to a third of their size, and not to
+ * nothing.
+ */
+void payload_use_records(void);
+
 /* `size` octets of room, at least PAYLOAD_MIN; returns the payload. */
 struct ff_slice payload_write(char *room, size_t size, const struct stamp *stamp);
 

@@ -40,6 +40,9 @@ def loads_run():
                               ["rate", "--subscribers", "10", "--rate", "500"]):
                 got = load(broker.port, *arguments, "--dialect", dialect, "--pid", pid)
                 assert got["verdict"] == "all arrived" and got["deliveries_s"] > 0 and got["cpu_ns"] > 0, got
+        for size in "100", "1024", "20000":  # some go plain, some compressed
+            got = load(broker.port, "fanout", "--subscribers", "20", "--window", "20", "--size", size, "--deflate")
+            assert got["verdict"] == "all arrived", got
         got = load(broker.port, "slow", "--subscribers", "20", "--stalled", "5", "--window", "50", "--size", "1024")
         assert got["verdict"] == "all arrived" and got["stalled_gone"] == 0, got
         assert load(broker.port, "publish", "--window", "100")["messages_s"] > 0
