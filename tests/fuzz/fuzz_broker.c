@@ -19,6 +19,7 @@
 #include "broker/net/logger.h"
 #include "broker/session/session.h"
 #include "protocol/base/mem.h"
+#include "protocol/websocket/deflater.h"
 #include "tests/fuzz/grammar.h"
 #include "tests/fuzz/speech.h"
 #include "tests/support/wire.h"
@@ -96,6 +97,11 @@ static struct settings tiny_settings(uint8_t variant)
         .plain_topic = variant & 128 ? "" : "b",
         .echo_path = "/echo",
         .sys = true,
+        .deflate = 1,
+        .deflate_level = 1,
+        .deflate_window = 15,
+        .deflate_min = 50,
+        .deflate_readers = 1 + (variant & 1),
     };
 }
 
@@ -138,13 +144,43 @@ static void shake_hands(struct program *program, int i)
                                         "Sec-WebSocket-Protocol: fanfare.v1.msgpack\r\n", "",
                                         "Origin: http://a\r\nX-Forwarded-For: 192.0.2.1\r\n"};
     static const char *const paths[] = {"/ws", "/ws", "/ws?topic=a", "/echo", "/", "/nope"};
+    static const char offer[] = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
     uint8_t how = next(program);
+    char line[HEAD / 2];
 
     dialects[i] = how % 6 == 3          ? DIALECT_ECHO
                   : (how >> 4) % 4 == 0 ? DIALECT_JSON
                   : (how >> 4) % 4 == 1 ? DIALECT_MSGPACK
                                         : DIALECT_PLAIN;
-    write_head(&wires[i], paths[how % 6], lines[(how >> 4) % 4]);
+    (void)snprintf(line, sizeof(line), "%s%s", lines[(how >> 4) % 4], how & 64 ? offer : "");
+    wires[i].out.may_compress |= (how & 64) != 0;
+    wires[i].out.is_echo |= dialects[i] == DIALECT_ECHO;
+    write_head(&wires[i], paths[how % 6], line);
+}
+
+/* The same, compressed by the level that makes stored blocks, or a real one. */
+static void send_compressed(struct program *program, int i)
+{
+    uint8_t how = next(program);
+    char text[TEXT];
+    uint8_t packed[TEXT + 64];
+    size_t len = write_json(program, text, sizeof(text));
+    struct ff_deflater *deflater;
+
+    ff_mem_exempt(true);
+    deflater = ff_deflater_new(15, how % 3);
+    if (!deflater)
+        abort();
+    len = ff_deflater_run(deflater, packed, sizeof(packed), (const uint8_t *)text, len);
+    ff_deflater_free(deflater);
+    ff_mem_exempt(false);
+    if (how & 64 && len) /* now and then it is broken, or cut */
+        packed[how % len] ^= how;
+    if (how & 128)
+        len /= 2;
+    send_frame(&wires[i], how & 32 ? 0x41 : 0xc1, packed, len);
+    if (how & 32)
+        send_frame(&wires[i], 0x80, packed, 0);
 }
 
 static void send_message(struct program *program, int i)
@@ -390,6 +426,12 @@ static void speak(struct program *program, uint8_t op)
         break;
     case 8:
         send_raw(program, i);
+        break;
+    case 5:
+        if (wires[i].out.may_compress)
+            send_compressed(program, i);
+        else
+            send_message(program, i);
         break;
     case 14:
         send_by_grammar(program, i);

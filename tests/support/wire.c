@@ -8,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#define ZLIB_CONST
+#include <zlib.h>
 
 #include "broker/worker/mailbox.h"
 #include "tests/support/memory_sanitizer.h"
@@ -143,6 +145,30 @@ void wire_turn(struct loop *loop, unsigned first)
     (void)loop->turn(loop->arg);
 }
 
+/* A compressed frame is whole: it must be a message by itself, in JSON. */
+static void check_packed(const struct wire_output *out)
+{
+    static const uint8_t end[] = {0, 0, 0xff, 0xff};
+    uint8_t text[2 * WIRE_PACKED];
+    z_stream z = {.next_in = out->packed, .avail_in = (uInt)out->packed_len};
+    size_t len;
+
+    if (inflateInit2(&z, -15) != Z_OK)
+        return;
+    z.next_out = text;
+    z.avail_out = sizeof(text);
+    if (inflate(&z, Z_SYNC_FLUSH) != Z_OK || z.avail_in)
+        abort();
+    z.next_in = end;
+    z.avail_in = sizeof(end);
+    if (inflate(&z, Z_SYNC_FLUSH) != Z_OK || z.avail_in || !z.avail_out)
+        abort();
+    len = sizeof(text) - z.avail_out;
+    if (!out->is_echo && (len < 2 || text[0] != '{' || text[len - 1] != '}'))
+        abort();
+    (void)inflateEnd(&z);
+}
+
 /* What a server may send, octet by octet. */
 static void check_frame_octet(struct wire_output *out, uint8_t octet)
 {
@@ -155,8 +181,11 @@ static void check_frame_octet(struct wire_output *out, uint8_t octet)
     if (out->frame_at < 2)
         return;
     more = out->frame[1] == 127 ? 8 : out->frame[1] == 126 ? 2 : 0;
-    if (out->frame[1] & 0x80 || (out->frame[0] & 0xf0) != 0x80)
+    out->is_compressed = out->frame[0] & 0x40;
+    if (out->frame[1] & 0x80 || (out->frame[0] & 0xb0) != 0x80)
         abort(); /* masked, fragmented or with reserved bits */
+    if (out->is_compressed && !out->may_compress)
+        abort(); /* for who did not offer it */
     if (out->frame_at < 2 + more)
         return;
     opcode = out->frame[0] & 15;
@@ -166,6 +195,7 @@ static void check_frame_octet(struct wire_output *out, uint8_t octet)
     for (unsigned i = 0; i < more; i++)
         out->left = out->left << 8 | out->frame[2 + i];
     out->frame_at = 0;
+    out->packed_len = 0;
     out->is_closing = opcode == 8;
     out->count++;
 }
@@ -186,6 +216,13 @@ static void check_octet(struct wire_output *out, uint8_t octet)
             abort();
     } else if (out->left) {
         out->left--;
+        if (!out->is_compressed)
+            return;
+        if (out->packed_len == WIRE_PACKED)
+            abort();
+        out->packed[out->packed_len++] = octet;
+        if (!out->left)
+            check_packed(out);
     } else {
         check_frame_octet(out, octet);
     }

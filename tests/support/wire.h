@@ -27,6 +27,8 @@ enum { WIRES = 32, WIRE_FIRST_FD = 100000, WIRE_INPUT = 16384 };
 
 struct wire_tls;
 
+enum { WIRE_PACKED = 8192 };
+
 /* What the broker sent on one wire, as far as it is understood. */
 struct wire_output {
     char head[13];   /* "HTTP/1.1 101" */
@@ -39,6 +41,11 @@ struct wire_output {
     uint64_t left;  /* octets of the present frame still to come */
     unsigned count; /* whole frames */
     uint64_t octets;
+    bool may_compress;  /* its peer offered it */
+    bool is_echo;       /* its peer hears what it says, whatever that is */
+    bool is_compressed; /* the present frame */
+    size_t packed_len;
+    uint8_t packed[WIRE_PACKED]; /* its octets */
 };
 
 struct test_wire {
