@@ -5,6 +5,7 @@
 
 #include "broker/carrier/carrier.h"
 #include "broker/carrier/channel.h"
+#include "protocol/websocket/deflater.h"
 #include "tests/support/client.h"
 #include "tests/support/hand.h"
 #include "tests/support/test.h"
@@ -424,6 +425,53 @@ static void no_worker_runs_out_of_places(void **state)
     assert_int_equal(hand_gateways[1].session_count, 0);
 }
 
+static unsigned count_answers(struct hand_client *client)
+{
+    char answer[HAND_FRAME];
+    unsigned count = 0;
+    size_t len;
+
+    hand_read(client);
+    while (hand_next(client, answer, &len))
+        count += strncmp(answer, "{\"type\":1,\"id\":7,", 17) == 0;
+    return count;
+}
+
+/* S18: a few octets that become many are not all taken in one turn, when others wait for theirs. */
+static void what_a_message_becomes_counts_as_input(void **state)
+{
+    enum { LARGE = 60000, MESSAGES = 200, MOST = INPUT_OCTETS / LARGE + 2 };
+    static char text[LARGE] = "{\"type\":1,\"id\":7";
+    static uint8_t packed[LARGE];
+    struct ff_deflater *deflater = ff_deflater_new(15, 9);
+    struct hand_client client;
+    unsigned answers = 0;
+    unsigned most = 0;
+    size_t size;
+
+    (void)state;
+    assert_non_null(deflater);
+    memset(text + strlen(text), ' ', LARGE - 1 - strlen(text));
+    text[LARGE - 1] = '}';
+    size = ff_deflater_run(deflater, packed, LARGE, (const uint8_t *)text, LARGE);
+    ff_deflater_free(deflater);
+    assert_in_range(size, 1, 200);
+    hand_connect(&client, 0, "/ws",
+                 "fanfare.v1.json\r\nSec-WebSocket-Extensions: permessage-deflate");
+    for (int i = 0; i < MESSAGES; i++)
+        hand_put(&client, 0xc1, packed, size);
+    for (int turns = 0; turns < MESSAGES && answers < MESSAGES; turns++) {
+        unsigned before = answers;
+
+        hand_turn(0);
+        answers += count_answers(&client);
+        most = answers - before > most ? answers - before : most;
+    }
+    assert_int_equal(answers, MESSAGES);
+    assert_in_range(most, 2, MOST);
+    hand_disconnect(&client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -439,6 +487,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_tag_is_never_given_out_again, begin, hand_end),
         cmocka_unit_test_setup_teardown(workers_give_out_different_tags, begin, hand_end),
         cmocka_unit_test_setup_teardown(no_worker_runs_out_of_places, begin, hand_end),
+        cmocka_unit_test_setup_teardown(what_a_message_becomes_counts_as_input, begin, hand_end),
         cmocka_unit_test_teardown(blocks_on_their_way_are_bounded, nothing_leaked),
     };
 
