@@ -14,7 +14,7 @@
 
 enum {
     PACKER_FEW_READERS = 4096, /* octets from which a message is compressed, however few read it */
-    PACKER_MOST = 256 * 1024,  /* above this nobody else could be served for so long: 5 ms */
+    PACKER_MOST = 256 * 1024,  /* above this nobody else could be served for too long: some ms */
 };
 
 /* All 0: nothing is ever compressed. */
