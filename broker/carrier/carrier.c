@@ -178,7 +178,7 @@ static void on_started(void *arg, struct engine_caller caller, const struct engi
         owner_started(channel_from(carrier, caller.worker), caller.context, start);
 }
 
-/* Lists of members. */
+/* Lists of members and of messages. */
 
 /* NULL: out of memory. */
 static struct question *make_question(struct ff_slice name, struct engine_listing listing,
@@ -391,7 +391,7 @@ static void take_answer(struct carrier *carrier, const struct answer *answer)
         break;
     case REQUEST_LIST:
         hear(carrier, answer->list.question, &answer->list.roll);
-        ff_mem_free(answer->list.members);
+        ff_mem_free(answer->list.items);
         break;
     case REQUEST_TURN:
         pass(carrier, answer->turn);

@@ -80,7 +80,7 @@ struct answer {
         struct {
             struct question *question;
             struct engine_roll roll;
-            char *members; /* of it: a block, the requester's to free, or NULL */
+            char *items; /* of it: a block, the requester's to free, or NULL */
         } list;
         struct remote_link *remote; /* it is unlinked */
         struct turn *turn;

@@ -80,7 +80,7 @@ void owner_listed(struct channel *channel, struct question *question,
 
     answer->list.question = question;
     answer->list.roll = *roll;
-    if (!copy_content(&answer->list.roll.members, &answer->list.members))
+    if (!copy_content(&answer->list.roll.items, &answer->list.items))
         answer->list.roll.err = FF_ENOMEM;
 }
 

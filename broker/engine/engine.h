@@ -10,7 +10,7 @@
  *   1. engine_publish: answered by `published`, when the message has its place;
  *   2. engine_subscribe: answered by `started`, when it is known where the
  *      subscription begins. Whoever asked ties it to the log in that step;
- *   3. engine_list: answered by `listed`, with who is there;
+ *   3. engine_list: answered by `listed`, with who is there, or what was said;
  *   4. engine_pass: answered by `passed`, when all that the same session asked
  *      about the name before is answered.
  *
@@ -31,6 +31,7 @@
  *   FF_ELIMIT    max_topics or max_filters is reached
  *   FF_ETOOBIG   the payload is over its topic's own limit
  *   FF_EINVAL    the payload cannot be rewritten for another encoding
+ *   FF_EGONE     the messages that were asked for are not kept any more
  *   FF_EOTHER    the key of a publish was used with another payload: nothing is done
  *   FF_ETIMEDOUT nobody knows whether the message was kept: 408, retry with the same key
  *   FF_EAWAY     what keeps the messages cannot be reached, or the worker ends: 503
@@ -40,6 +41,7 @@
 
 #include "broker/topic/kind.h"
 #include "broker/topic/publication.h"
+#include "broker/topic/recall.h"
 #include "protocol/base/err.h"
 
 /* Who publishes, and what the answer is to be labelled with. */
@@ -52,6 +54,7 @@ struct ticket {
     bool is_filter; /* of a subscription, */
     bool has_since; /* and it asks for the past, */
     bool is_listed; /* or its answer brings members with it */
+    bool is_recall; /* of a list of messages */
 };
 
 /* Who asks for a start or a pass: handed back as it came. */
@@ -73,16 +76,20 @@ struct engine_member {
     struct ff_slice user;
 };
 
-/* What an answer with members is to be like. */
+/* What a list is to be like. */
 struct engine_listing {
     enum ff_encoding encoding;
-    uint32_t max_octets; /* of the array */
+    uint32_t max_octets;  /* of the array */
+    bool of_messages;     /* that are kept, and not of members: */
+    struct recall recall; /* which */
 };
 
 struct engine_roll {
     enum ff_err err;
-    uint32_t count;          /* of all members */
-    struct ff_slice members; /* an array, as large as it may be */
+    uint32_t count;        /* of all members */
+    struct ff_slice items; /* an array, as large as it may be */
+    uint64_t epoch;        /* of messages; 0: the name has none */
+    bool has_more;         /* messages than these */
 };
 
 struct engine_subscription {

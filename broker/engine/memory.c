@@ -56,14 +56,33 @@ static void memory_leave(struct engine *engine, struct ff_slice name, uint64_t s
     presence_leave(FF_CONTAINER(engine, struct memory_engine, engine)->presence, serial);
 }
 
+static void recall_list(struct router *router, struct ff_slice name,
+                        const struct engine_listing *listing, struct ff_buf *out,
+                        struct engine_roll *roll)
+{
+    struct recalled recalled = {.epoch = 0};
+
+    *roll = (struct engine_roll){.err = FF_OK};
+    roll->err = recall_messages(router, name, &listing->recall, listing->encoding,
+                                listing->max_octets, out, &recalled);
+    roll->items = ff_buf_slice(out);
+    roll->epoch = recalled.epoch;
+    roll->has_more = recalled.has_more;
+}
+
 static void memory_list(struct engine *engine, struct ff_slice name, struct engine_listing listing,
                         struct engine_caller caller)
 {
     struct memory_engine *memory = FF_CONTAINER(engine, struct memory_engine, engine);
     struct engine_roll roll;
+    struct ff_buf out = {.max = 0};
 
-    presence_list(memory->presence, name, 0, listing, &roll);
+    if (listing.of_messages)
+        recall_list(memory->router, name, &listing, &out, &roll);
+    else
+        presence_list(memory->presence, name, 0, listing, &roll);
     engine->events->listed(engine->arg, caller, &roll);
+    ff_buf_deinit(&out);
 }
 
 /* Whatever was asked before is answered. */

@@ -360,7 +360,7 @@ void presence_list(struct presence *presence, struct ff_slice topic, uint64_t wh
     if (room && !room->is_large)
         roll->err = room_append_news(room);
     if (!roll->err)
-        roll->err = write_list(presence, room, first, listing, &roll->members);
+        roll->err = write_list(presence, room, first, listing, &roll->items);
     roll->count = room ? room->count : 0;
     if (room)
         attend(room);
@@ -373,7 +373,7 @@ void presence_start(struct presence *presence, const struct engine_subscription 
 
     presence_list(presence, bulletin_topic(what->name), what->member.serial, what->listing, &roll);
     start->err = roll.err;
-    start->content = roll.members;
+    start->content = roll.items;
     start->count = roll.count;
 }
 

@@ -231,11 +231,24 @@ enum ff_err conn_send_over(struct conn *conn, const void *head, size_t head_len,
     return FF_OK;
 }
 
+/* Octets that the outbox may hold: a large answer counts for nothing until it is out. */
+static size_t outbox_most(const struct conn *conn)
+{
+    return conn->net->outbox_max + (conn->has_large ? (size_t)CONN_LARGE_MOST : 0);
+}
+
 enum ff_err conn_send(struct conn *conn, const void *bytes, size_t len)
 {
-    if (conn_outbox_bytes(conn) + len > conn->net->outbox_max)
+    if (conn_outbox_bytes(conn) + len > outbox_most(conn))
         return FF_ELIMIT;
     return conn_send_over(conn, bytes, len, NULL, 0);
+}
+
+enum ff_err conn_send_large(struct conn *conn, const void *bytes, size_t len)
+{
+    if (len <= CONN_LARGE_MOST && !conn->has_large)
+        conn->has_large = true;
+    return conn_send(conn, bytes, len);
 }
 
 enum ff_err conn_send_pong(struct conn *conn, const void *bytes, size_t len)
@@ -244,7 +257,7 @@ enum ff_err conn_send_pong(struct conn *conn, const void *bytes, size_t len)
         conn_flush(conn);
     if (conn->state != CONN_OPEN)
         return FF_OK;
-    if (conn_outbox_bytes(conn) + len > conn->net->outbox_max)
+    if (conn_outbox_bytes(conn) + len > outbox_most(conn))
         return FF_ELIMIT;
     FF_CHECK(!conn->is_offered);
     if (outbox_reserve(&conn->outbox, &conn->net->pool, len))
@@ -386,8 +399,10 @@ static size_t take_own(struct conn *conn, size_t sent)
 
         outbox_take(&conn->outbox, &conn->net->pool, part);
         sent -= part;
-        if (!has_much_to_send(conn))
+        if (!has_much_to_send(conn)) {
+            conn->has_large = false;
             conn_resume(conn, PAUSE_OUTBOX);
+        }
     }
     return sent;
 }

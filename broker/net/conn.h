@@ -94,6 +94,7 @@ struct conn {
     bool awaits_empty_send_queue : 1; /* waits until the socket has sent all it took */
     bool is_peer_done : 1;            /* the peer ended its side */
     bool has_sent_data : 1; /* more than OUTBOX_LITTLE or of logs, since something was received */
+    bool has_large : 1;     /* the outbox holds an answer that it need not have room for */
     bool is_offered : 1;    /* a plan of its bytes waits to be accounted for: they do not move */
 };
 
@@ -107,6 +108,15 @@ static inline int conn_fd(const struct conn *conn)
  * own. `tls` is NULL, or what tls_accept() answered. Cannot fail.
  */
 void conn_init(struct conn *conn, struct net *net, int fd, void *tls);
+
+/* Octets of one answer that may be larger than an outbox. */
+enum { CONN_LARGE_MOST = 256 * 1024 };
+
+/*
+ * As conn_send(), but it counts for nothing in the outbox until that is nearly empty again. One
+ * at a time: while it is owed, the connection is not read from.
+ */
+FF_MUST_CHECK enum ff_err conn_send_large(struct conn *conn, const void *bytes, size_t len);
 
 /* Appends to the outbox. FF_OK, FF_ENOMEM, FF_ELIMIT (over `outbox_max`, nothing appended). */
 FF_MUST_CHECK enum ff_err conn_send(struct conn *conn, const void *bytes, size_t len);

@@ -50,6 +50,18 @@ void session_end_message(struct session *session, struct ff_writer *w)
         session_send(session, frame.at, frame.len);
 }
 
+void session_end_large_message(struct session *session, struct ff_writer *w)
+{
+    struct ff_slice frame;
+    enum ff_err err = end_frame(session, w, &frame);
+
+    if (err)
+        return;
+    err = conn_send_large(&session->conn, frame.at, frame.len);
+    if (err)
+        session_fail_send(session, err);
+}
+
 __attribute__((format(printf, 4, 0))) static struct ff_writer
 begin_error(struct session *session, struct ticket ticket, enum ff_error code, const char *format,
             va_list args)

@@ -46,7 +46,8 @@ struct engine_listing session_listing(const struct session *session)
 {
     uint32_t most = (session->conn.net->outbox_max - OUTBOX_PAUSE) / 4 * 3;
 
-    return (struct engine_listing){session->encoding, most < LIST_MOST ? most : LIST_MOST};
+    return (struct engine_listing){.encoding = session->encoding,
+                                   .max_octets = most < LIST_MOST ? most : LIST_MOST};
 }
 
 uint32_t session_list_octets(const struct session *session, struct ticket ticket,
@@ -78,13 +79,9 @@ void session_write_members(struct ff_writer *w, struct ff_slice members, uint32_
     ff_writer_integer(w, FF_FIELD_COUNT, count);
 }
 
-void session_on_listed(void *arg, struct ticket ticket, struct ff_slice name,
-                       const struct engine_roll *roll)
+void session_on_members(struct session *session, struct ticket ticket, struct ff_slice name,
+                        const struct engine_roll *roll)
 {
-    struct session *session = gateway_find(arg, ticket);
-
-    if (!session)
-        return;
     if (roll->err) {
         session_refuse_subscription(session, ticket, roll->err);
     } else if (ticket.has_id) {
@@ -92,7 +89,7 @@ void session_on_listed(void *arg, struct ticket ticket, struct ff_slice name,
 
         ff_writer_integer(&w, FF_FIELD_ID, ticket.id);
         ff_writer_string(&w, FF_FIELD_TOPIC, name);
-        session_write_members(&w, roll->members, roll->count);
+        session_write_members(&w, roll->items, roll->count);
         session_end_message(session, &w);
     }
     answers_came(session, session_list_octets(session, ticket, name));

@@ -255,24 +255,6 @@ uint64_t session_buffered(const struct session *session)
     return conn_outbox_bytes(&session->conn) + conn_cut_size(&session->conn) + backlog->octets;
 }
 
-/* HISTORY. */
-static enum request_outcome refuse_later(struct session *session, struct ticket ticket,
-                                         const struct ff_message *m)
-{
-    struct ff_slice name = m->values[FF_FIELD_TOPIC].text;
-
-    if (ff_topic_kind(name) == FF_TOPIC_BAD) {
-        session_error(session, ticket, FF_ERROR_NOT_FOUND, "%s is not in this version",
-                      ff_type_name(m->type));
-        return REQUEST_DONE;
-    }
-    if (!answers_have_room(session, name))
-        return REQUEST_DEFERRED;
-    answers_error(session, ticket, name, FF_ERROR_NOT_FOUND, "%s is not in this version",
-                  ff_type_name(m->type));
-    return REQUEST_DONE;
-}
-
 enum request_outcome session_handle(struct session *session, const struct ff_message *m)
 {
     struct ticket ticket = session_ticket_of(session, m);
@@ -305,8 +287,12 @@ enum request_outcome session_handle(struct session *session, const struct ff_mes
         break;
     case FF_TYPE_PRESENCE:
         return session_presence(session, m);
-    default: /* HISTORY: designed, but of a later version */
-        return refuse_later(session, ticket, m);
+    case FF_TYPE_HISTORY:
+        return session_recall(session, m);
+    default: /* the decoder lets no other pass */
+        session_error(session, ticket, FF_ERROR_NOT_FOUND, "type %u is none of a client's",
+                      m->type);
+        break;
     }
     return REQUEST_DONE;
 }

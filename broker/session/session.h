@@ -137,6 +137,9 @@ void session_close_for_memory(struct session *session);
 struct ff_writer session_begin_message(struct session *session, enum ff_type type);
 void session_end_message(struct session *session, struct ff_writer *w);
 
+/* The same for one that may be larger than an outbox: CONN_LARGE_MOST, one at a time. */
+void session_end_large_message(struct session *session, struct ff_writer *w);
+
 /* Sends a finished frame; what cannot be owed any more ends the session. */
 void session_send(struct session *session, const void *frame, size_t len);
 
@@ -213,6 +216,11 @@ FF_MUST_CHECK bool session_has_presence(struct session *session, struct ticket t
 struct engine_listing session_listing(const struct session *session);
 uint32_t session_list_octets(const struct session *session, struct ticket ticket,
                              struct ff_slice name);
+void session_on_members(struct session *session, struct ticket ticket, struct ff_slice name,
+                        const struct engine_roll *roll);
+/* recall.c: the request HISTORY; lists that a carrier brings, of messages and of members. */
+FF_MUST_CHECK enum request_outcome session_recall(struct session *session,
+                                                  const struct ff_message *m);
 void session_on_listed(void *arg, struct ticket ticket, struct ff_slice name,
                        const struct engine_roll *roll);
 void session_write_members(struct ff_writer *w, struct ff_slice members, uint32_t count);

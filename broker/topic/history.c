@@ -262,18 +262,12 @@ enum ff_err history_find_start(struct router *router, struct ff_slice name, enum
                                const struct ff_since *since, struct history_start *start)
 {
     struct registry *registry = &router->registry;
-    const struct idle_topic *idle_topic = registry_find_idle(registry, name);
-    struct topic *topic = idle_topic ? NULL : registry_find(registry, name);
+    struct topic *topic = registry_find(registry, name);
     enum ff_err err = FF_OK;
     uint64_t oldest;
 
-    *start = (struct history_start){.missing = 0};
-    if (topic)
-        start->at = (struct ff_position){topic->epoch, topic->epoch ? topic->offset : 0};
-    else if (idle_topic)
-        start->at =
-            (struct ff_position){idle_topic->epoch, idle_topic->subscription->cursor.offset};
-    else
+    *start = (struct history_start){.at = registry_position(registry, name)};
+    if (!start->at.epoch && !registry_has(registry, name))
         start->at = registry_begin_life(registry, name);
     start->head = oldest = start->at.offset;
     if (!since || !start->at.epoch)

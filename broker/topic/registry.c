@@ -267,6 +267,21 @@ struct ff_position registry_begin_life(struct registry *registry, struct ff_slic
     return life;
 }
 
+struct ff_position registry_position(const struct registry *registry, struct ff_slice name)
+{
+    const struct idle_topic *idle_topic = registry_find_idle(registry, name);
+    const struct topic *topic = idle_topic ? NULL : registry_find(registry, name);
+    struct ff_digest digest = digest_of(registry, name);
+    struct ff_position at = {0, 0};
+
+    if (idle_topic)
+        return (struct ff_position){idle_topic->epoch, idle_topic->subscription->cursor.offset};
+    if (topic)
+        return (struct ff_position){topic->epoch, topic->epoch ? topic->offset : 0};
+    (void)positions_find(&registry->history.positions, &digest, &at);
+    return at;
+}
+
 /* Its offsets go on there, and the position that was remembered is not needed any more. */
 static void begin_life(struct topic *topic, const struct ff_position *life)
 {

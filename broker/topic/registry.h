@@ -131,6 +131,9 @@ FF_MUST_CHECK enum ff_err registry_get(struct registry *registry, struct ff_slic
  */
 struct ff_position registry_begin_life(struct registry *registry, struct ff_slice name);
 
+/* Where a name's offsets stand, idle or not, or gone and remembered; epoch 0: nowhere. */
+struct ff_position registry_position(const struct registry *registry, struct ff_slice name);
+
 /* Finds or makes its log, empty. NULL: out of memory. */
 FF_MUST_CHECK struct topic_log *registry_get_log(struct topic *topic, enum log_kind kind);
 

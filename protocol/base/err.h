@@ -19,6 +19,7 @@ enum ff_err {
     FF_ETOOBIG = -7,   /* larger than such a thing may be, whatever else there is */
     FF_ETIMEDOUT = -8, /* no answer came in time; it may have been done */
     FF_EAWAY = -9,     /* what it needs cannot be reached now */
+    FF_EGONE = -11,    /* it was there, and is not kept any more */
     FF_EOTHER = -10,   /* its key stands for something else already */
 };
 

@@ -2,11 +2,11 @@
 """What was said before you came: positions, windows, recovery; docs/protocol.md, "Positions" and SUBSCRIBE."""
 import json
 import os
-import struct
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
-from peer import BINARY, CLOSE, TEXT, Broker, Peer, close_code, frame, typed  # noqa: E402
+from peer import BINARY, TEXT, Broker, Peer, frame, typed  # noqa: E402
 
 WORKERS = os.environ.get("FANFARE_WORKERS", "1")
 tests = []
@@ -217,6 +217,86 @@ def the_past_is_exempt_from_rules(broker):
     assert [m["message"] for m in got if m["type"] == 2] == list(range(50)), "what waited comes when the pause ends"
 
 
+def history(peer, topic, **more):
+    ack = peer.ask({"type": 12, "id": 7, "topic": topic, **more})
+    assert ack["type"] == 8 and ack["topic"] == topic, ack
+    return [(m["offset"], m.get("message", m.get("data"))) for m in ack["messages"]], ack
+
+
+@test
+def what_was_said_is_listed(broker):
+    a = client(broker)
+    begun = time.time() * 1000
+    epoch = publish(a, "said", *range(1, 251))["epoch"]
+    all = [(n, n) for n in range(1, 251)]
+    assert history(a, "said")[0] == all[:100] and history(a, "said")[1]["more"] is True
+    assert history(a, "said", limit=1000)[0] == all and "more" not in history(a, "said", limit=250)[1]
+    assert history(a, "said", since={"epoch": epoch, "offset": 240})[0] == all[240:]
+    assert history(a, "said", since={"epoch": epoch, "offset": 250})[0] == []
+    assert history(a, "said", since=3)[0] == all[-3:]
+    assert history(a, "said", reverse=True, limit=5)[0] == all[:-6:-1]
+    assert history(a, "said", reverse=True, since={"epoch": epoch, "offset": 4})[0] == all[2::-1]
+    assert history(a, "said", reverse=True, since={"epoch": epoch, "offset": 1})[0] == []
+    assert history(a, "said", reverse=True, since=2, limit=10)[0] == all[:-3:-1]
+    page, seen = {"epoch": epoch, "offset": 0}, []
+    while True:  # page by page
+        messages, ack = history(a, "said", since=page, limit=33)
+        seen += messages
+        if "more" not in ack:
+            break
+        page = {"epoch": ack["epoch"], "offset": messages[-1][0]}
+    assert seen == all
+    for message in a.ask({"type": 12, "id": 1, "topic": "said"})["messages"]:
+        assert list(message) == ["message", "offset", "time"] and begun - 10 <= message["time"] <= time.time() * 1000 + 10
+    for more, code in (({"since": {"epoch": "other", "offset": 1}}, 416), ({"since": {"epoch": epoch, "offset": 251}}, 416), ({"limit": 0}, 400), ({"limit": 1001}, 400)):
+        assert a.ask({"type": 12, "id": 1, "topic": "said", **more})["code"] == code, more
+    assert a.ask({"type": 12, "id": 1, "topic": "none/x"})["code"] == 404 and a.ask({"type": 12, "id": 1, "topic": "said/#"})["code"] == 422
+    assert a.ask({"type": 12, "id": 1, "topic": "never/said"}) == {"type": 8, "id": 1, "topic": "never/said", "messages": []}
+    epoch = publish(a, "small", *range(40))["epoch"]
+    assert a.ask({"type": 12, "id": 1, "topic": "small", "since": {"epoch": epoch, "offset": 3}})["code"] == 416
+    assert len(history(a, "small")[0]) == 10
+
+
+@test
+def a_list_ends_at_256_kib_and_there_is_one_at_a_time(broker):
+    a = client(broker)
+    publish(a, "long", *["%03d" % n + "x" * 4000 for n in range(100)])
+    a.send_json({"type": 12, "id": 1, "topic": "long", "limit": 1000})
+    opcode, payload = a.read()
+    ack = json.loads(payload)
+    assert opcode == TEXT and 240 * 1024 < len(payload) <= 256 * 1024 and ack["more"] is True, len(payload)
+    first = ack["messages"][0]["offset"]
+    assert [m["offset"] for m in ack["messages"]] == list(range(first, first + len(ack["messages"])))
+    watch = client(broker)
+    watch.ask({"type": 5, "id": 1, "topic": "$SYS/broker"})
+    before = watch.read_json()["message"]["memory"]
+    lazy = [client(broker) for _ in range(20)]
+    for peer in lazy:  # sixty octets buy no more than one list, however often they are sent
+        peer.send_json([{"type": 12, "id": n, "topic": "long", "limit": 1000} for n in range(1000)])
+    for _ in range(2):
+        held = watch.read_json()["message"]["memory"] - before
+        assert held < 20 * 400 * 1024, "twenty lists are owed, but %d octets are held" % held
+    watch.close()
+    for peer in lazy[:3]:
+        assert [peer.read_json()["id"] for _ in range(20)] == list(range(20))
+    for peer in lazy:
+        peer.close()
+
+
+@test
+def lists_are_in_the_clients_encoding(broker):
+    a = client(broker)
+    packed = Peer(broker.port, protocol="fanfare.v1.msgpack")
+    packed.read()
+    publish(a, "both", {"a": 1})
+    packed.send(frame(BINARY, b"\x94\x07\xc0\xa4both\xc4\x02hi"))
+    packed.send(frame(BINARY, b"\x93\x0c\x05\xa4both"))
+    got = packed.read()[1]
+    assert got[:9] == b"\x9a\x08\x05\xa4both\xab"[:9] or b"both" in got, got
+    assert b"\xdd\0\0\0\x02\x83\xa7message\x81\xa1a\x01\xa6offset\x01\xa4time\xcf" in got and b"\x83\xa7message\xc4\x02hi\xa6offset\x02\xa4time" in got, got
+    assert history(a, "both")[0] == [(1, {"a": 1}), (2, "aGk=")]
+
+
 @test
 def a_restart_is_told(broker):
     with Broker() as first:
@@ -230,9 +310,9 @@ def a_restart_is_told(broker):
 
 def main():
     with open("/tmp/fanfare-history-%d.conf" % os.getpid(), "w") as conf:
-        conf.write('topic "none/#" { history = 0 }\ntopic "small" { history = 10 }\ntopic "brief" { history_seconds = 1 }\ntopic "octets" { history_bytes = "4K" }\n')
+        conf.write('topic "none/#" { history = 0 }\ntopic "small" { history = 10 }\ntopic "long" { history_bytes = "1M" }\ntopic "brief" { history_seconds = 1 }\ntopic "octets" { history_bytes = "4K" }\n')
     try:
-        with Broker("--config", conf.name) as broker:
+        with Broker("--config", conf.name, "--sys") as broker:
             for run in tests:
                 run(broker)
                 print("ok", run.__name__)

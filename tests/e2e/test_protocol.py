@@ -90,7 +90,7 @@ def errors_say_what_is_wrong(broker):
     for text, code in (
             ('{"type":99,"id":1}', 404), ('{"type":"5","id":1}', 404), ('{"type":{"a":1},"id":1}', 404),
             ('{"type":true,"id":1}', 404), ('{"type":5.5,"id":1}', 404), ('{"type":"ping","id":1}', 404), ('{"type":2,"id":1,"message":1}', 404),
-            ('{"type":11,"id":1,"topic":"a"}', 403), ('{"type":12,"id":1,"topic":"a"}', 404),
+            ('{"type":11,"id":1,"topic":"a"}', 403), ('{"type":12,"id":1,"topic":"$SYS/a"}', 404),
             ('{"type":5,"id":1,"topic":"a/#","since":3}', 422),
             ('{"type":5,"id":1,"topic":"a","presence":true}', 403),
             ('{"type":7,"id":1,"topic":"a","message":1,"retain":true}', 404),

@@ -270,7 +270,7 @@ static void on_listed(void *arg, struct ticket ticket, struct ff_slice name,
     assert_int_equal(request.kind, BOOK_LIST);
     assert_true(is_expected(at, roll->err));
     assert_true(ff_slice_is_equal(name, ff_slice_of(truth_topics[request.topic])));
-    assert_true(roll->err || roll->members.len > 0);
+    assert_true(roll->err || roll->items.len > 0);
     at->starved += roll->err == FF_ENOMEM;
 }
 
@@ -467,7 +467,7 @@ static void subscribe(struct peer *peer, uint32_t t)
         what.joins = f->cursors->is_member = true;
         what.hears = dice_below(&at->dice, 2);
         what.member.session = peer->socket.tag;
-        what.listing = (struct engine_listing){peer->socket.encoding, 100000};
+        what.listing = (struct engine_listing){.encoding = peer->socket.encoding, .max_octets = 100000};
         membership_of(f->cursors)->news.owner = &peer->socket;
     }
     if (dice_below(&at->dice, 5) == 0 && t < TRUTH_NAMES)
@@ -540,7 +540,7 @@ static void list(struct peer *peer, uint32_t topic)
     crew_starve(at);
     is_taken =
         carrier_list(at->carrier, ff_slice_of(truth_topics[topic]),
-                     (struct engine_listing){peer->socket.encoding, 10000}, ticket_of(peer, id));
+                     (struct engine_listing){.encoding = peer->socket.encoding, .max_octets = 10000}, ticket_of(peer, id));
     crew_feed();
     if (is_taken)
         return;

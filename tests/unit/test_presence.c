@@ -147,7 +147,7 @@ static int end(void **state)
 
 static uint64_t list(uint64_t who, enum ff_encoding encoding, struct engine_roll *roll)
 {
-    presence_list(presence, FF_SLICE("room"), who, (struct engine_listing){encoding, LIST_MOST},
+    presence_list(presence, FF_SLICE("room"), who, (struct engine_listing){.encoding = encoding, .max_octets = LIST_MOST},
                   roll);
     return roll->count;
 }
@@ -164,7 +164,7 @@ static void start_reading(struct reader *reader)
     reader->known = 0;
     reader->count = roll.count;
     reader->asks = roll.count > PRESENCE_LISTED;
-    while ((id = next_session(&roll.members))) {
+    while ((id = next_session(&roll.items))) {
         assert_false(reader->knows[id]);
         reader->knows[id] = true;
         reader->known++;
@@ -341,20 +341,20 @@ static void a_list_has_who_asks_and_the_first_thousand(void **state)
         join(i);
     for (int encoding = FF_JSON; encoding <= FF_MSGPACK; encoding++) {
         assert_int_equal(list(1400, (enum ff_encoding)encoding, &roll), 1500);
-        assert_int_equal(next_session(&roll.members), 1400);
-        for (seen = 1; (id = next_session(&roll.members)); seen++)
+        assert_int_equal(next_session(&roll.items), 1400);
+        for (seen = 1; (id = next_session(&roll.items)); seen++)
             assert_int_equal(id, seen);
         assert_int_equal(seen, PRESENCE_LISTED);
     }
     list(0, FF_JSON, &roll);
-    assert_int_equal(next_session(&roll.members), 1);
-    presence_list(presence, FF_SLICE("room"), 7, (struct engine_listing){FF_JSON, 4096}, &roll);
+    assert_int_equal(next_session(&roll.items), 1);
+    presence_list(presence, FF_SLICE("room"), 7, (struct engine_listing){.encoding = FF_JSON, .max_octets = 4096}, &roll);
     assert_int_equal(roll.count, 1500);
-    assert_true(roll.members.len <= 4096 && roll.members.len > 3000);
-    assert_int_equal(next_session(&roll.members), 7);
-    presence_list(presence, FF_SLICE("other"), 7, (struct engine_listing){FF_JSON, 4096}, &roll);
+    assert_true(roll.items.len <= 4096 && roll.items.len > 3000);
+    assert_int_equal(next_session(&roll.items), 7);
+    presence_list(presence, FF_SLICE("other"), 7, (struct engine_listing){.encoding = FF_JSON, .max_octets = 4096}, &roll);
     assert_int_equal(roll.count, 0);
-    assert_true(ff_slice_is_equal(roll.members, FF_SLICE("[]")));
+    assert_true(ff_slice_is_equal(roll.items, FF_SLICE("[]")));
 }
 
 /* What users are called is theirs to say. */
@@ -369,11 +369,11 @@ static void users_are_written_as_each_encoding_wants_it(void **state)
     assert_int_equal(join_as(1, 1, "\"a\\\n\xc3\xa9"), FF_OK);
     list(0, FF_JSON, &roll);
     assert_true(ff_slice_is_equal(
-        roll.members,
+        roll.items,
         FF_SLICE("[{\"session\":\"0000000000000001\",\"user\":\"\\\"a\\\\\\n\xc3\xa9\"}]")));
     list(0, FF_MSGPACK, &roll);
     assert_true(
-        ff_slice_is_equal(roll.members, FF_SLICE("\x91\x82\xa7session\xb0"
+        ff_slice_is_equal(roll.items, FF_SLICE("\x91\x82\xa7session\xb0"
                                                  "0000000000000001\xa4user\xa6\"a\\\n\xc3\xa9")));
     for (uint64_t i = 2; i < 400; i++)
         assert_int_equal(join_as(i, i, user), FF_OK);
@@ -491,7 +491,7 @@ static void create_use_and_free(void)
 
         if (join_as(i, i, "u"))
             assert_int_equal(presence_count(presence), before);
-        presence_list(presence, FF_SLICE("room"), i, (struct engine_listing){FF_JSON, 4096}, &roll);
+        presence_list(presence, FF_SLICE("room"), i, (struct engine_listing){.encoding = FF_JSON, .max_octets = 4096}, &roll);
         pass(110);
         presence_leave(presence, i);
     }

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/topic/recall.h"
+
+#include <inttypes.h>
+
+#include "broker/topic/history.h"
+#include "broker/topic/past.h"
+#include "broker/topic/router.h"
+#include "protocol/message/msgpack.h"
+#include "protocol/message/transcode.h"
+
+enum { ENTRY_MOST = 96 /* octets of an entry beside its payload */ };
+
+/* A message in its log. */
+struct place {
+    const struct segment *segment;
+    uint32_t i;
+};
+
+/* The messages after `from`, up to `to`, of a topic's log. */
+struct range {
+    const struct topic *topic; /* NULL: it has none */
+    const struct log *log;
+    enum log_kind kind;
+    uint64_t oldest; /* nothing up to here is kept */
+    uint64_t head;
+    uint64_t from;
+    uint64_t to;
+};
+
+static uint64_t less(uint64_t from, uint64_t by)
+{
+    return from > by ? from - by : 0;
+}
+
+/* What is kept of a topic, wherever it stands. */
+static void find_kept(struct router *router, struct ff_slice name, struct range *range)
+{
+    const struct topic *topic = router_find(router, name);
+    const struct topic_log *source = topic ? past_source(topic, &range->kind) : NULL;
+    struct log_window window;
+    struct log_view view;
+
+    range->oldest = range->head;
+    if (!source || !source->log.is_kept)
+        return;
+    window = history_window(topic, &source->log);
+    view = log_look(&source->log);
+    range->topic = topic;
+    range->log = &source->log;
+    range->oldest = view_window_offset(&view, &window);
+}
+
+/* Which of them are wanted. False: `since` is no place that there still is. */
+static bool choose_range(const struct recall *what, uint64_t epoch, struct range *range)
+{
+    const struct ff_position *since = &what->since.position;
+
+    range->from = range->oldest;
+    range->to = range->head;
+    if (!what->has_since)
+        return true;
+    if (!what->since.is_position) {
+        uint64_t first = less(range->head, what->since.count);
+
+        range->from = first > range->oldest ? first : range->oldest;
+        return true;
+    }
+    if (since->epoch != epoch || since->offset > range->head)
+        return false;
+    if (what->is_reverse) {
+        range->to = less(since->offset, 1);
+        return range->to >= range->oldest || since->offset == 0;
+    }
+    range->from = since->offset;
+    return since->offset >= range->oldest;
+}
+
+/* The first `limit` messages of a range, those at its end where the newest come first. */
+static uint32_t find_places(const struct range *range, const struct recall *what,
+                            struct place *places)
+{
+    struct log_view view = log_look(range->log);
+    uint64_t from = range->from;
+    uint32_t count = 0;
+    struct cursor cursor;
+    struct place at;
+
+    if (what->is_reverse && range->to - from > what->limit)
+        from = range->to - what->limit;
+    (void)cursor_to_offset(&cursor, &view, from);
+    if (cursor.byte == view.head_byte)
+        return 0;
+    at = (struct place){
+        cursor.segment,
+        segment_find(cursor.segment, (uint32_t)(cursor.byte - cursor.segment->first_byte))};
+    while (count < what->limit && at.segment &&
+           at.segment->offset + segment_entry(at.segment, at.i)->passed <= range->to) {
+        if (entry_publisher(segment_entry(at.segment, at.i)) != LOG_HOLE)
+            places[count++] = at;
+        if (++at.i < atomic_load_explicit(&at.segment->count, memory_order_relaxed))
+            continue;
+        at.segment = at.segment == view.last
+                         ? NULL
+                         : atomic_load_explicit(&at.segment->next, memory_order_relaxed);
+        at.i = 0;
+    }
+    return count;
+}
+
+static uint64_t offset_of(const struct place *place)
+{
+    return place->segment->offset + segment_entry(place->segment, place->i)->passed;
+}
+
+static enum ff_err put_json(struct ff_buf *out, const struct ff_payload *payload,
+                            const struct place *place)
+{
+    bool is_data = payload->kind == FF_PAYLOAD_BASE64;
+    enum ff_err err = ff_buf_printf(out, is_data ? "{\"data\":\"" : "{\"message\":");
+
+    if (!err)
+        err = ff_buf_append(out, payload->bytes.at, payload->bytes.len);
+    if (err)
+        return err;
+    return ff_buf_printf(out, "%s,\"offset\":%" PRIu64 ",\"time\":%" PRIu64 "}",
+                         is_data ? "\"" : "", offset_of(place),
+                         entry_wall_ms(place->segment, place->i));
+}
+
+static enum ff_err put_msgpack(struct ff_buf *out, const struct ff_payload *payload,
+                               const struct place *place)
+{
+    static const char message[] = "\x83\xa7message";
+    static const char offset[] = "\xa6offset";
+    static const char time[] = "\xa4time";
+    char rest[ENTRY_MOST];
+    char *at = rest;
+    enum ff_err err = ff_buf_append(out, message, sizeof(message) - 1);
+
+    if (!err)
+        err = ff_buf_append(out, payload->bytes.at, payload->bytes.len);
+    if (err)
+        return err;
+    memcpy(at, offset, sizeof(offset) - 1);
+    at = ff_msgpack_write_uint(at + sizeof(offset) - 1, offset_of(place));
+    memcpy(at, time, sizeof(time) - 1);
+    at = ff_msgpack_write_uint(at + sizeof(time) - 1, entry_wall_ms(place->segment, place->i));
+    return ff_buf_append(out, rest, (size_t)(at - rest));
+}
+
+/* One entry. FF_ELIMIT: it does not fit. */
+static enum ff_err put_entry(struct router *router, const struct range *range,
+                             enum ff_encoding encoding, const struct place *place, bool is_first,
+                             struct ff_buf *out)
+{
+    struct ff_payload payload;
+    enum ff_err err;
+
+    (void)past_payload(range->topic, range->kind, place->segment, place->i, &payload);
+    err = ff_transcode(&payload, encoding, &router->payload_bufs[kind_of(encoding)]);
+    if (err)
+        return err;
+    if (out->len + payload.bytes.len + ENTRY_MOST > out->max)
+        return FF_ELIMIT;
+    if (encoding == FF_MSGPACK)
+        return put_msgpack(out, &payload, place);
+    if (!is_first)
+        err = ff_buf_append(out, ",", 1);
+    return err ? err : put_json(out, &payload, place);
+}
+
+/* As many as fit. Their number, or what went wrong. */
+static enum ff_err put_entries(struct router *router, const struct range *range,
+                               const struct recall *what, enum ff_encoding encoding,
+                               const struct place *places, uint32_t count, struct ff_buf *out,
+                               uint32_t *put)
+{
+    enum ff_err err = FF_OK;
+
+    for (*put = 0; *put < count && !err; *put += !err)
+        err = put_entry(router, range, encoding,
+                        &places[what->is_reverse ? count - 1 - *put : *put], *put == 0, out);
+    if (err == FF_ELIMIT)
+        err = *put ? FF_OK : FF_ETOOBIG;
+    return err;
+}
+
+/* MessagePack says first how many there are, which is known at the end. */
+static enum ff_err begin_array(struct ff_buf *out, enum ff_encoding encoding)
+{
+    static const char head[5] = {(char)0xdd};
+
+    return encoding == FF_JSON ? ff_buf_append(out, "[", 1)
+                               : ff_buf_append(out, head, sizeof(head));
+}
+
+static enum ff_err end_array(struct ff_buf *out, enum ff_encoding encoding, uint32_t count)
+{
+    if (encoding == FF_JSON)
+        return ff_buf_append(out, "]", 1);
+    ff_store_u32(out->data + 1, count);
+    return FF_OK;
+}
+
+static enum ff_err write_list(struct router *router, const struct range *range,
+                              const struct recall *what, enum ff_encoding encoding,
+                              struct ff_buf *out, bool *has_more)
+{
+    struct place places[RECALL_LIMIT];
+    uint32_t count = range->topic ? find_places(range, what, places) : 0;
+    uint32_t put = 0;
+    enum ff_err err = begin_array(out, encoding);
+
+    if (!err)
+        err = put_entries(router, range, what, encoding, places, count, out, &put);
+    *has_more = put < count || (count == what->limit && range->to - range->from > count);
+    return err ? err : end_array(out, encoding, put);
+}
+
+enum ff_err recall_messages(struct router *router, struct ff_slice name, const struct recall *what,
+                            enum ff_encoding encoding, uint32_t max_octets, struct ff_buf *out,
+                            struct recalled *recalled)
+{
+    struct ff_position at = registry_position(&router->registry, name);
+    struct range range = {.topic = NULL, .head = at.offset};
+
+    FF_CHECK(what->limit > 0 && what->limit <= RECALL_LIMIT);
+    *recalled = (struct recalled){.epoch = at.epoch};
+    find_kept(router, name, &range);
+    if (!choose_range(what, at.epoch, &range))
+        return FF_EGONE;
+    out->max = max_octets;
+    return write_list(router, &range, what, encoding, out, &recalled->has_more);
+}
