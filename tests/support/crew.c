@@ -141,6 +141,8 @@ static void on_received(struct subscriber *socket, const struct ff_message *m)
     if (f->topic >= TRUTH_NAMES)
         cursor = carrier_owner(peer->at->carrier, name);
     assert_true(ff_topic_is_match(ff_slice_of(truth_topics[f->topic]), name));
+    if (ff_message_has(m, FF_FIELD_OFFSET))
+        assert_int_equal(m->values[FF_FIELD_OFFSET].integer, truth_number(id, index_of(name)));
     account(peer, f, cursor, id);
     peer->at->seen++;
 }
@@ -259,6 +261,8 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
         assert_int_not_equal(s[i].state, SUBSCRIPTION_DETACHED);
         stream_acknowledge(&f->streams[i]);
     }
+    if (start->at.epoch)
+        crew_check_start(f, start);
 }
 
 static void on_listed(void *arg, struct ticket ticket, struct ff_slice name,
@@ -467,7 +471,8 @@ static void subscribe(struct peer *peer, uint32_t t)
         what.joins = f->cursors->is_member = true;
         what.hears = dice_below(&at->dice, 2);
         what.member.session = peer->socket.tag;
-        what.listing = (struct engine_listing){.encoding = peer->socket.encoding, .max_octets = 100000};
+        what.listing =
+            (struct engine_listing){.encoding = peer->socket.encoding, .max_octets = 100000};
         membership_of(f->cursors)->news.owner = &peer->socket;
     }
     if (dice_below(&at->dice, 5) == 0 && t < TRUTH_NAMES)
@@ -493,6 +498,8 @@ static void subscribe(struct peer *peer, uint32_t t)
     ticket = ticket_of(peer, f->born);
     ticket.is_filter = what.is_filter;
     ticket.is_listed = what.hears;
+    if (t < TRUTH_NAMES)
+        crew_ask_for_past(at, f, owner_of_cursor(at, t, 0), &what);
     if (t < TRUTH_NAMES && dice_below(&at->dice, 3) == 0)
         what.kind = log_kinds[what.kind].deflated;
     crew_starve(at);
@@ -538,9 +545,10 @@ static void list(struct peer *peer, uint32_t topic)
     bool is_taken;
 
     crew_starve(at);
-    is_taken =
-        carrier_list(at->carrier, ff_slice_of(truth_topics[topic]),
-                     (struct engine_listing){.encoding = peer->socket.encoding, .max_octets = 10000}, ticket_of(peer, id));
+    is_taken = carrier_list(
+        at->carrier, ff_slice_of(truth_topics[topic]),
+        (struct engine_listing){.encoding = peer->socket.encoding, .max_octets = 10000},
+        ticket_of(peer, id));
     crew_feed();
     if (is_taken)
         return;

@@ -49,9 +49,11 @@ struct follower {
     uint32_t first_own; /* the first message that its own session published behind it */
     double rate;
     bool is_acked;
-    uint64_t born;    /* the request for it */
-    bool is_deaf;     /* it wants to hear no more of members */
-    uint32_t members; /* as it was told last; UINT32_MAX: it does not listen */
+    bool has_since;
+    struct ff_since since; /* what it asked for of the past */
+    uint64_t born;         /* the request for it */
+    bool is_deaf;          /* it wants to hear no more of members */
+    uint32_t members;      /* as it was told last; UINT32_MAX: it does not listen */
 };
 
 /* What a publish is made of, each time that it is. */
@@ -108,6 +110,15 @@ void crew_feed(void);
 
 /* How many subscriptions in a row one to a topic is made of. */
 uint32_t crew_cursors_of(uint32_t topic);
+
+/*
+ * crew_past.c: a subscription to a name, whose owner is `owner`, asks for the past in one of the
+ * ways there are; and was told where it begins.
+ */
+void crew_ask_for_past(struct worker_model *at, struct follower *f, uint32_t owner,
+                       struct engine_subscription *what);
+void crew_forget_epochs(void);
+void crew_check_start(struct follower *f, const struct engine_start *start);
 
 /* How a client reads what a subscription brings. */
 struct reading crew_reading_of(const struct peer *peer, const struct follower *f);

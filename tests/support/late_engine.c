@@ -71,6 +71,22 @@ static void publish(struct late_engine *late, struct job *job, enum ff_err err)
     late->engine.events->published(late->engine.arg, job->ticket, &receipt);
 }
 
+/* Where it begins is judged when it is answered, in the order of what was asked about the name. */
+static enum ff_err find_start(struct late_engine *late, const struct engine_subscription *what,
+                              struct engine_start *start)
+{
+    struct history_start found;
+    enum ff_err err = history_find_start(late->router, what->name, what->kind,
+                                         what->has_since ? &what->since : NULL, &found);
+
+    start->at = found.at;
+    start->has_recovery = what->has_since && what->since.is_position;
+    start->is_recovered = found.is_recovered;
+    start->is_lost = found.is_lost;
+    start->missing = found.missing;
+    return err;
+}
+
 static void start(struct late_engine *late, struct job *job, enum ff_err err)
 {
     size_t len = job->what.name.len;
@@ -78,6 +94,8 @@ static void start(struct late_engine *late, struct job *job, enum ff_err err)
 
     if (!err && job->what.joins)
         err = start.err = presence_join(late->presence, job->what.name, &job->what.member);
+    if (!err && !job->what.is_filter && !bulletin_is(job->what.name))
+        err = start.err = find_start(late, &job->what, &start);
     if (!err && bulletin_is(job->what.name)) {
         presence_start(late->presence, &job->what, &start);
     } else if (!err && !job->what.is_filter && late_engine_content) {

@@ -476,7 +476,8 @@ void scene_set_up(void)
     assert_non_null(config);
     (void)fprintf(config,
                   "tls_cert = \"%s/cert\"\ntls_key = \"%s/key\"\necho_path = \"/echo\"\n"
-                  "drain_seconds = 2\nclose_seconds = 1\ndeflate_readers = 1\ntopic \"stall\" { overflow = \"skip\" }\n"
+                  "drain_seconds = 2\nclose_seconds = 1\ndeflate_readers = 1\ntopic \"stall\" { "
+                  "overflow = \"skip\" }\n"
                   "topic \"room/#\" { presence = on }\n",
                   folder, folder);
     assert_int_equal(fclose(config), 0);

@@ -104,6 +104,13 @@ void stream_acknowledge(struct stream *stream)
     stream->most = truth_count(stream->topic, stream->owner);
 }
 
+void stream_begin_behind(struct stream *stream, uint32_t number)
+{
+    assert_true(number <= truth_count(stream->topic, stream->owner));
+    stream->passed = number;
+    stream->is_anchored = true;
+}
+
 void stream_is_before(struct stream *stream, uint32_t id)
 {
     if (messages[id].tag && messages[id].places[stream->topic] < stream->most)

@@ -64,6 +64,9 @@ void stream_begin(struct stream *stream, uint32_t topic, uint32_t owner);
 /* It was acknowledged: whatever is noted from now on is its own. */
 void stream_acknowledge(struct stream *stream);
 
+/* It was told where it begins: behind so many messages. */
+void stream_begin_behind(struct stream *stream, uint32_t number);
+
 /* The publisher knows that message `id` came behind its request. */
 void stream_is_before(struct stream *stream, uint32_t id);
 

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the clients of a crew ask for of the past, and whether they are told the truth about it. */
+#include "tests/support/crew.h"
+
+/* Of the names, as they were first told; 0: not yet. Nothing ends them here. */
+static _Atomic uint64_t epochs[TRUTH_NAMES];
+
+void crew_forget_epochs(void)
+{
+    for (int i = 0; i < TRUTH_NAMES; i++)
+        atomic_store(&epochs[i], 0);
+}
+
+void crew_ask_for_past(struct worker_model *at, struct follower *f, uint32_t owner,
+                       struct engine_subscription *what)
+{
+    uint32_t count = truth_count(f->topic, owner);
+
+    f->has_since = dice_below(&at->dice, 2);
+    f->since = (struct ff_since){
+        .is_position = dice_below(&at->dice, 3) > 0,
+        .position = {dice_below(&at->dice, 20) ? atomic_load(&epochs[f->topic]) : 7,
+                     dice_below(&at->dice, count + 1)},
+        .count = dice_below(&at->dice, 100)};
+    what->has_since = f->has_since;
+    what->since = f->since;
+}
+
+void crew_check_start(struct follower *f, const struct engine_start *start)
+{
+    uint64_t known = 0;
+
+    if (!atomic_compare_exchange_strong(&epochs[f->topic], &known, start->at.epoch))
+        assert_true(known == start->at.epoch);
+    assert_int_equal(start->has_recovery, f->has_since && f->since.is_position);
+    if (start->has_recovery && f->since.position.epoch == start->at.epoch) {
+        assert_false(start->is_lost); /* nobody asks for what was not there yet */
+        assert_int_equal(start->is_recovered, start->missing == 0);
+        assert_true(start->at.offset == f->since.position.offset + start->missing);
+    } else if (start->has_recovery) {
+        assert_true(start->is_lost && !start->is_recovered && !start->missing);
+    } else {
+        assert_true(start->at.offset + (f->has_since ? f->since.count : 0) >= f->streams[0].least);
+    }
+    stream_begin_behind(&f->streams[0], (uint32_t)start->at.offset);
+}
