@@ -80,6 +80,10 @@ static inline size_t write_json(struct program *program, char *out, size_t size)
     case 4:
         return (size_t)write_publish(out, size, topic, how);
     case 5:
+        if ((how & 12) == 12)
+            return (size_t)snprintf(
+                out, size, "{\"type\":12,\"id\":%u,\"topic\":\"%s\",\"limit\":%u%s%s}", how, topic,
+                how & 0x33, how & 1 ? ",\"reverse\":true" : "", how & 2 ? ",\"since\":4" : "");
         if (how & 2)
             return (size_t)snprintf(out, size, "{\"type\":11,\"id\":%u,\"topic\":\"%s\"}", how,
                                     topic);
@@ -103,7 +107,7 @@ static inline size_t write_json(struct program *program, char *out, size_t size)
 
 static inline size_t write_msgpack(struct program *program, uint8_t *out)
 {
-    static const uint8_t types[] = {5, 6, 7, 7, 1, 3, 11};
+    static const uint8_t types[] = {5, 6, 7, 7, 1, 3, 11, 12};
     uint8_t type = types[next(program) % sizeof(types)];
     const char *topic = topics[next(program) % 8];
     uint8_t how = next(program);
@@ -116,7 +120,7 @@ static inline size_t write_msgpack(struct program *program, uint8_t *out)
     memcpy(out + n, topic, strlen(topic));
     n += strlen(topic);
     if (type == 5) { /* since, overflow, rate, presence, echo, buffered */
-        out[n++] = 0xc0;
+        out[n++] = how & 32 ? how & 7 : 0xc0;
         out[n++] = 0xc0;
         out[n++] = how & 2 ? 2 : 0xc0;
         out[n++] = how & 16 ? 0xc3 : 0xc0;
