@@ -164,14 +164,16 @@ void owner_open_requests(struct mail *mail)
 {
     struct channel *channel = FF_CONTAINER(mail, struct channel, requested);
     const struct request *request;
+    uint32_t spent = 0;
     uint32_t size;
 
     channel->was_used = true;
-    for (int i = 0; (request = ring_peek(channel->requests, &size)); i++) {
-        if (i == TURN_REQUESTS) {
+    while ((request = ring_peek(channel->requests, &size))) {
+        if (spent >= TURN_REQUESTS) {
             mailbox_post(channel->owner->env.box, &channel->requested);
             break;
         }
+        spent += request->kind == REQUEST_LIST ? TURN_LIST : 1;
         take_request(channel, request);
         ring_release(channel->requests);
     }

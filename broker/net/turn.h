@@ -25,6 +25,7 @@ enum {
     TURN_ACCEPTS = 4, /* and one, while others wait to be read: the rest waits in the backlog */
     TURN_NEWCOMERS = 64,
     TURN_REQUESTS = 1024,
+    TURN_LIST = TURN_REQUESTS / 4, /* so many of them a list of members or messages counts for */
     TURN_SENT = 256 * 1024,
 };
 

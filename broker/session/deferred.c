@@ -71,6 +71,21 @@ static bool must_pause(struct session *session)
     return session_is_open(session) && conn->pauses & (PAUSE_OUTBOX | PAUSE_ANSWERS);
 }
 
+/* A list costs its turn what a large message does. False: what is left of the frame comes later. */
+static bool may_go_on(struct session *session, const struct ff_message *message,
+                      const struct ff_decoder *decoder)
+{
+    enum { LIST_COSTS = 64 * 1024 };
+
+    if (message->type != FF_TYPE_HISTORY && message->type != FF_TYPE_PRESENCE)
+        return true;
+    if (input_spend(&session->conn.net->input, LIST_COSTS) || decoder->left == 0 ||
+        !conn_is_open(&session->conn))
+        return true;
+    input_yield(&session->conn);
+    return false;
+}
+
 static enum progress handle_some(struct session *session, struct ff_decoder *decoder, unsigned most)
 {
     struct ff_message *message = gateway_of(session)->message;
@@ -84,6 +99,8 @@ static enum progress handle_some(struct session *session, struct ff_decoder *dec
             return PROGRESS_ALL;
         switch (session_handle(session, message)) {
         case REQUEST_DONE:
+            if (!may_go_on(session, message, decoder))
+                return PROGRESS_PAUSED;
             break;
         case REQUEST_DEFERRED:
             *decoder = before;
