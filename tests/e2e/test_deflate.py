@@ -230,6 +230,30 @@ def it_is_the_same_through_other_workers():
 
 
 @test
+def who_comes_back_gets_the_past_and_goes_on_compressed():
+    """What was said meanwhile, then what is said now: no hole and no repeat, whatever of it is compressed."""
+    with Broker("--deflate-readers", "1") as broker:
+        for form in "typed", "json", "text":
+            for case, first in ("position", 10), ("last", 25):
+                topic = "%s/%s" % (form, case)
+                writer = typed(broker.port)
+                writer.with_positions = True
+                acks = [writer.ask({"type": 7, "id": 2, "topic": topic, "message": text(2000, n)}) for n in range(30)]
+                since = {"epoch": acks[9]["epoch"], "offset": acks[9]["offset"]} if case == "position" else 5
+                p = typed(broker.port, deflate=PMD) if form == "typed" else Peer(broker.port, path="/ws?format=" + form, deflate=PMD)
+                p.with_positions = True
+                p.send_json({"type": 5, "id": 1, "topic": topic, "since": since})
+                ack = p.read_json()
+                assert (ack["type"], ack["offset"]) == (8, first), ack
+                for n in range(30, 35):
+                    writer.ask({"type": 7, "id": 2, "topic": topic, "message": text(2000, n)})
+                for n in range(first, 35):
+                    m = p.read_json()
+                    assert (m["type"], m["message"], m["offset"]) == (2, text(2000, n), n + 1), (form, since, n, m)
+                assert p.compressed_count >= 5, p.compressed_count
+
+
+@test
 def a_reload_does_not_change_the_window_of_those_who_are_there():
     path = "/tmp/fanfare-deflate-%d.conf" % os.getpid()
     with open(path, "w") as conf:
