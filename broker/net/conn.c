@@ -445,8 +445,18 @@ static void finish_flush(struct conn *conn)
     conn->state = CONN_LINGERING;
 }
 
+void conn_let_go(struct conn *conn)
+{
+    if (!conn->is_held)
+        return;
+    conn->is_held = false;
+    conn_mark(conn);
+}
+
 bool conn_offer(struct conn *conn, struct plan *plan)
 {
+    if (conn->is_held && conn->state == CONN_OPEN)
+        return false;
     plan_own(conn, plan);
     if (conn->awaits_empty_send_queue)
         (void)conn_send_queue_is_empty(conn);

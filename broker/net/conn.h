@@ -94,6 +94,7 @@ struct conn {
     bool awaits_empty_send_queue : 1; /* waits until the socket has sent all it took */
     bool is_peer_done : 1;            /* the peer ended its side */
     bool has_sent_data : 1; /* more than OUTBOX_LITTLE or of logs, since something was received */
+    bool is_held : 1;       /* nothing of it is sent yet: conn_let_go() */
     bool has_large : 1;     /* the outbox holds an answer that it need not have room for */
     bool is_offered : 1;    /* a plan of its bytes waits to be accounted for: they do not move */
 };
@@ -108,6 +109,12 @@ static inline int conn_fd(const struct conn *conn)
  * own. `tls` is NULL, or what tls_accept() answered. Cannot fail.
  */
 void conn_init(struct conn *conn, struct net *net, int fd, void *tls);
+
+/*
+ * What it is owed is sent from here on; before, while `is_held`, nothing is. One that closes is not
+ * held any more.
+ */
+void conn_let_go(struct conn *conn);
 
 /* Octets of one answer that may be larger than an outbox. */
 enum { CONN_LARGE_MOST = 256 * 1024 };

@@ -352,6 +352,7 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
 
     if (!session) /* it went while the carrier was asked, and unsubscribed */
         return;
+    conn_let_go(&session->conn);
     if (is_news)
         name = bulletin_topic(name);
     if (!err)

@@ -123,6 +123,7 @@ static void switch_protocols(struct session *session, const struct request *requ
         conn_abort(&session->conn);
     else {
         trace_open(session, mode);
+        session->conn.is_held = mode == SESSION_PLAIN; /* until it is subscribed */
         session_open(session, mode, kind, &handshake->deflate);
     }
     ff_buf_deinit(&out);

@@ -472,6 +472,32 @@ static void what_a_message_becomes_counts_as_input(void **state)
     hand_disconnect(&client);
 }
 
+/* Whoever says something when a plain client knows that it is open is heard by it. */
+static void a_plain_client_is_open_when_it_is_subscribed(void **state)
+{
+    int fd = hand_accept(&hand_gateways[0]);
+    char name[64];
+    char path[96];
+    char head[TEXT];
+    size_t len;
+
+    (void)state;
+    (void)hand_name(1, 0, name);
+    (void)snprintf(path, sizeof(path), "/ws?topic=%s", name);
+    len = client_put_head(head, sizeof(head), path, NULL);
+    assert_int_equal(send(fd, head, len, 0), len);
+    for (int i = 0; i < 4; i++)
+        hand_turn(0);
+    assert_int_equal(recv(fd, head, sizeof(head), MSG_DONTWAIT), -1);
+    hand_turn(1);
+    hand_turn(0);
+    hand_turn(0);
+    assert_true(recv(fd, head, sizeof(head), MSG_DONTWAIT) > 12);
+    assert_memory_equal(head, "HTTP/1.1 101", 12);
+    (void)close(fd);
+    hand_turn_all();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -489,6 +515,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_worker_runs_out_of_places, begin, hand_end),
         cmocka_unit_test_setup_teardown(what_a_message_becomes_counts_as_input, begin, hand_end),
         cmocka_unit_test_teardown(blocks_on_their_way_are_bounded, nothing_leaked),
+        cmocka_unit_test_setup_teardown(a_plain_client_is_open_when_it_is_subscribed, begin,
+                                        hand_end),
     };
 
     return cmocka_run_group_tests_name("gateway", tests, NULL, NULL);
