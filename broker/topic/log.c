@@ -179,10 +179,16 @@ static bool has_room(const struct segment *segment, size_t size)
     return segment->used + size + entries <= segment->size;
 }
 
+/* What a segment with one frame needs. */
+static size_t least_block(size_t size)
+{
+    return sizeof(struct segment) + size + sizeof(struct entry) + 3;
+}
+
 /* The block that a new segment takes. */
 static size_t choose_block(const struct log *log, size_t size)
 {
-    size_t least = sizeof(struct segment) + size + sizeof(struct entry) + 3;
+    size_t least = least_block(size);
     size_t block = (size_t)SEGMENT_SMALLEST << log->first_segment_shift;
     const struct segment *last = last_of(log);
 
@@ -210,6 +216,8 @@ static enum ff_err reserve(struct log *log, struct limbo *limbo, size_t size, bo
         !is_of_age(segment))
         return FF_OK;
     block = choose_block(log, size);
+    if (size <= FRAME_OWN_SEGMENT && !limbo_has_room(limbo, block))
+        block = pool_round(least_block(size)); /* a small one may be had where memory is short */
     if (block - sizeof(*segment) > UINT32_MAX || size > UINT32_MAX)
         return FF_ENOMEM;
     segment = limbo_has_room(limbo, block) ? pool_alloc(limbo->pool, block) : NULL;
