@@ -307,6 +307,8 @@ static enum ff_err append(struct router *router, struct rendering *r, struct top
     receipt->position = r->position;
     if (topic)
         commit(router, r, topic, receipt);
+    else /* nobody counts it: who comes back to where he was has missed it */
+        (void)registry_forget_position(&router->registry, r->p->topic);
     if (topic && topic->epoch)
         history_note(topic);
     for (uint32_t i = 0; i < count; i++)

@@ -278,15 +278,26 @@ struct ff_position registry_position(const struct registry *registry, struct ff_
         return (struct ff_position){idle_topic->epoch, idle_topic->subscription->cursor.offset};
     if (topic)
         return (struct ff_position){topic->epoch, topic->epoch ? topic->offset : 0};
-    (void)positions_find(&registry->history.positions, &digest, &at);
+    if (history_is_on(registry, name))
+        (void)positions_find(&registry->history.positions, &digest, &at);
     return at;
 }
 
-/* Its offsets go on there, and the position that was remembered is not needed any more. */
+bool registry_forget_position(struct registry *registry, struct ff_slice name)
+{
+    struct ff_position at;
+    struct ff_digest digest;
+
+    if (!registry->history.positions.count)
+        return false;
+    digest = digest_of(registry, name);
+    return positions_take(&registry->history.positions, &digest, &at);
+}
+
+/* Its offsets go on there, or nowhere: the position that was remembered is not good any more. */
 static void begin_life(struct topic *topic, const struct ff_position *life)
 {
     struct registry *registry = topic->registry;
-    struct ff_digest digest;
     struct ff_position begun;
 
     if (!life) {
@@ -295,10 +306,7 @@ static void begin_life(struct topic *topic, const struct ff_position *life)
     }
     topic->epoch = life->epoch;
     topic->offset = topic->reported = life->offset;
-    if (!life->epoch || !registry->history.positions.count)
-        return;
-    digest = digest_of(registry, topic_name(topic));
-    topic->was_subscribed |= positions_take(&registry->history.positions, &digest, &begun);
+    topic->was_subscribed |= registry_forget_position(registry, topic_name(topic));
 }
 
 static enum ff_err make_name(struct registry *registry, struct ff_slice name, bool is_foreign,
@@ -370,8 +378,6 @@ enum ff_err registry_add_idle(struct registry *registry, struct subscription *s,
 {
     bool is_within = count_topic(registry);
     struct idle_topic *idle_topic = is_within ? make_idle(name, kind, life->epoch) : NULL;
-    struct ff_digest digest;
-    struct ff_position known;
 
     if (!idle_topic) {
         uncount_topic(registry);
@@ -379,10 +385,7 @@ enum ff_err registry_add_idle(struct registry *registry, struct subscription *s,
     }
     s->cursor = (struct cursor){.offset = life->offset};
     add_idle(registry, idle_topic, s);
-    if (life->epoch && registry->history.positions.count) {
-        digest = digest_of(registry, name);
-        (void)positions_take(&registry->history.positions, &digest, &known);
-    }
+    (void)registry_forget_position(registry, name);
     return FF_OK;
 }
 

@@ -134,6 +134,12 @@ struct ff_position registry_begin_life(struct registry *registry, struct ff_slic
 /* Where a name's offsets stand, idle or not, or gone and remembered; epoch 0: nowhere. */
 struct ff_position registry_position(const struct registry *registry, struct ff_slice name);
 
+/*
+ * No position is remembered for a name any more: what is said there is not counted on from it.
+ * True: one was.
+ */
+bool registry_forget_position(struct registry *registry, struct ff_slice name);
+
 /* Finds or makes its log, empty. NULL: out of memory. */
 FF_MUST_CHECK struct topic_log *registry_get_log(struct topic *topic, enum log_kind kind);
 

@@ -373,6 +373,43 @@ static void a_change_from_or_to_none_waits_for_a_new_life(void **state)
     assert_true(publish("a", 1).epoch && publish("a", 2).epoch != before.epoch);
 }
 
+/* Nobody counts what is said meanwhile: a position from before is no place to go on from. */
+static void a_position_ends_where_nothing_is_counted(void **state)
+{
+    static const char *const names[] = {"a", "b", "c", "d"};
+    struct topic_rule off = {
+        .filter = "#", .history = 0, .history_bytes = 1024, .history_seconds = 1};
+    struct router_limits wanted = limits();
+    struct hole hole = {.topic = FF_SLICE("d"), .cause = "lost", .count = 5};
+    struct subscription s = {.owner = NULL};
+    struct ff_position at[FF_COUNT(names)];
+    struct history_start start;
+
+    (void)state;
+    for (size_t i = 0; i < FF_COUNT(names); i++) {
+        at[i] = publish(names[i], 1);
+        (void)read_from(names[i], FF_JSON, at[i]);
+    }
+    pass_ms((SECONDS + 1) * 1000);
+    assert_int_equal(router.registry.topics.count, 0);
+    router_configure(&router, &wanted, &off, 1);
+
+    start = find("a", KIND_JSON, at[0]); /* with a reader meanwhile */
+    assert_true(!start.at.epoch && !start.is_recovered && !start.is_lost);
+    assert_int_equal(router_subscribe_at(&router, &s, FF_SLICE("a"), KIND_JSON, &start.at), FF_OK);
+    assert_int_equal(publish("a", 2).epoch, 0);
+    router_unsubscribe(&router, &s);
+    end_turn();
+    assert_int_equal(publish("b", 2).epoch, 0); /* with none */
+    assert_int_equal(router_publish_hole(&router, &hole), FF_OK);
+
+    router_configure(&router, &wanted, NULL, 0);
+    assert_true(find("a", KIND_JSON, at[0]).is_lost);
+    assert_true(find("b", KIND_JSON, at[1]).is_lost);
+    assert_true(find("c", KIND_JSON, at[2]).is_recovered); /* nothing was said */
+    assert_true(find("d", KIND_JSON, at[3]).is_lost);
+}
+
 static void play_short_of_memory(void)
 {
     struct subscription s = {.owner = NULL};
@@ -415,6 +452,7 @@ int main(void)
         WITH_HISTORY(the_past_begins_behind_a_hole),
         WITH_HISTORY(wall_time_never_goes_back),
         WITH_HISTORY(a_change_from_or_to_none_waits_for_a_new_life),
+        WITH_HISTORY(a_position_ends_where_nothing_is_counted),
         cmocka_unit_test(history_never_refuses_a_publish),
     };
 
