@@ -16,6 +16,8 @@
 enum {
     RECENT_TICKS = WHEEL_TICKS_A_SECOND, /* the order of topics is right to a second */
     EXPIRED_AT_ONCE = 10000,             /* positions in one turn */
+    POSITION_COSTS = 64,                 /* octets, with its bucket: positions.h */
+    POSITIONS_PART = 4,                  /* the part of the budget that positions may take */
 };
 
 void history_init(struct history *history)
@@ -196,22 +198,30 @@ static void forget_messages(struct router *router, struct topic *topic)
     router_trim_kept(router, topic);
 }
 
+/* One by one, those that were kept first: who leaves ever new names takes no message from others.
+ */
+static void enforce_part(struct positions *positions, uint64_t most)
+{
+    while (positions->count &&
+           ((uint64_t)positions->count * POSITION_COSTS > most / POSITIONS_PART ||
+            positions_size(positions) > most)) /* a single chunk is too much: none, then */
+        positions_forget(positions);
+}
+
 void history_enforce(struct router *router)
 {
     struct registry *registry = &router->registry;
     struct history *history = &registry->history;
     uint64_t most = registry->limits.history.memory;
 
+    enforce_part(&history->positions, most);
     while (used(registry) > most) {
         struct ff_list *list =
             !ff_list_is_empty(&history->strangers) ? &history->strangers : &history->acquaintances;
 
-        if (!ff_list_is_empty(list))
-            forget_messages(router, FF_CONTAINER(list->next, struct topic, recent));
-        else if (history->positions.count)
-            positions_forget(&history->positions);
-        else
+        if (ff_list_is_empty(list))
             return; /* the rest is what readers need */
+        forget_messages(router, FF_CONTAINER(list->next, struct topic, recent));
     }
 }
 

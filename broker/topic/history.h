@@ -11,8 +11,9 @@
  * another kind than what is published is made from one that is there (past.h).
  *
  * Kept messages and positions have a budget of their own. Past it the topics that were
- * published to least recently lose theirs, those first to which nobody ever
+ * published to least recently lose their messages, those first to which nobody ever
  * subscribed, O(1) each: who publishes to ever new names takes nothing from others.
+ * Positions take a quarter of it at most: past that the oldest are forgotten.
  */
 #ifndef TOPIC_HISTORY_H
 #define TOPIC_HISTORY_H

@@ -256,6 +256,41 @@ static void strangers_go_first(void **state)
     }
 }
 
+/* Nor does who subscribes to ever new names: their positions have a part of the memory. */
+static void ever_new_readers_take_no_messages(void **state)
+{
+    enum { NAMES = 40000, MEMORY = 1 << 20, FEW = 1000 };
+
+    struct router_limits wanted = limits();
+    struct ff_position at = {0, 0};
+    struct ff_position left[NAMES];
+    char name[32];
+
+    (void)state;
+    wanted.history.memory = MEMORY;
+    router_configure(&router, &wanted, NULL, 0);
+    for (uint64_t i = 1; i <= 10; i++)
+        at = publish("friend", i);
+    for (int i = 0; i < NAMES; i++) {
+        struct subscription s = {.owner = &reader};
+
+        (void)snprintf(name, sizeof(name), "stranger/%d", i);
+        left[i] = registry_begin_life(&router.registry, ff_slice_of(name));
+        assert_int_equal(router_subscribe_at(&router, &s, ff_slice_of(name), KIND_JSON, &left[i]),
+                         FF_OK);
+        router_unsubscribe(&router, &s);
+        end_turn();
+        assert_true(i < FEW || router.registry.history.positions.count >= FEW); /* one by one */
+    }
+    assert_true(positions_size(&router.registry.history.positions) <= MEMORY / 2);
+    assert_true(find("friend", KIND_JSON, (struct ff_position){at.epoch, 0}).is_recovered);
+    assert_int_equal(read_from("friend", FF_JSON, (struct ff_position){at.epoch, 0}), 10);
+    for (int i = 0; i < NAMES; i++) { /* those that were left last are remembered */
+        (void)snprintf(name, sizeof(name), "stranger/%d", i);
+        assert_true(i < NAMES - FEW || find(name, KIND_JSON, left[i]).is_recovered);
+    }
+}
+
 /* Past the budget those that were published to least recently lose their messages, and no place. */
 static void the_least_recent_lose_their_messages(void **state)
 {
@@ -447,6 +482,7 @@ int main(void)
         WITH_HISTORY(octets_bind_too),
         WITH_HISTORY(a_position_outlives_its_topic),
         WITH_HISTORY(strangers_go_first),
+        WITH_HISTORY(ever_new_readers_take_no_messages),
         WITH_HISTORY(the_least_recent_lose_their_messages),
         WITH_HISTORY(each_encoding_has_the_past),
         WITH_HISTORY(the_past_begins_behind_a_hole),
