@@ -33,8 +33,11 @@ struct crew_run {
     uint32_t workers;
     uint32_t max_messages;
     bool in_threads;
-    bool is_starving;  /* a third of the simulated runs: allocations fail now and then */
-    bool without_keys; /* a negative control: engines forget them at once */
+    bool is_starving; /* a third of the simulated runs: allocations fail now and then */
+    /* Negative controls: engines forget keys or positions at once, or begin one message too far. */
+    bool without_keys;
+    bool without_positions;
+    bool without_recovery;
     _Atomic uint32_t last_id;
     _Atomic bool *is_taken; /* of each id: it has its place in its topic's order */
 };

@@ -166,6 +166,8 @@ static void set_up_worker(uint32_t i)
                                     .seconds = 100000,
                                     .position_seconds = 1000000,
                                     .memory = 1 << 30};
+    if (crew_run.without_positions)
+        limits.history.memory = 0;
     assert_int_equal(router_init(&at->router, &env, &limits), FF_OK);
     at->is_late = crew_run.seed % 5 < 2;
     carrier_env.engine =
@@ -359,6 +361,8 @@ int main(int argc, char **argv)
     crew_run.workers = (uint32_t)test_option(argc, argv, "--workers", crew_run.workers);
     crew_run.in_threads = test_option(argc, argv, "--threads", 0);
     crew_run.without_keys = test_option(argc, argv, "--without-keys", 0);
+    crew_run.without_positions = test_option(argc, argv, "--without-positions", 0);
+    crew_run.without_recovery = test_option(argc, argv, "--without-recovery", 0);
     if (crew_run.workers < 1 || crew_run.workers > TRUTH_OWNERS) {
         (void)fprintf(stderr, "--workers takes 1 to %d\n", TRUTH_OWNERS);
         return EXIT_FAILURE;
