@@ -387,6 +387,8 @@ bool ff_client_subscribe(struct ff_client *client, uint64_t id, struct ff_slice 
     struct ff_writer w = begin(client, FF_TYPE_SUBSCRIBE, id);
 
     ff_writer_string(&w, FF_FIELD_TOPIC, topic);
+    if (how && how->since)
+        ff_writer_raw(&w, FF_FIELD_SINCE, ff_slice_of(how->since));
     if (how && how->overflow)
         ff_writer_string(&w, FF_FIELD_OVERFLOW, ff_slice_of(how->overflow));
     if (how && how->rate)

@@ -43,6 +43,7 @@ int ff_client_next(struct ff_client *client, struct ff_message *m, struct ff_sli
 
 /* What a SUBSCRIBE says beside the topic. A NULL text is not said. */
 struct ff_subscribe {
+    const char *since; /* a position or a number, in JSON */
     const char *overflow;
     const char *rate;     /* a number of JSON */
     const char *buffered; /* octets, an integer of JSON */

@@ -16,6 +16,7 @@
 #include "clients/cli/cli.h"
 #include "clients/cli/lines.h"
 #include "clients/cli/pending.h"
+#include "clients/cli/place.h"
 #include "clients/cli/screen.h"
 #include "clients/cli/text.h"
 #include "protocol/base/codes.h"
@@ -29,8 +30,11 @@ enum {
     JSON_MAX_BYTES = LINE_MAX_BYTES * 6 + NAME_MAX_BYTES * 6 + 64, /* each octet an escape */
 };
 
+#define SUBSCRIPTION FF_INTEGER_MAX /* its id: lines have lower ones */
+
 struct chat {
     struct cli *cli;
+    struct place place; /* where it stands in the topic */
     struct pending pending;
     struct lines lines;   /* without a terminal */
     struct screen screen; /* with one */
@@ -191,7 +195,7 @@ static void tell_refusal(struct chat *chat, const struct ff_message *m)
 
     chat->was_refused = true;
     cli_tell_refusal(chat->cli, m);
-    if (id == 0) {
+    if (id == 0 || id == SUBSCRIPTION) {
         if (!chat->cli->is_once && ff_error_can_retry((int)m->values[FF_FIELD_CODE].integer))
             cli_disconnect(chat->cli, "the subscription was refused for now");
         else
@@ -205,17 +209,23 @@ static void tell_refusal(struct chat *chat, const struct ff_message *m)
     (void)pending_answer(&chat->pending, id);
 }
 
-/* Lines have ids from 1 on; the subscription has none, so only its failure is answered. */
+/* Lines have ids from 1 on, the subscription the highest there is. */
 static void take_message(struct chat *chat, const struct ff_message *m)
 {
     struct screen *screen = chat->cli->screen;
+
+    if (m->type != FF_TYPE_ACK || m->values[FF_FIELD_ID].integer == SUBSCRIPTION)
+        place_take(&chat->place, m);
 
     if (m->type == FF_TYPE_ERROR) {
         tell_refusal(chat, m);
     } else if (m->type == FF_TYPE_ACK) {
         (void)pending_answer(&chat->pending, m->values[FF_FIELD_ID].integer);
     } else if (m->type == FF_TYPE_GAP) {
-        cli_tell(chat->cli, "%d messages missed", (int)m->values[FF_FIELD_SKIPPED].integer);
+        if (ff_message_has(m, FF_FIELD_SKIPPED))
+            cli_tell(chat->cli, "%d messages missed", (int)m->values[FF_FIELD_SKIPPED].integer);
+        else
+            cli_tell(chat->cli, "the topic began anew: what was said meanwhile is lost");
     } else if (m->type == FF_TYPE_MESSAGE) {
         if (screen)
             screen_hide(screen);
@@ -228,7 +238,10 @@ static void take_message(struct chat *chat, const struct ff_message *m)
 
 static bool subscribe(struct chat *chat)
 {
-    return ff_client_subscribe(chat->cli->client, 0, chat->pending.topic, NULL);
+    char since[PLACE_TEXT];
+    struct ff_subscribe how = {.since = place_since(&chat->place, since)};
+
+    return ff_client_subscribe(chat->cli->client, SUBSCRIPTION, chat->pending.topic, &how);
 }
 
 /* Subscribes and says again what has no answer. False: the command ends. */

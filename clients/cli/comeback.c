@@ -2,7 +2,7 @@
 /*
  * A lost connection is made again after a jittered pause (backoff.h), as often as
  * it takes. Each step is told on standard error, for what is published meanwhile
- * is missed: this version of the broker keeps no history.
+ * is asked for by who subscribed (place.h).
  */
 #include <stdarg.h>
 #include <string.h>

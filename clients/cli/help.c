@@ -25,8 +25,8 @@ static const char *const texts[CLI_COMMANDS] = {
         "  they are missing. --overflow skip goes on with the oldest that the broker still has,\n"
         "  latest with the newest, close ends the connection; --buffered 65536 says how far\n"
         "  behind it may be (skip: with the oldest of the last 65,536 octets).\n" COMING_BACK
-        "  What is published while the connection is away is missed: the broker keeps no\n"
-        "  history yet.\n",
+        "  What is published while the connection is away follows then, as far as its topic keeps\n"
+        "  it; what is gone is told. Only what filters would have heard is missed.\n",
     [CLI_PUB] =
         "Examples:\n"
         "  fanfare pub room/42 'Hello'           a text\n"
@@ -56,7 +56,7 @@ static const char *const texts[CLI_COMMANDS] = {
         "\n"
         "What is lost:\n" COMING_BACK
         "  What is typed meanwhile is said then, and what had no answer is said again, so it may\n"
-        "  be there twice. What others say meanwhile is missed: there is no history yet.\n",
+        "  be there twice. What others said meanwhile follows, as far as the topic keeps it.\n",
     [CLI_PING] = "Examples:\n"
                  "  fanfare ping                          four times\n"
                  "  fanfare ping --count 1 --url wss://broker.example/ws\n"

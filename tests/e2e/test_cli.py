@@ -478,7 +478,36 @@ def a_stopped_client_reads_first():
     assert not sub.err, sub.err
 
 
-for test in (help_teaches, what_was_meant_is_guessed, options_arrive, sub_comes_back, close_codes_are_obeyed, pub_loses_nothing,
+def a_subscription_goes_on_where_it_stood():
+    def first(script):
+        request = script.read()
+        assert request["type"] == 5 and "since" not in request, request
+        script.say({"type": 8, "id": request["id"], "topic": "a", "epoch": "e", "offset": 5})
+        script.say({"type": 2, "topic": "a", "message": "six", "offset": 6})
+
+    def second(script):
+        request = script.read()
+        assert request["since"] == {"epoch": "e", "offset": 6}, request
+        script.say({"type": 8, "id": request["id"], "topic": "a", "epoch": "e", "offset": 6, "recovered": False})
+        script.say({"type": 10, "topic": "a", "cause": "expired", "skipped": 3, "from": 7, "to": 9, "epoch": "e", "offset": 10})
+
+    def third(script):
+        request = script.read()
+        assert request["since"] == {"epoch": "e", "offset": 9}, request
+        script.say({"type": 2, "topic": "a", "message": "ten", "offset": 10})
+        assert script.read() is None
+    for command in ("sub", "--count", "2", "a"), ("chat", "a"):
+        script = Script(first, second, third)
+        client = Follow(*command, "--url", script.url, stdin=subprocess.PIPE)
+        client.until(client.out, "ten")
+        client.until(client.err, "3 messages missed" if command[0] == "chat" else '"skipped": 3')
+        assert command[0] == "chat" or any("follows" in line for line in client.err), client.err
+        client.process.stdin.close()
+        client.end(signal.SIGINT if command[0] == "chat" else None)
+        script.done()
+
+
+for test in (help_teaches, what_was_meant_is_guessed, options_arrive, sub_comes_back, a_subscription_goes_on_where_it_stood, close_codes_are_obeyed, pub_loses_nothing,
              chat_on_a_terminal, chat_in_a_pipe, a_stopped_client_reads_first):
     test()
     print("ok", test.__name__, flush=True)
