@@ -61,10 +61,13 @@ static void recall_list(struct router *router, struct ff_slice name,
                         struct engine_roll *roll)
 {
     struct recalled recalled = {.epoch = 0};
+    struct recall what = listing->recall;
+
+    what.encoding = listing->encoding;
+    what.max_octets = listing->max_octets;
 
     *roll = (struct engine_roll){.err = FF_OK};
-    roll->err = recall_messages(router, name, &listing->recall, listing->encoding,
-                                listing->max_octets, out, &recalled);
+    roll->err = recall_messages(router, name, &what, out, &recalled);
     roll->items = ff_buf_slice(out);
     roll->epoch = recalled.epoch;
     roll->has_more = recalled.has_more;

@@ -28,8 +28,11 @@ static long decode_topic(char *text, struct ff_slice query)
     long len;
 
     for (size_t i = 0; i < query.len; i++) {
-        count += query.at[i] == '+';
-        text[i] = query.at[i] == '+' ? form_space : query.at[i];
+        text[i] = query.at[i];
+        if (text[i] != '+')
+            continue;
+        text[i] = form_space;
+        count++;
     }
     len = ff_http_percent_decode(text, (struct ff_slice){text, query.len});
     for (long i = 0; i < len; i++) {
@@ -37,7 +40,10 @@ static long decode_topic(char *text, struct ff_slice query)
 
         if (text[i] != form_space)
             continue;
-        text[i] = is_level ? '+' : ' ';
+        if (is_level)
+            text[i] = '+';
+        else
+            text[i] = ' ';
         count--;
     }
     return count == 0 ? len : FF_EINVAL; /* another one: an escaped control character */

@@ -26,6 +26,13 @@ struct range {
     uint64_t head;
     uint64_t from;
     uint64_t to;
+    enum ff_encoding encoding; /* in which they are listed, */
+    bool is_reverse;           /* and the newest first */
+};
+
+struct places {
+    uint32_t count;
+    struct place at[RECALL_LIMIT];
 };
 
 static uint64_t less(uint64_t from, uint64_t by)
@@ -76,28 +83,29 @@ static bool choose_range(const struct recall *what, uint64_t epoch, struct range
     return since->offset >= range->oldest;
 }
 
+static uint64_t offset_of(const struct place *place)
+{
+    return place->segment->offset + segment_entry(place->segment, place->i)->passed;
+}
+
 /* The first `limit` messages of a range, those at its end where the newest come first. */
-static uint32_t find_places(const struct range *range, const struct recall *what,
-                            struct place *places)
+static void find_places(const struct range *range, uint32_t limit, struct places *places)
 {
     struct log_view view = log_look(range->log);
     uint64_t from = range->from;
-    uint32_t count = 0;
     struct cursor cursor;
     struct place at;
 
-    if (what->is_reverse && range->to - from > what->limit)
-        from = range->to - what->limit;
+    if (range->is_reverse && range->to - from > limit)
+        from = range->to - limit;
     (void)cursor_to_offset(&cursor, &view, from);
     if (cursor.byte == view.head_byte)
-        return 0;
-    at = (struct place){
-        cursor.segment,
-        segment_find(cursor.segment, (uint32_t)(cursor.byte - cursor.segment->first_byte))};
-    while (count < what->limit && at.segment &&
-           at.segment->offset + segment_entry(at.segment, at.i)->passed <= range->to) {
+        return;
+    at.segment = cursor.segment;
+    at.i = segment_find(cursor.segment, (uint32_t)(cursor.byte - cursor.segment->first_byte));
+    while (places->count < limit && at.segment && offset_of(&at) <= range->to) {
         if (entry_publisher(segment_entry(at.segment, at.i)) != LOG_HOLE)
-            places[count++] = at;
+            places->at[places->count++] = at;
         if (++at.i < atomic_load_explicit(&at.segment->count, memory_order_relaxed))
             continue;
         at.segment = at.segment == view.last
@@ -105,12 +113,6 @@ static uint32_t find_places(const struct range *range, const struct recall *what
                          : atomic_load_explicit(&at.segment->next, memory_order_relaxed);
         at.i = 0;
     }
-    return count;
-}
-
-static uint64_t offset_of(const struct place *place)
-{
-    return place->segment->offset + segment_entry(place->segment, place->i)->passed;
 }
 
 static enum ff_err put_json(struct ff_buf *out, const struct ff_payload *payload,
@@ -151,9 +153,9 @@ static enum ff_err put_msgpack(struct ff_buf *out, const struct ff_payload *payl
 
 /* One entry. FF_ELIMIT: it does not fit. */
 static enum ff_err put_entry(struct router *router, const struct range *range,
-                             enum ff_encoding encoding, const struct place *place, bool is_first,
-                             struct ff_buf *out)
+                             const struct place *place, bool is_first, struct ff_buf *out)
 {
+    enum ff_encoding encoding = range->encoding;
     struct ff_payload payload;
     enum ff_err err;
 
@@ -170,17 +172,16 @@ static enum ff_err put_entry(struct router *router, const struct range *range,
     return err ? err : put_json(out, &payload, place);
 }
 
-/* As many as fit. Their number, or what went wrong. */
+/* As many as fit: `*put`. */
 static enum ff_err put_entries(struct router *router, const struct range *range,
-                               const struct recall *what, enum ff_encoding encoding,
-                               const struct place *places, uint32_t count, struct ff_buf *out,
-                               uint32_t *put)
+                               const struct places *places, struct ff_buf *out, uint32_t *put)
 {
     enum ff_err err = FF_OK;
 
-    for (*put = 0; *put < count && !err; *put += !err)
-        err = put_entry(router, range, encoding,
-                        &places[what->is_reverse ? count - 1 - *put : *put], *put == 0, out);
+    for (*put = 0; *put < places->count && !err; *put += !err)
+        err = put_entry(router, range,
+                        &places->at[range->is_reverse ? places->count - 1 - *put : *put], *put == 0,
+                        out);
     if (err == FF_ELIMIT)
         err = *put ? FF_OK : FF_ETOOBIG;
     return err;
@@ -203,33 +204,36 @@ static enum ff_err end_array(struct ff_buf *out, enum ff_encoding encoding, uint
     return FF_OK;
 }
 
-static enum ff_err write_list(struct router *router, const struct range *range,
-                              const struct recall *what, enum ff_encoding encoding,
+static enum ff_err write_list(struct router *router, const struct range *range, uint32_t limit,
                               struct ff_buf *out, bool *has_more)
 {
-    struct place places[RECALL_LIMIT];
-    uint32_t count = range->topic ? find_places(range, what, places) : 0;
+    struct places places = {.count = 0};
     uint32_t put = 0;
-    enum ff_err err = begin_array(out, encoding);
+    enum ff_err err = begin_array(out, range->encoding);
 
+    if (range->topic)
+        find_places(range, limit, &places);
     if (!err)
-        err = put_entries(router, range, what, encoding, places, count, out, &put);
-    *has_more = put < count || (count == what->limit && range->to - range->from > count);
-    return err ? err : end_array(out, encoding, put);
+        err = put_entries(router, range, &places, out, &put);
+    *has_more =
+        put < places.count || (places.count == limit && range->to - range->from > places.count);
+    return err ? err : end_array(out, range->encoding, put);
 }
 
 enum ff_err recall_messages(struct router *router, struct ff_slice name, const struct recall *what,
-                            enum ff_encoding encoding, uint32_t max_octets, struct ff_buf *out,
-                            struct recalled *recalled)
+                            struct ff_buf *out, struct recalled *recalled)
 {
     struct ff_position at = registry_position(&router->registry, name);
-    struct range range = {.topic = NULL, .head = at.offset};
+    struct range range = {.topic = NULL,
+                          .head = at.offset,
+                          .encoding = what->encoding,
+                          .is_reverse = what->is_reverse};
 
     FF_CHECK(what->limit > 0 && what->limit <= RECALL_LIMIT);
     *recalled = (struct recalled){.epoch = at.epoch};
     find_kept(router, name, &range);
     if (!choose_range(what, at.epoch, &range))
         return FF_EGONE;
-    out->max = max_octets;
-    return write_list(router, &range, what, encoding, out, &recalled->has_more);
+    out->max = what->max_octets;
+    return write_list(router, &range, what->limit, out, &recalled->has_more);
 }

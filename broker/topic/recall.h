@@ -18,6 +18,8 @@ struct recall {
     bool is_reverse; /* the newest first, and `since` is where it ends */
     struct ff_since since;
     uint32_t limit; /* messages, at most RECALL_LIMIT */
+    enum ff_encoding encoding;
+    uint32_t max_octets; /* of the list */
 };
 
 struct recalled {
@@ -26,13 +28,12 @@ struct recalled {
 };
 
 /*
- * Appends an array of entries in an encoding, of at most `max_octets`, to `out`. FF_OK,
- * FF_ENOMEM, FF_EGONE (`since` is of another epoch, ahead, or not kept any more), FF_ETOOBIG
- * (not even one message fits).
+ * Appends an array of entries to `out`, whose maximum becomes that of the list. FF_OK, FF_ENOMEM,
+ * FF_EGONE (`since` is of another epoch, ahead, or not kept any more), FF_ETOOBIG (not even one
+ * message fits).
  */
 FF_MUST_CHECK enum ff_err recall_messages(struct router *router, struct ff_slice name,
-                                          const struct recall *what, enum ff_encoding encoding,
-                                          uint32_t max_octets, struct ff_buf *out,
+                                          const struct recall *what, struct ff_buf *out,
                                           struct recalled *recalled);
 
 #endif
