@@ -16,21 +16,20 @@ static const struct topic_rule no_rule = {.overflow = OVERFLOW_SKIP,
                                           .history_bytes = RULE_DEFAULT,
                                           .history_seconds = RULE_DEFAULT};
 
-enum ff_err registry_init(struct registry *registry, const struct ff_hash_key *key,
-                          struct pool *pool, struct ff_budget *budget, struct qsbr *qsbr,
-                          struct wheel *wheel, _Atomic uint32_t *all_topics)
+enum ff_err registry_init(struct registry *registry, const struct registry_env *env)
 {
     enum ff_err err;
 
-    *registry = (struct registry){.key = *key, .wheel = wheel, .all_topics = all_topics};
+    *registry =
+        (struct registry){.key = env->key, .wheel = env->wheel, .all_topics = env->all_topics};
     history_init(&registry->history);
-    limbo_init(&registry->limbo, pool, budget, qsbr);
+    limbo_init(&registry->limbo, env->pool, env->budget, env->qsbr);
     err = ff_map_init(&registry->topics);
     if (err)
         return err;
     err = ff_map_init(&registry->idle_topics);
     if (!err)
-        err = filter_tree_init(&registry->filters, key);
+        err = filter_tree_init(&registry->filters, &env->key);
     if (err) {
         ff_map_deinit(&registry->topics);
         ff_map_deinit(&registry->idle_topics);

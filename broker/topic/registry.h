@@ -45,11 +45,18 @@ struct registry {
     _Atomic uint32_t *all_topics; /* and all workers; NULL where there is one */
 };
 
-/* `key` and `all_topics` are the same for all workers. FF_OK, FF_ENOMEM. */
-FF_MUST_CHECK enum ff_err registry_init(struct registry *registry, const struct ff_hash_key *key,
-                                        struct pool *pool, struct ff_budget *budget,
-                                        struct qsbr *qsbr, struct wheel *wheel,
-                                        _Atomic uint32_t *all_topics);
+/* What a registry is given. */
+struct registry_env {
+    struct ff_hash_key key; /* the same for all workers */
+    struct pool *pool;
+    struct ff_budget *budget; /* NULL: memory is not bounded */
+    struct qsbr *qsbr;        /* NULL: one worker */
+    struct wheel *wheel;
+    _Atomic uint32_t *all_topics; /* the same for all workers; NULL: one */
+};
+
+/* FF_OK, FF_ENOMEM. */
+FF_MUST_CHECK enum ff_err registry_init(struct registry *registry, const struct registry_env *env);
 
 /* All subscriptions must be gone; kept messages go with it. */
 void registry_deinit(struct registry *registry);

@@ -34,8 +34,12 @@ enum ff_err router_init(struct router *router, const struct router_env *env,
     ff_list_init(&router->pins.all);
     ff_list_init(&router->idle_candidates);
     packer_init(&router->packer);
-    err = registry_init(&router->registry, &env->key, env->pool, env->budget, env->qsbr, env->wheel,
-                        env->all_topics);
+    err = registry_init(&router->registry, &(struct registry_env){.key = env->key,
+                                                                  .pool = env->pool,
+                                                                  .budget = env->budget,
+                                                                  .qsbr = env->qsbr,
+                                                                  .wheel = env->wheel,
+                                                                  .all_topics = env->all_topics});
     if (!err)
         router_configure(router, limits, NULL, 0);
     return err;

@@ -256,7 +256,7 @@ static void append(struct ff_writer *w, const void *bytes, size_t len)
 static void put_integer(struct ff_writer *w, uint64_t v)
 {
     char room[DIGITS];
-    char *at = room;
+    char *at;
 
     if (w->encoding == FF_MSGPACK) {
         append(w, room, (size_t)(ff_msgpack_write_uint(room, v) - room));
