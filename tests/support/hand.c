@@ -130,7 +130,10 @@ void hand_connect(struct hand_client *client, uint32_t worker, const char *path,
     for (int i = 0; i < 10 && !end; i++) {
         const char *at;
 
-        hand_turn(worker);
+        if (protocol)
+            hand_turn(worker);
+        else
+            hand_turn_all(); /* the owner of its topic must have subscribed it */
         hand_read(client);
         at = client->in.len ? memmem(client->in.data, client->in.len, "\r\n\r\n", 4) : NULL;
         end = at ? (size_t)(at - client->in.data) + 4 : 0;
