@@ -160,10 +160,21 @@ void owner_notify(struct channel *channel)
     mailbox_post(channel->requester->env.box, &channel->answered);
 }
 
+/* How many requests this one counted for, by what it made the owner write again. */
+static uint32_t cost_of(const struct request *request, uint64_t octets)
+{
+    if (request->kind == REQUEST_LIST)
+        return TURN_LIST;
+    return octets < TURN_LIST_OCTETS * 4ULL ? 1 + (uint32_t)(octets * TURN_LIST / TURN_LIST_OCTETS)
+                                            : TURN_REQUESTS;
+}
+
 void owner_open_requests(struct mail *mail)
 {
     struct channel *channel = FF_CONTAINER(mail, struct channel, requested);
+    const struct router *router = channel->owner->env.router;
     const struct request *request;
+    uint64_t before;
     uint32_t spent = 0;
     uint32_t size;
 
@@ -173,8 +184,9 @@ void owner_open_requests(struct mail *mail)
             mailbox_post(channel->owner->env.box, &channel->requested);
             break;
         }
-        spent += request->kind == REQUEST_LIST ? TURN_LIST : 1;
+        before = router->rewritten;
         take_request(channel, request);
+        spent += cost_of(request, router->rewritten - before);
         ring_release(channel->requests);
     }
     owner_notify(channel);

@@ -25,7 +25,8 @@ enum {
     TURN_ACCEPTS = 4, /* and one, while others wait to be read: the rest waits in the backlog */
     TURN_NEWCOMERS = 64,
     TURN_REQUESTS = 1024,
-    TURN_LIST = TURN_REQUESTS / 4, /* so many of them a list of members or messages counts for */
+    TURN_LIST = TURN_REQUESTS / 4, /* so many of them a list of members or messages counts for, */
+    TURN_LIST_OCTETS = 64 * 1024,  /* or for so much input, as a past does that is written again */
     TURN_SENT = 256 * 1024,
 };
 

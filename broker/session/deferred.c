@@ -8,6 +8,7 @@
 
 #include <limits.h>
 
+#include "broker/net/turn.h"
 #include "protocol/base/mem.h"
 
 struct deferred_request {
@@ -71,15 +72,22 @@ static bool must_pause(struct session *session)
     return session_is_open(session) && conn->pauses & (PAUSE_OUTBOX | PAUSE_ANSWERS);
 }
 
-/* A list costs its turn what a large message does. False: what is left of the frame comes later. */
-static bool may_go_on(struct session *session, const struct ff_message *message,
+static uint64_t rewritten(struct session *session)
+{
+    return gateway_of(session)->router.rewritten;
+}
+
+/*
+ * A list costs its turn what a large message does, and so does a past that was written again
+ * since `before`. False: what is left of the frame comes later.
+ */
+static bool may_go_on(struct session *session, const struct ff_message *message, uint64_t before,
                       const struct ff_decoder *decoder)
 {
-    enum { LIST_COSTS = 64 * 1024 };
+    bool is_list = message->type == FF_TYPE_HISTORY || message->type == FF_TYPE_PRESENCE;
+    size_t costs = (is_list ? TURN_LIST_OCTETS : 0) + (size_t)(rewritten(session) - before);
 
-    if (message->type != FF_TYPE_HISTORY && message->type != FF_TYPE_PRESENCE)
-        return true;
-    if (input_spend(&session->conn.net->input, LIST_COSTS) || decoder->left == 0 ||
+    if (costs == 0 || input_spend(&session->conn.net->input, costs) || decoder->left == 0 ||
         !conn_is_open(&session->conn))
         return true;
     input_yield(&session->conn);
@@ -92,6 +100,7 @@ static enum progress handle_some(struct session *session, struct ff_decoder *dec
 
     while (most-- > 0) {
         struct ff_decoder before = *decoder;
+        uint64_t rewritten_before = rewritten(session);
 
         if (decoder->left > 0 && must_pause(session))
             return PROGRESS_PAUSED;
@@ -99,7 +108,7 @@ static enum progress handle_some(struct session *session, struct ff_decoder *dec
             return PROGRESS_ALL;
         switch (session_handle(session, message)) {
         case REQUEST_DONE:
-            if (!may_go_on(session, message, decoder))
+            if (!may_go_on(session, message, rewritten_before, decoder))
                 return PROGRESS_PAUSED;
             break;
         case REQUEST_DEFERRED:
@@ -116,9 +125,12 @@ static enum progress handle_some(struct session *session, struct ff_decoder *dec
 static enum progress handle_plain(struct session *session, enum ff_opcode opcode,
                                   struct ff_slice bytes)
 {
+    uint64_t before = rewritten(session);
     enum request_outcome outcome =
         bytes.at ? plain_message(session, opcode, bytes) : session_subscribe_plain(session);
 
+    if (rewritten(session) != before)
+        (void)input_spend(&session->conn.net->input, (size_t)(rewritten(session) - before));
     return outcome == REQUEST_DEFERRED ? PROGRESS_NO_ROOM
            : outcome == REQUEST_PAUSED ? PROGRESS_PAUSED
                                        : PROGRESS_ALL;

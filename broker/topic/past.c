@@ -104,10 +104,14 @@ static bool write_again(struct router *router, struct topic *topic, enum log_kin
                                   .tick = entry->tick};
         struct ff_delivery delivery = {.topic = topic_name(topic),
                                        .offset = walk.segment->offset + entry->passed};
+        size_t size;
 
         (void)past_payload(topic, from, walk.segment, walk.i, &delivery.payload);
-        if (publication_render(router, &delivery.payload, kind) ||
-            log_reserve(log, &router->registry.limbo, log_kinds[kind].measure(&delivery)))
+        if (publication_render(router, &delivery.payload, kind))
+            return false;
+        size = log_kinds[kind].measure(&delivery);
+        router->rewritten += size;
+        if (log_reserve(log, &router->registry.limbo, size))
             return false;
         log_kinds[kind].write(log_reserved(log), &delivery);
         log_commit(log, &router->registry.limbo, &stamp);

@@ -51,6 +51,7 @@ struct router {
     struct packer packer;
     struct heard *heard; /* names heard through filters alone are counted; NULL: nobody asks */
     uint64_t published;  /* but for the broker's own topics */
+    uint64_t rewritten;  /* octets of frames that were written again for another kind: past.h */
 };
 
 struct router_env {

@@ -153,6 +153,105 @@ static void an_owner_makes_few_lists_a_turn(void **state)
         hand_turn_all();
 }
 
+/* Topics with a past of 200 KB in JSON, and a frame of requests that need it in MessagePack. */
+enum { PASTS = 24, PAST_MESSAGES = 100 };
+
+static size_t put_uint(uint8_t *at, unsigned value)
+{
+    at[0] = 0xcd;
+    at[1] = (uint8_t)(value >> 8);
+    at[2] = (uint8_t)value;
+    return 3;
+}
+
+/* [[5 or 7, i, topic (, null)], ...]; its octets. */
+static size_t write_requests(uint8_t *at, char topics[PASTS][64], uint8_t type)
+{
+    size_t len = 0;
+
+    at[len++] = 0xdc;
+    at[len++] = 0;
+    at[len++] = PASTS;
+    for (unsigned i = 0; i < PASTS; i++) {
+        at[len++] = type == FF_TYPE_PUBLISH ? 0x94 : 0x93;
+        at[len++] = type;
+        len += put_uint(at + len, i);
+        at[len++] = 0xd9;
+        at[len++] = (uint8_t)strlen(topics[i]);
+        memcpy(at + len, topics[i], strlen(topics[i]));
+        len += strlen(topics[i]);
+        if (type == FF_TYPE_PUBLISH)
+            at[len++] = 0xc0;
+    }
+    return len;
+}
+
+/* ACKs that have come. */
+static uint32_t count_acks(struct hand_client *client)
+{
+    uint32_t count = 0;
+    uint8_t first;
+    size_t len;
+
+    hand_read(client);
+    while ((first = hand_next(client, payload, &len)))
+        count += first == 0x82 && len > 1 && payload[1] == FF_TYPE_ACK;
+    return count;
+}
+
+/* `owner`: the worker whose topics they are, as they are asked for on worker 0. */
+static void ask_for_pasts(uint32_t owner, uint8_t type)
+{
+    struct hand_client writer;
+    struct hand_client client;
+    char topics[PASTS][64];
+    uint8_t *requests = (uint8_t *)batch;
+    uint32_t most = 2 * (TURN_REQUESTS / TURN_LIST + 1);
+    uint32_t acks = 0;
+
+    hand_connect(&writer, owner, "/ws", "fanfare.v1.json");
+    hand_connect(&client, 0, "/ws", "fanfare.v1.msgpack");
+    for (unsigned i = 0; i < PASTS; i++) {
+        (void)hand_name(owner, i + type * PASTS, topics[i]);
+        fill(&writer, topics[i], PAST_MESSAGES);
+        hand_read(&writer);
+        while (hand_next(&writer, payload, &(size_t){0}))
+            ;
+    }
+    (void)count_acks(&client);
+    hand_put(&client, 0x82, requests, write_requests(requests, topics, type));
+    for (int turn = 0; acks < PASTS; turn++) {
+        uint32_t came;
+
+        assert_true(turn < TURNS);
+        hand_turn(0);
+        if (owner) {
+            hand_turn(owner);
+            hand_turn(0);
+        }
+        came = count_acks(&client);
+        assert_true(came <= (owner ? most : INPUT_OCTETS / (PAST_MESSAGES * 2000) + 1));
+        acks += came;
+    }
+    hand_disconnect(&writer);
+    hand_disconnect(&client);
+    for (int i = 0; i < 10; i++)
+        hand_turn_all();
+}
+
+static void pasts_in_another_kind_are_many_turns_work(void **state)
+{
+    (void)state;
+    ask_for_pasts(0, FF_TYPE_SUBSCRIBE);
+    ask_for_pasts(0, FF_TYPE_PUBLISH);
+}
+
+static void an_owner_writes_few_pasts_a_turn(void **state)
+{
+    (void)state;
+    ask_for_pasts(1, FF_TYPE_SUBSCRIBE);
+}
+
 static int begin_one(void **state)
 {
     (void)state;
@@ -173,6 +272,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_frame_of_lists_is_many_turns_work, begin_one, hand_end),
         cmocka_unit_test_setup_teardown(who_does_not_read_is_owed_little, begin_one, hand_end),
         cmocka_unit_test_setup_teardown(an_owner_makes_few_lists_a_turn, begin_two, hand_end),
+        cmocka_unit_test_setup_teardown(pasts_in_another_kind_are_many_turns_work, begin_one,
+                                        hand_end),
+        cmocka_unit_test_setup_teardown(an_owner_writes_few_pasts_a_turn, begin_two, hand_end),
     };
 
     return cmocka_run_group_tests_name("recall", tests, NULL, NULL);
