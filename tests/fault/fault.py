@@ -250,7 +250,7 @@ def subscribe_flood(stage):
             reset(sock) if stage.dice.random() < 0.5 else sock.close()
 
 
-@fault()
+@fault("--history-seconds", "1", "--position-seconds", "1")  # what is remembered of them would stand for a day
 def topic_churn(stage):
     """topics that are made and dropped, 500 a frame (F23)"""
     peer, n = typed(stage.port), 0
@@ -402,11 +402,9 @@ def lossy_network(stage):
 def chat(host, port):
     """The healthy ones: until standard input ends. What they saw goes to standard output."""
     def join():
-        peer = Peer.__new__(Peer)
-        peer.sock = socket.create_connection((host, port), timeout=DEADLINE)
-        peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        peer.buffer, peer.status, peer.protocol = b"", None, "fanfare.v1.json"
-        peer.upgrade("/ws", "fanfare.v1.json", (), "localhost")
+        sock = socket.create_connection((host, port), timeout=DEADLINE)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = Peer.over(sock)
         assert peer.read_json()["type"] == 4
         return peer
     reader, writer = join(), join()
@@ -435,10 +433,7 @@ class Figures:
         self.peer.ask({"type": 5, "id": 1, "topic": "$SYS/broker"})
 
     def connect(self, host, port):
-        self.peer = Peer.__new__(Peer)
-        self.peer.sock = socket.create_connection((host, port), timeout=DEADLINE)
-        self.peer.buffer, self.peer.status = b"", None
-        self.peer.upgrade("/ws", "fanfare.v1.json", (), "localhost")
+        self.peer = Peer.over(socket.create_connection((host, port), timeout=DEADLINE))
 
     def next(self):
         while "memory" not in (m := self.peer.read_json()).get("message", {}):

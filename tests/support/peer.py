@@ -149,6 +149,15 @@ class Peer:
         if upgrade:
             self.upgrade(path, protocol, headers, host or "%s:%s" % (address, port))
 
+    @classmethod
+    def over(cls, sock, host="localhost"):
+        """A typed JSON client over a socket that is connected already, its handshake done."""
+        peer = cls.__new__(cls)
+        peer.sock, peer.buffer, peer.status, peer.protocol, peer.deflate = sock, b"", None, "fanfare.v1.json", None
+        peer.places, peer.with_positions, peer.compressed_count = Places(), False, 0
+        peer.upgrade("/ws", peer.protocol, (), host)
+        return peer
+
     def upgrade(self, path, protocol, headers, host):
         key = base64.b64encode(os.urandom(16))
         lines = ["GET %s HTTP/1.1" % path, "Host: " + host, "Upgrade: websocket",
