@@ -350,6 +350,16 @@ static enum ff_err give_up(struct router *router, struct topic *topic, enum ff_e
     return err;
 }
 
+/* Where memory was too short for all its logs, nothing of the topic would ever end it. */
+static void drop_bare(struct router *router, struct topic *topic)
+{
+    for (int i = 0; topic && i < KINDS; i++)
+        if (topic->logs[i])
+            return;
+    if (topic)
+        router_drop_unused(router, topic);
+}
+
 enum ff_err router_publish(struct router *router, const struct publication *p,
                            struct receipt *receipt)
 {
@@ -372,10 +382,11 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
     if (err)
         return give_up(router, topic, err);
     if (ff_topic_is_reserved(named.topic))
-        return FF_OK; /* what the broker says of itself is no traffic */
+        return FF_OK; /* what the broker says of itself is no traffic, and is not kept */
     router->published++;
     if (router->heard && receipt->receivers && (!topic || !topic->is_counted))
         heard_count(router->heard, named.topic, receipt->receivers);
+    drop_bare(router, topic);
     return FF_OK;
 }
 
@@ -392,5 +403,8 @@ enum ff_err router_publish_hole(struct router *router, const struct hole *hole)
         return err;
     if (topic)
         named.topic = topic_name(topic);
-    return append(router, &r, topic, &receipt);
+    err = append(router, &r, topic, &receipt);
+    if (!err)
+        drop_bare(router, topic);
+    return err;
 }

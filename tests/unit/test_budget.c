@@ -292,6 +292,44 @@ static void cutting_costs_by_what_is_cut(void **state)
         router_unsubscribe(&router, &subs[i]);
 }
 
+/* A message that there is no room to keep leaves no topic behind that nothing ends. */
+static void what_cannot_be_kept_leaves_nothing(void **state)
+{
+    struct router_limits limits = router.registry.limits;
+    struct subscription s;
+    void *block = ff_mem_alloc(1 << 20);
+
+    (void)state;
+    limits.history = (struct history_limits){.messages = 100,
+                                             .octets = 65536,
+                                             .seconds = 300,
+                                             .position_seconds = 300,
+                                             .memory = 1 << 30};
+    limits.max_topics = 10 * TOPICS;
+    router_configure(&router, &limits, NULL, 0);
+    assert_non_null(block);
+    subscribe(&s, 0, -1);
+    assert_int_equal(publish(0, 100), FF_OK); /* read once: its position is remembered */
+    reader.room = 1000;
+    end_turn(20);
+    router_unsubscribe(&router, &s);
+    limit_memory(0);
+    ff_mem_free(block);
+    block = ff_mem_alloc(2 << 20);
+    assert_non_null(block);
+    assert_int_equal(ff_budget_level(&budget), FF_MEMORY_OVER);
+    end_turn(1000); /* all logs are cut */
+    end_turn(1000);
+    for (int i = 0; i < TOPICS; i++)
+        assert_int_equal(publish(i, 5000), FF_OK);
+    end_turn(20);
+    assert_int_equal(router.registry.topics.count, 0);
+    assert_int_equal(router.registry.history.unread, 0);
+    assert_int_equal(router.registry.history.positions.count, 1);
+    assert_int_equal(registry_position(&router.registry, name_of(0)).offset, 2);
+    ff_mem_free(block);
+}
+
 #define WITH_ROUTER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -304,6 +342,7 @@ int main(void)
         WITH_ROUTER(a_rated_reader_is_told_within_a_second),
         WITH_ROUTER(what_was_just_published_is_not_cut_for_what_comes),
         WITH_ROUTER(cutting_costs_by_what_is_cut),
+        WITH_ROUTER(what_cannot_be_kept_leaves_nothing),
     };
 
     return cmocka_run_group_tests_name("budget", tests, NULL, NULL);
