@@ -36,7 +36,7 @@ struct limbo {
     struct segment_queue waiting; /* by the interval (qsbr.h) in which they left */
     struct segment_queue pinned;
     size_t bytes;      /* in both */
-    size_t kept_bytes; /* of segments in logs that are kept as history */
+    size_t kept_bytes; /* of segments that history keeps: what only readers need is not counted */
 };
 
 /* `qsbr` is NULL where one worker is all there is, `budget` where memory is not bounded. */

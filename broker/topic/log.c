@@ -17,17 +17,30 @@ void log_init(struct log *log, uint64_t offset)
     *log = (struct log){.offset = offset, .segment_most = SEGMENT_LARGEST};
 }
 
+/* From this segment on they count as history's. */
+static void count_from(struct log *log, struct limbo *limbo, struct segment *segment)
+{
+    log->counted = segment;
+    for (; segment; segment = atomic_load_explicit(&segment->next, memory_order_relaxed))
+        limbo->kept_bytes += segment_size(segment);
+}
+
+/* The oldest that counted does not any more. */
+static void uncount_oldest(struct log *log, struct limbo *limbo)
+{
+    limbo->kept_bytes -= segment_size(log->counted);
+    log->counted = atomic_load_explicit(&log->counted->next, memory_order_relaxed);
+}
+
 void log_keep(struct log *log, struct limbo *limbo, uint64_t epoch, uint64_t octets)
 {
-    const struct segment *segment = atomic_load_explicit(&log->first, memory_order_relaxed);
     uint64_t most = octets / KEPT_SEGMENTS;
 
     most = most < KEPT_SMALLEST ? (uint64_t)KEPT_SMALLEST : most;
     log->segment_most = most < SEGMENT_LARGEST ? (uint32_t)most : SEGMENT_LARGEST;
     log->epoch = epoch;
-    for (; segment && !log->is_kept;
-         segment = atomic_load_explicit(&segment->next, memory_order_relaxed))
-        limbo->kept_bytes += segment_size(segment);
+    if (!log->is_kept)
+        count_from(log, limbo, atomic_load_explicit(&log->first, memory_order_relaxed));
     log->is_kept = true;
 }
 
@@ -115,8 +128,8 @@ void log_cut(struct log *log, struct limbo *limbo)
 
     ff_list_remove(&segment->live);
     segment->log = NULL;
-    if (log->is_kept)
-        limbo->kept_bytes -= segment_size(segment);
+    if (log->counted == segment)
+        uncount_oldest(log, limbo);
 
     change_begin(log);
     atomic_store(&log->first, next); /* seq_cst: see worker/qsbr.h */
@@ -283,7 +296,7 @@ static void admit_reserved(struct log *log, struct limbo *limbo, uint32_t tick)
     log->reserved->log = log;
     log->reserved->begun_at = tick;
     ff_list_append(&limbo->live, &log->reserved->live);
-    if (log->is_kept)
+    if (log->counted)
         limbo->kept_bytes += segment_size(log->reserved);
 }
 
@@ -312,6 +325,8 @@ static void append(struct log *log, struct limbo *limbo, const struct log_stamp 
     atomic_store_explicit(&log->head_byte, log_head_byte(log) + size, memory_order_release);
     atomic_store_explicit(&log->offset, offset + messages, memory_order_release);
     change_end(log);
+    if (log->is_kept && !log->counted)
+        count_from(log, limbo, last_of(log));
 }
 
 void log_commit(struct log *log, struct limbo *limbo, const struct log_stamp *stamp)
@@ -363,6 +378,8 @@ bool log_trim(struct log *log, struct limbo *limbo, uint64_t needed, uint64_t li
         log_cut(log, limbo);
         is_moved = true;
     }
+    while (window && log->counted && !holds_last(window, log->counted, count_of(log->counted)))
+        uncount_oldest(log, limbo); /* a reader needs it, history does not */
     return is_moved;
 }
 

@@ -95,6 +95,7 @@ struct log {
     _Atomic uint64_t head_byte;
     _Atomic uint64_t offset;     /* messages ever appended */
     struct segment *reserved;    /* reserved and not yet in the log */
+    struct segment *counted;     /* from it on they count as history's; NULL: none does */
     _Atomic uint32_t version;    /* odd: it is being changed */
     uint64_t epoch;              /* of its offsets, 0: its topic has no positions */
     uint32_t reserved_size;      /* octets that log_reserve() was asked for */
@@ -102,7 +103,7 @@ struct log {
     uint32_t burst;              /* octets of frames and entries since it was empty, up to 64 KiB */
     uint8_t first_segment_shift; /* size of the first segment after that, as a shift of 256 */
     bool is_shared;              /* other workers read it */
-    bool is_kept;                /* its segments count as history's: log_keep() */
+    bool is_kept;                /* those of its window count as history's: log_keep() */
 };
 
 /*

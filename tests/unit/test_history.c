@@ -325,6 +325,48 @@ static void the_least_recent_lose_their_messages(void **state)
     assert_in_range(kept, 10, 25);
 }
 
+/* What is there for a slow reader alone takes no place from what others keep. */
+static void a_backlog_is_no_history(void **state)
+{
+    enum { TOPICS = 12 };
+
+    struct router_limits wanted = limits();
+    struct subscription s[TOPICS];
+    struct ff_position at = {0, 0};
+    char name[32];
+
+    (void)state;
+    wanted.history.memory = 3 << 20; /* the windows, with some to spare, but not all that waits */
+    router_configure(&router, &wanted, NULL, 0);
+    for (uint64_t i = 1; i <= 10; i++)
+        at = publish("friend", i);
+    subscriber_init(&reader, 7, FF_JSON);
+    reader.room = 0;
+    for (int i = 0; i < TOPICS; i++) {
+        s[i] = (struct subscription){.owner = &reader};
+        (void)snprintf(name, sizeof(name), "slow/%d", i);
+        assert_int_equal(router_subscribe(&router, &s[i], ff_slice_of(name), KIND_JSON), FF_OK);
+    }
+    for (uint64_t n = 1; n <= 200; n++) {
+        for (int i = 0; i < TOPICS; i++) {
+            (void)snprintf(name, sizeof(name), "slow/%d", i);
+            (void)publish_as(name, n, FF_PAYLOAD_JSON, 4000);
+        }
+        subscriber_flush(&reader, &router);
+        end_turn();
+    }
+    assert_true(subscription_behind(&s[0]) > 200 * 4000); /* it is all there */
+    assert_true(router.registry.limbo.kept_bytes < (3 << 20));
+    assert_int_equal(find("friend", KIND_JSON, (struct ff_position){at.epoch, 0}).missing, 0);
+    for (int i = 0; i < TOPICS; i++)
+        router_unsubscribe(&router, &s[i]);
+    subscriber_deinit(&reader);
+    end_turn();
+    assert_int_equal(read_from("friend", FF_JSON, (struct ff_position){at.epoch, 0}), 10);
+    pass_ms((SECONDS + 1) * 1000);
+    assert_int_equal(router.registry.limbo.kept_bytes, 0);
+}
+
 /* Whatever it was published in, and whatever is read first. */
 static void each_encoding_has_the_past(void **state)
 {
@@ -484,6 +526,7 @@ int main(void)
         WITH_HISTORY(strangers_go_first),
         WITH_HISTORY(ever_new_readers_take_no_messages),
         WITH_HISTORY(the_least_recent_lose_their_messages),
+        WITH_HISTORY(a_backlog_is_no_history),
         WITH_HISTORY(each_encoding_has_the_past),
         WITH_HISTORY(the_past_begins_behind_a_hole),
         WITH_HISTORY(wall_time_never_goes_back),
