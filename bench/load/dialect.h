@@ -37,6 +37,8 @@ struct dialect {
     void (*greet)(struct ff_buf *out); /* NULL: nothing is said after the upgrade */
     void (*subscribe)(struct ff_buf *out, struct ff_slice topic);
     void (*publish)(struct ff_buf *out, struct ff_slice topic, struct ff_slice payload);
+    /* Subscribes, and asks for the newest `count` messages; NULL: it keeps none. */
+    void (*recover)(struct ff_buf *out, struct ff_slice topic, uint32_t count);
     void (*ask)(struct ff_buf *out); /* what is answered in order; NULL: a WebSocket ping */
     void (*heartbeat)(struct ff_buf *out);
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* docs/protocol.md, as far as a load needs it: typed JSON, typed MessagePack, plain. */
+#include <stdio.h>
+
 #include "bench/load/dialect.h"
 #include "bench/load/options.h"
 
@@ -17,6 +19,16 @@ static void json_publish(struct ff_buf *out, struct ff_slice topic, struct ff_sl
     put_text(out, "\",\"message\":\"");
     put(out, payload.at, payload.len);
     put_text(out, "\"}");
+}
+
+static void json_recover(struct ff_buf *out, struct ff_slice topic, uint32_t count)
+{
+    char text[64];
+
+    put_text(out, "{\"type\":5,\"topic\":\"");
+    put(out, topic.at, topic.len);
+    (void)snprintf(text, sizeof(text), "\",\"since\":%u}", count);
+    put_text(out, text);
 }
 
 static void json_ask(struct ff_buf *out)
@@ -102,6 +114,16 @@ static void msgpack_subscribe(struct ff_buf *out, struct ff_slice topic)
     put_string(out, topic);
 }
 
+static void msgpack_recover(struct ff_buf *out, struct ff_slice topic, uint32_t count)
+{
+    char number[5] = {(char)0xce};
+
+    put(out, "\x94\x05\xc0", 3);
+    put_string(out, topic);
+    ff_store_u32(number + 1, count);
+    put(out, number, sizeof(number));
+}
+
 static void msgpack_publish(struct ff_buf *out, struct ff_slice topic, struct ff_slice payload)
 {
     put(out, "\x94\x07\xc0", 3);
@@ -168,6 +190,7 @@ const struct dialect dialect_fanfare_json = {
     .subprotocol = "fanfare.v1.json",
     .opcode = FF_OP_TEXT,
     .subscribe = json_subscribe,
+    .recover = json_recover,
     .publish = json_publish,
     .ask = json_ask,
     .heartbeat = json_heartbeat,
@@ -180,6 +203,7 @@ const struct dialect dialect_fanfare_msgpack = {
     .subprotocol = "fanfare.v1.msgpack",
     .opcode = FF_OP_BINARY,
     .subscribe = msgpack_subscribe,
+    .recover = msgpack_recover,
     .publish = msgpack_publish,
     .ask = msgpack_ask,
     .heartbeat = msgpack_heartbeat,

@@ -284,6 +284,14 @@ void hub_subscribe(struct hub *hub, struct peer *peer, struct ff_slice topic)
     put_scratch(hub, peer);
 }
 
+void hub_recover(struct hub *hub, struct peer *peer, struct ff_slice topic, uint32_t count)
+{
+    if (!hub->dialect->recover)
+        die("%s keeps no messages for who comes back", hub->dialect->name);
+    hub->dialect->recover(&hub->scratch, topic, count);
+    put_scratch(hub, peer);
+}
+
 void hub_publish(struct hub *hub, struct peer *peer, struct ff_slice topic, struct ff_slice payload)
 {
     hub->dialect->publish(&hub->scratch, topic, payload);

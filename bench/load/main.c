@@ -14,6 +14,8 @@ const struct scenario scenarios[] = {
     {"slow", "fanout beside --stalled subscribers that never read", scenario_fanout},
     {"neighbours", "fanout to 3,000 beside --flood publishers that never wait", scenario_fanout},
     {"publish", "publishers to whom nobody listens", scenario_publish},
+    {"return", "--connections come back at once for 100 messages each, beside others at --rate",
+     scenario_return},
     {"connect", "connections that come, subscribe and go", scenario_connect},
     {"idle", "memory of connections to which nothing happens (--connections, --pid)",
      scenario_idle},

@@ -16,6 +16,7 @@ extern const struct scenario scenarios[];
 
 int scenario_fanout(const struct options *options); /* rooms, rate, slow and neighbours, too */
 int scenario_publish(const struct options *options);
+int scenario_return(const struct options *options);
 int scenario_connect(const struct options *options);
 int scenario_idle(const struct options *options);
 

@@ -47,6 +47,7 @@ def loads_run():
         assert got["verdict"] == "all arrived" and got["stalled_gone"] == 0, got
         assert load(broker.port, "publish", "--window", "100")["messages_s"] > 0
         assert load(broker.port, "connect", "--concurrency", "8")["connections_s"] > 0
+        assert load(broker.port, "return", "--connections", "200")["returned"] == 200
         got = load(broker.port, "idle", "--connections", "300", "--processes", "3", "--pid", pid)
         assert got["connections"] == 300, got
 
