@@ -123,6 +123,7 @@ async function tutorials(browser, state, pages) {
   await until("a clean close", async () => (await hello.title()) === "closed 1000 true");
 
   await state.broker.kill();
+  await until("it has noticed", () => again.evaluate("ws.readyState !== WebSocket.OPEN"));
   await again.evaluate(() => window.say("queued while away"));
   state.broker = await startBroker(["--sys"], state.broker.port);
   await until("it came back", () => again.evaluate(() => window.opened >= 2));

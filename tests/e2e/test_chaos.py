@@ -96,7 +96,7 @@ def live_bytes(watcher):
     return m["message"]["memory"], m["message"]["connections"]
 
 
-with Broker("--sys", "--close-seconds", "1", "--history-seconds", "1") as broker:
+with Broker("--sys", "--close-seconds", "1", "--history-seconds", "1", "--position-seconds", "1") as broker:
     watcher, reader, writer = (typed(broker.port) for _ in range(3))
     watcher.ask({"type": 5, "id": 1, "topic": "$SYS/broker"})
     reader.ask({"type": 5, "id": 1, "topic": "healthy"})
@@ -119,7 +119,7 @@ with Broker("--sys", "--close-seconds", "1", "--history-seconds", "1") as broker
     end = time.monotonic() + DEADLINE
     while True:
         now, left = live_bytes(watcher)
-        # The pool keeps up to 2 MiB free, scratch buffers keep their size; messages are kept for a second.
+        # The pool keeps up to 2 MiB free, scratch buffers keep their size; messages and positions are kept for a second.
         if left == connections and broker.descriptors() <= descriptors and now <= base + (4 << 20):
             break
         assert time.monotonic() < end, (base, now, connections, left, descriptors, broker.descriptors())
