@@ -25,31 +25,20 @@ struct rendering {
     struct log_stamp stamp;
     struct ff_payload payloads[KINDS];
     bool is_made[KINDS];
-    struct ff_slice packed[KINDS]; /* compressed frames; .at NULL: it goes as it is */
-    bool is_judged[KINDS];         /* whether it is worth compressing is known */
+    struct ff_slice packed[KINDS]; /* compressed frames, */
+    bool is_packed[KINDS];         /* where it does not go as it is, */
+    bool is_judged[KINDS];         /* which is known */
 };
 
-/* Payloads that are not made stay as they are: to empty them all would cost each publish. */
+/* What is not made stays as it is: to empty it all would cost each publish. */
 static void begin(struct rendering *r, const struct publication *p, const struct hole *hole)
 {
     r->p = p;
     r->hole = hole;
     r->position = (struct ff_position){0, 0};
     memset(r->is_made, 0, sizeof(r->is_made));
-    memset(r->packed, 0, sizeof(r->packed));
+    memset(r->is_packed, 0, sizeof(r->is_packed));
     memset(r->is_judged, 0, sizeof(r->is_judged));
-}
-
-enum ff_err publication_render(struct router *router, struct ff_payload *payload,
-                               enum log_kind kind)
-{
-    enum log_kind plain = log_kinds[kind].plain;
-    enum ff_encoding encoding = log_kinds[kind].encoding;
-    enum ff_err err = ff_transcode(payload, encoding, &router->payload_bufs[kind_of(encoding)]);
-
-    if (!err && log_kinds[plain].render)
-        err = log_kinds[plain].render(payload, &router->payload_bufs[plain]);
-    return err;
 }
 
 /* The payload in an encoding, made once. */
@@ -87,6 +76,20 @@ static enum ff_err render(struct router *router, struct rendering *r, enum log_k
         r->payloads[kind] = r->payloads[plain];
         r->is_made[kind] = !err;
     }
+    return err;
+}
+
+enum ff_err publication_render(struct router *router, struct ff_payload *payload,
+                               enum log_kind kind)
+{
+    const struct publication p = {.payload = *payload};
+    struct rendering r;
+    enum ff_err err;
+
+    begin(&r, &p, NULL);
+    err = render(router, &r, kind);
+    if (!err)
+        *payload = r.payloads[kind];
     return err;
 }
 
@@ -128,10 +131,9 @@ static void pack(struct router *router, struct rendering *r, const struct topic 
     r->is_judged[kind] = true;
     delivery = delivery_for(r, to, kind);
     size = log_kinds[kind].measure(&delivery);
-    if (packer_is_worth(packer, size, topic_log_receivers(to->logs[kind])) &&
-        write_plain(packer, kind, &delivery, size) &&
-        !packer_run(packer, &router->payload_bufs[kind], &r->packed[kind]))
-        r->packed[kind].at = NULL;
+    r->is_packed[kind] = packer_is_worth(packer, size, topic_log_receivers(to->logs[kind])) &&
+                         write_plain(packer, kind, &delivery, size) &&
+                         packer_run(packer, &router->payload_bufs[kind], &r->packed[kind]);
 }
 
 /* Holes are rare: they are rendered to be measured, and again to be written. */
@@ -159,7 +161,7 @@ static enum ff_err reserve_in(struct router *router, const struct rendering *r,
 
     if (r->hole)
         return log_reserve_hole(log, limbo, render_hole(r, to, kind, gap));
-    if (r->packed[kind].at)
+    if (r->is_packed[kind])
         return log_reserve(log, limbo, r->packed[kind].len);
     delivery = delivery_for(r, to, kind);
     return log_reserve(log, limbo, log_kinds[kind].measure(&delivery));
@@ -206,7 +208,7 @@ static void commit_in(struct router *router, const struct rendering *r, const st
         log_commit_hole(log, limbo, r->hole->count, &r->stamp);
         return;
     }
-    if (r->packed[kind].at) {
+    if (r->is_packed[kind]) {
         memcpy(log_reserved(log), r->packed[kind].at, r->packed[kind].len);
         log_commit(log, limbo, &r->stamp);
         return;
