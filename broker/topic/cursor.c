@@ -213,7 +213,7 @@ bool cursor_to_newest(struct cursor *cursor, const struct log_view *view, uint64
 
 void cursor_to_within(struct cursor *cursor, const struct log_view *view, uint64_t octets)
 {
-    uint64_t least = view->head_byte > octets ? view->head_byte - octets : 0;
+    uint64_t least = log_before(view->head_byte, octets);
     uint64_t newest;
     uint64_t offset;
     uint32_t at;

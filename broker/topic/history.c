@@ -81,18 +81,13 @@ static uint32_t seconds_of(const struct topic *topic)
     return choose(topic->rule->history_seconds, limits_of(topic)->seconds);
 }
 
-static uint64_t less(uint64_t from, uint64_t by)
-{
-    return from > by ? from - by : 0;
-}
-
 struct log_window history_window(const struct topic *topic, const struct log *log)
 {
     uint32_t messages = choose(topic->rule->history, limits_of(topic)->messages);
-    uint64_t oldest = less(topic->offset, messages);
+    uint64_t oldest = log_before(topic->offset, messages);
 
     return (struct log_window){
-        .byte = less(log_head_byte(log), history_octets(topic)),
+        .byte = log_before(log_head_byte(log), history_octets(topic)),
         .offset = oldest > topic->floor ? oldest : topic->floor,
         .tick = wheel_now(topic->registry->wheel) - seconds_of(topic) * WHEEL_TICKS_A_SECOND,
     };
@@ -237,7 +232,7 @@ static void choose_start(const struct ff_since *since, uint64_t oldest, struct h
     uint64_t asked;
 
     if (!since->is_position) {
-        uint64_t first = less(start->head, since->count);
+        uint64_t first = log_before(start->head, since->count);
 
         start->at.offset = first > oldest ? first : oldest;
         return;

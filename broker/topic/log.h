@@ -106,6 +106,12 @@ struct log {
     bool is_kept;                /* those of its window count as history's: log_keep() */
 };
 
+/* A byte or an offset so far before `at`, but not before the log began. */
+static inline uint64_t log_before(uint64_t at, uint64_t by)
+{
+    return at > by ? at - by : 0;
+}
+
 /*
  * `offset`: what the topic has counted already. Segments come from the pool of
  * a limbo and go into it: all functions that take one must be given the same.

@@ -57,10 +57,11 @@ static struct walk begin(const struct topic *topic, const struct topic_log *sour
 {
     struct log_window window = history_window(topic, &source->log);
     struct walk walk = {.view = log_look(&source->log)};
+    uint64_t least = log_before(walk.view.head_byte, PAST_MOST);
     struct cursor cursor;
 
-    if (walk.view.head_byte > PAST_MOST && window.byte < walk.view.head_byte - PAST_MOST)
-        window.byte = walk.view.head_byte - PAST_MOST;
+    if (window.byte < least)
+        window.byte = least;
     (void)cursor_to_offset(&cursor, &walk.view, view_window_offset(&walk.view, &window));
     if (cursor.byte == walk.view.head_byte)
         return walk;

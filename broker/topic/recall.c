@@ -35,11 +35,6 @@ struct places {
     struct place at[RECALL_LIMIT];
 };
 
-static uint64_t less(uint64_t from, uint64_t by)
-{
-    return from > by ? from - by : 0;
-}
-
 /* What is kept of a topic, wherever it stands. */
 static void find_kept(struct router *router, struct ff_slice name, struct range *range)
 {
@@ -68,7 +63,7 @@ static bool choose_range(const struct recall *what, uint64_t epoch, struct range
     if (!what->has_since)
         return true;
     if (!what->since.is_position) {
-        uint64_t first = less(range->head, what->since.count);
+        uint64_t first = log_before(range->head, what->since.count);
 
         range->from = first > range->oldest ? first : range->oldest;
         return true;
@@ -76,7 +71,7 @@ static bool choose_range(const struct recall *what, uint64_t epoch, struct range
     if (since->epoch != epoch || since->offset > range->head)
         return false;
     if (what->is_reverse) {
-        range->to = less(since->offset, 1);
+        range->to = log_before(since->offset, 1);
         return range->to >= range->oldest || since->offset == 0;
     }
     range->from = since->offset;

@@ -368,11 +368,6 @@ static void enforce_pin_budget(struct router *router, struct link *link,
                      registry_max_pinned(&router->registry));
 }
 
-static uint64_t below(uint64_t head, uint64_t by)
-{
-    return head > by ? head - by : 0;
-}
-
 /*
  * Below which byte a log is freed whether it is needed or not. Subscriptions
  * whose sockets are not full (the lowest of them at `active`) have not had their
@@ -380,8 +375,8 @@ static uint64_t below(uint64_t head, uint64_t by)
  */
 static uint64_t choose_limit(uint64_t head, uint64_t max_buffered, uint64_t active)
 {
-    uint64_t limit = below(head, max_buffered);
-    uint64_t patient = below(head, PATIENCE * max_buffered);
+    uint64_t limit = log_before(head, max_buffered);
+    uint64_t patient = log_before(head, PATIENCE * max_buffered);
 
     if (active < limit)
         limit = active > patient ? active : patient;
