@@ -4,18 +4,6 @@
 #include "broker/topic/publication.h"
 #include "broker/topic/router.h"
 
-/* Frames of a log that are written again: the next one. */
-struct walk {
-    struct log_view view;
-    const struct segment *segment; /* NULL: the end */
-    uint32_t i;
-};
-
-static uint32_t frames_of(const struct segment *segment)
-{
-    return atomic_load_explicit(&segment->count, memory_order_relaxed);
-}
-
 const struct topic_log *past_source(const struct topic *topic, enum log_kind *kind)
 {
     static const enum log_kind encodings[] = {KIND_JSON, KIND_MSGPACK};
@@ -38,85 +26,66 @@ const struct topic_log *past_source(const struct topic *topic, enum log_kind *ki
     return best;
 }
 
-bool past_payload(const struct topic *topic, enum log_kind kind, const struct segment *segment,
-                  uint32_t i, struct ff_payload *payload)
+bool past_payload(const struct topic *topic, enum log_kind kind, const struct place *place,
+                  struct ff_payload *payload)
 {
-    const struct entry *entry = segment_entry(segment, i);
-    uint32_t from = segment_frame(segment, i);
-    struct ff_slice frame = {(const char *)segment->bytes + from, entry->end - from};
+    uint32_t from = segment_frame(place->segment, place->i);
+    struct ff_slice frame = {(const char *)place->segment->bytes + from,
+                             place_entry(place)->end - from};
 
-    if (entry_publisher(entry) == LOG_HOLE)
+    if (place_is_hole(place))
         return false;
     *payload = ff_delivery_payload(log_kinds[kind].encoding, frame, topic_name(topic),
-                                   segment->offset + entry->passed);
+                                   place_offset(place));
     return true;
 }
 
-/* At the first frame that the window holds, and that is among the newest PAST_MOST octets. */
-static struct walk begin(const struct topic *topic, const struct topic_log *source)
+/* The first frame that the window holds, and that is among the newest PAST_MOST octets. */
+static struct place find_first(const struct topic *topic, const struct log *source,
+                               const struct log_view *view)
 {
-    struct log_window window = history_window(topic, &source->log);
-    struct walk walk = {.view = log_look(&source->log)};
-    uint64_t least = log_before(walk.view.head_byte, PAST_MOST);
-    struct cursor cursor;
+    struct log_window window = history_window(topic, source);
+    uint64_t least = log_before(view->head_byte, PAST_MOST);
 
     if (window.byte < least)
         window.byte = least;
-    (void)cursor_to_offset(&cursor, &walk.view, view_window_offset(&walk.view, &window));
-    if (cursor.byte == walk.view.head_byte)
-        return walk;
-    walk.segment = cursor.segment;
-    walk.i = segment_find(cursor.segment, (uint32_t)(cursor.byte - cursor.segment->first_byte));
-    return walk;
-}
-
-static void step(struct walk *walk)
-{
-    if (++walk->i < frames_of(walk->segment))
-        return;
-    walk->segment = walk->segment == walk->view.last
-                        ? NULL
-                        : atomic_load_explicit(&walk->segment->next, memory_order_relaxed);
-    walk->i = 0;
+    return place_after(view, view_window_offset(view, &window));
 }
 
 /* Behind the last hole: what came before one cannot be written again without it. */
-static void skip_holes(struct walk *walk)
+static void skip_holes(struct place *place, const struct log_view *view)
 {
-    struct walk at = *walk;
+    struct place at = *place;
 
     while (at.segment) {
-        bool is_hole = entry_publisher(segment_entry(at.segment, at.i)) == LOG_HOLE;
+        bool is_hole = place_is_hole(&at);
 
-        step(&at);
+        place_next(&at, view);
         if (is_hole)
-            *walk = at;
+            *place = at;
     }
 }
 
-/* All of it, or, where memory is short, as much as there is room for: false. */
+/* One message. False: there is no room for it. */
 static bool write_again(struct router *router, struct topic *topic, enum log_kind from,
-                        struct walk walk, struct log *log, enum log_kind kind)
+                        const struct place *place, struct log *log, enum log_kind kind)
 {
-    for (; walk.segment; step(&walk)) {
-        const struct entry *entry = segment_entry(walk.segment, walk.i);
-        struct log_stamp stamp = {.publisher = entry_publisher(entry),
-                                  .wall_ms = entry_wall_ms(walk.segment, walk.i),
-                                  .tick = entry->tick};
-        struct ff_delivery delivery = {.topic = topic_name(topic),
-                                       .offset = walk.segment->offset + entry->passed};
-        size_t size;
+    const struct entry *entry = place_entry(place);
+    struct log_stamp stamp = {.publisher = entry_publisher(entry),
+                              .wall_ms = entry_wall_ms(place->segment, place->i),
+                              .tick = entry->tick};
+    struct ff_delivery delivery = {.topic = topic_name(topic), .offset = place_offset(place)};
+    size_t size;
 
-        (void)past_payload(topic, from, walk.segment, walk.i, &delivery.payload);
-        if (publication_render(router, &delivery.payload, kind))
-            return false;
-        size = log_kinds[kind].measure(&delivery);
-        router->rewritten += size;
-        if (log_reserve(log, &router->registry.limbo, size))
-            return false;
-        log_kinds[kind].write(log_reserved(log), &delivery);
-        log_commit(log, &router->registry.limbo, &stamp);
-    }
+    (void)past_payload(topic, from, place, &delivery.payload);
+    if (publication_render(router, &delivery.payload, kind))
+        return false;
+    size = log_kinds[kind].measure(&delivery);
+    router->rewritten += size;
+    if (log_reserve(log, &router->registry.limbo, size))
+        return false;
+    log_kinds[kind].write(log_reserved(log), &delivery);
+    log_commit(log, &router->registry.limbo, &stamp);
     return true;
 }
 
@@ -124,14 +93,17 @@ static bool write_again(struct router *router, struct topic *topic, enum log_kin
 static void fill(struct router *router, struct topic *topic, struct topic_log *log,
                  enum log_kind kind, const struct topic_log *source, enum log_kind from)
 {
-    struct walk walk = begin(topic, source);
+    struct log_view view = log_look(&source->log);
+    struct place place = find_first(topic, &source->log, &view);
 
-    skip_holes(&walk);
-    if (!walk.segment)
+    skip_holes(&place, &view);
+    if (!place.segment)
         return;
-    log_init(&log->log, walk.segment->offset + segment_passed(walk.segment, walk.i));
+    log_init(&log->log, place.segment->offset + segment_passed(place.segment, place.i));
     log_keep(&log->log, &router->registry.limbo, topic->epoch, history_octets(topic));
-    if (!write_again(router, topic, from, walk, &log->log, kind)) { /* it begins where it would */
+    while (place.segment && write_again(router, topic, from, &place, &log->log, kind))
+        place_next(&place, &view);
+    if (place.segment) { /* where memory was short it begins where it would without a past */
         log_deinit(&log->log, &router->registry.limbo);
         log_init(&log->log, topic->offset);
         log_keep(&log->log, &router->registry.limbo, topic->epoch, history_octets(topic));

@@ -9,6 +9,7 @@
 #ifndef TOPIC_PAST_H
 #define TOPIC_PAST_H
 
+#include "broker/topic/place.h"
 #include "broker/topic/topic.h"
 #include "protocol/message/message.h"
 
@@ -27,8 +28,8 @@ struct topic_log *past_get_log(struct router *router, struct topic *topic, enum 
 /* The log of an encoding that reaches back furthest; NULL: none has a message. */
 const struct topic_log *past_source(const struct topic *topic, enum log_kind *kind);
 
-/* The message of a segment's i-th frame, in such a log. False: it is a hole. */
-bool past_payload(const struct topic *topic, enum log_kind kind, const struct segment *segment,
-                  uint32_t i, struct ff_payload *payload);
+/* The message of a frame in such a log. False: it is a hole. */
+bool past_payload(const struct topic *topic, enum log_kind kind, const struct place *place,
+                  struct ff_payload *payload);
 
 #endif

@@ -11,12 +11,6 @@
 
 enum { ENTRY_MOST = 96 /* octets of an entry beside its payload */ };
 
-/* A message in its log. */
-struct place {
-    const struct segment *segment;
-    uint32_t i;
-};
-
 /* The messages after `from`, up to `to`, of a topic's log. */
 struct range {
     const struct topic *topic; /* NULL: it has none */
@@ -78,36 +72,20 @@ static bool choose_range(const struct recall *what, uint64_t epoch, struct range
     return since->offset >= range->oldest;
 }
 
-static uint64_t offset_of(const struct place *place)
-{
-    return place->segment->offset + segment_entry(place->segment, place->i)->passed;
-}
-
 /* The first `limit` messages of a range, those at its end where the newest come first. */
 static void find_places(const struct range *range, uint32_t limit, struct places *places)
 {
     struct log_view view = log_look(range->log);
     uint64_t from = range->from;
-    struct cursor cursor;
     struct place at;
 
     if (range->is_reverse && range->to - from > limit)
         from = range->to - limit;
-    (void)cursor_to_offset(&cursor, &view, from);
-    if (cursor.byte == view.head_byte)
-        return;
-    at.segment = cursor.segment;
-    at.i = segment_find(cursor.segment, (uint32_t)(cursor.byte - cursor.segment->first_byte));
-    while (places->count < limit && at.segment && offset_of(&at) <= range->to) {
-        if (entry_publisher(segment_entry(at.segment, at.i)) != LOG_HOLE)
+    for (at = place_after(&view, from);
+         places->count < limit && at.segment && place_offset(&at) <= range->to;
+         place_next(&at, &view))
+        if (!place_is_hole(&at))
             places->at[places->count++] = at;
-        if (++at.i < atomic_load_explicit(&at.segment->count, memory_order_relaxed))
-            continue;
-        at.segment = at.segment == view.last
-                         ? NULL
-                         : atomic_load_explicit(&at.segment->next, memory_order_relaxed);
-        at.i = 0;
-    }
 }
 
 static enum ff_err put_json(struct ff_buf *out, const struct ff_payload *payload,
@@ -121,7 +99,7 @@ static enum ff_err put_json(struct ff_buf *out, const struct ff_payload *payload
     if (err)
         return err;
     return ff_buf_printf(out, "%s,\"offset\":%" PRIu64 ",\"time\":%" PRIu64 "}",
-                         is_data ? "\"" : "", offset_of(place),
+                         is_data ? "\"" : "", place_offset(place),
                          entry_wall_ms(place->segment, place->i));
 }
 
@@ -140,7 +118,7 @@ static enum ff_err put_msgpack(struct ff_buf *out, const struct ff_payload *payl
     if (err)
         return err;
     memcpy(at, offset, sizeof(offset) - 1);
-    at = ff_msgpack_write_uint(at + sizeof(offset) - 1, offset_of(place));
+    at = ff_msgpack_write_uint(at + sizeof(offset) - 1, place_offset(place));
     memcpy(at, time, sizeof(time) - 1);
     at = ff_msgpack_write_uint(at + sizeof(time) - 1, entry_wall_ms(place->segment, place->i));
     return ff_buf_append(out, rest, (size_t)(at - rest));
@@ -154,7 +132,7 @@ static enum ff_err put_entry(struct router *router, const struct range *range,
     struct ff_payload payload;
     enum ff_err err;
 
-    (void)past_payload(range->topic, range->kind, place->segment, place->i, &payload);
+    (void)past_payload(range->topic, range->kind, place, &payload);
     err = ff_transcode(&payload, encoding, &router->payload_bufs[kind_of(encoding)]);
     if (err)
         return err;
