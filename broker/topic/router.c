@@ -383,10 +383,11 @@ static uint64_t choose_limit(uint64_t head, uint64_t max_buffered, uint64_t acti
     return limit;
 }
 
-/* What nobody needs any more is freed; who lost something by it is told. */
-static void trim_read(struct router *router, struct link *link, const struct log_window *window)
+/* What neither readers nor history need any more is freed; who lost something by it is told. */
+static void trim_read(struct router *router, struct link *link)
 {
     struct topic_log *log = link_topic_log(link);
+    struct log_window window;
     struct log_view view = log_look(&log->log);
     uint64_t needed = link_update_needed(link, &view, view.head_byte);
     uint64_t active = link_active_needed(link);
@@ -394,10 +395,12 @@ static void trim_read(struct router *router, struct link *link, const struct log
 
     if (least > needed)
         least = needed;
+    if (log->log.is_kept)
+        window = history_window(link->topic, &log->log);
     if (log_trim(&log->log, &router->registry.limbo, least,
                  choose_limit(view.head_byte, registry_max_buffered(&router->registry, link->topic),
                               active),
-                 window))
+                 log->log.is_kept ? &window : NULL))
         link->is_trimmed |= log_tail_byte(&log->log) > least;
     if (link->is_trimmed)
         notify_remotes(log);
@@ -410,11 +413,8 @@ static bool trim_log(struct router *router, struct link *link)
 {
     struct topic_log *log = link_topic_log(link);
     struct topic *topic = link->topic;
-    struct log_window window;
 
-    if (log->log.is_kept)
-        window = history_window(topic, &log->log);
-    trim_read(router, link, log->log.is_kept ? &window : NULL);
+    trim_read(router, link);
     if (log->log.is_kept && !topic_log_is_read(log) &&
         log_head_byte(&log->log) == log_tail_byte(&log->log)) {
         router_drop_unused(router, topic);
@@ -428,15 +428,9 @@ static bool trim_log(struct router *router, struct link *link)
 
 void router_trim_kept(struct router *router, struct topic *topic)
 {
-    for (int i = 0; i < KINDS; i++) {
-        struct topic_log *log = topic->logs[i];
-        struct log_window window;
-
-        if (!log || !log->log.is_kept)
-            continue;
-        window = history_window(topic, &log->log);
-        trim_read(router, &log->link, &window);
-    }
+    for (int i = 0; i < KINDS; i++)
+        if (topic->logs[i] && topic->logs[i]->log.is_kept)
+            trim_read(router, &topic->logs[i]->link);
     router_drop_unused(router, topic);
 }
 
