@@ -254,14 +254,23 @@ static struct ff_digest digest_of(const struct registry *registry, struct ff_sli
     return ff_digest_of(&registry->key, name.at, name.len);
 }
 
+/* The one that is remembered. False: none is. */
+static bool find_position(const struct registry *registry, struct ff_slice name,
+                          struct ff_position *at)
+{
+    struct ff_digest digest;
+
+    if (!registry->history.positions.count) /* nearly always: then no digest is made */
+        return false;
+    digest = digest_of(registry, name);
+    return positions_find(&registry->history.positions, &digest, at);
+}
+
 struct ff_position registry_begin_life(struct registry *registry, struct ff_slice name)
 {
-    struct ff_digest digest = digest_of(registry, name);
     struct ff_position life = {0, 0};
 
-    if (!history_is_on(registry, name))
-        return life;
-    if (!positions_find(&registry->history.positions, &digest, &life))
+    if (history_is_on(registry, name) && !find_position(registry, name, &life))
         life.epoch = history_new_epoch(&registry->history);
     return life;
 }
@@ -270,7 +279,6 @@ struct ff_position registry_position(const struct registry *registry, struct ff_
 {
     const struct idle_topic *idle_topic = registry_find_idle(registry, name);
     const struct topic *topic = idle_topic ? NULL : registry_find(registry, name);
-    struct ff_digest digest = digest_of(registry, name);
     struct ff_position at = {0, 0};
 
     if (idle_topic)
@@ -278,7 +286,7 @@ struct ff_position registry_position(const struct registry *registry, struct ff_
     if (topic)
         return (struct ff_position){topic->epoch, topic->epoch ? topic->offset : 0};
     if (history_is_on(registry, name))
-        (void)positions_find(&registry->history.positions, &digest, &at);
+        (void)find_position(registry, name, &at);
     return at;
 }
 
@@ -470,10 +478,12 @@ void registry_compact(struct registry *registry, struct topic *topic)
 /* Who comes back to a topic that was subscribed to is told what he has missed. */
 static void remember(struct registry *registry, struct ff_slice name, struct ff_position at)
 {
-    struct ff_digest digest = digest_of(registry, name);
+    struct ff_digest digest;
 
-    if (at.epoch && history_is_on(registry, name))
-        positions_keep(&registry->history.positions, &digest, at, history_second(registry));
+    if (!at.epoch || !history_is_on(registry, name))
+        return;
+    digest = digest_of(registry, name);
+    positions_keep(&registry->history.positions, &digest, at, history_second(registry));
 }
 
 void registry_drop_idle(struct registry *registry, struct idle_topic *idle_topic)
