@@ -13,7 +13,12 @@
 #include "broker/net/sink.h"
 #include "tests/support/test.h"
 
-enum { PIPE_SIZE = 4096, LINES = 20000, PATIENCE_MS = 120000, TEXT = 4 << 20 };
+enum {
+    PIPE_SIZE = 4096,
+    LINES = 20000,
+    PATIENCE_MS = 120000,
+    TEXT = 8 << 20, /* more than all lines of four threads, should none be lost */
+};
 
 static char text[TEXT];
 
