@@ -264,8 +264,8 @@ void subscribing_start_own(struct carrier *carrier, struct waiter *waiter,
 
     note_joined(waiter, start);
     if (is_wanted(waiter, start))
-        tied.err =
-            router_subscribe_at(carrier->env.router, waiter->s, what->name, what->kind, &start->at);
+        tied.err = router_subscribe_at(carrier->env.router, waiter->s, what->name, what->kind,
+                                       &start->from.at);
     hold(carrier, waiter, &tied);
 }
 

@@ -39,6 +39,7 @@
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
+#include "broker/topic/history.h"
 #include "broker/topic/kind.h"
 #include "broker/topic/publication.h"
 #include "broker/topic/recall.h"
@@ -106,13 +107,10 @@ struct engine_subscription {
 
 struct engine_start {
     enum ff_err err;
-    struct ff_position at;   /* the first message comes after it; epoch 0: there is no history */
-    bool has_recovery;       /* it was asked for what came after a position: */
-    bool is_recovered;       /* all of that will be sent */
-    bool is_lost;            /* `since` is of another epoch, or ahead of the head */
-    uint64_t missing;        /* messages right before `at` that came after `since` and are gone */
-    struct ff_slice content; /* what the answer brings with it: members, messages */
-    uint32_t count;          /* of a bulletin: members in all */
+    struct history_start from; /* all 0 but for a name that keeps history */
+    bool has_recovery;         /* it was asked for what came after a position */
+    struct ff_slice content;   /* what the answer brings with it: members, messages */
+    uint32_t count;            /* of a bulletin: members in all */
 };
 
 struct engine_events {

@@ -32,21 +32,15 @@ static void memory_subscribe(struct engine *engine, const struct engine_subscrip
                              struct engine_caller caller)
 {
     struct memory_engine *memory = FF_CONTAINER(engine, struct memory_engine, engine);
-    struct history_start found = {.missing = 0};
-    struct engine_start start = {.err = FF_OK};
+    struct engine_start start = {.has_recovery = what->has_since && what->since.is_position};
 
     if (bulletin_is(what->name))
         presence_start(memory->presence, what, &start);
     else if (!what->is_filter)
         start.err = history_find_start(memory->router, what->name, what->kind,
-                                       what->has_since ? &what->since : NULL, &found);
+                                       what->has_since ? &what->since : NULL, &start.from);
     if (!start.err && what->joins)
         start.err = presence_join(memory->presence, what->name, &what->member);
-    start.at = found.at;
-    start.has_recovery = what->has_since && what->since.is_position;
-    start.is_recovered = found.is_recovered;
-    start.is_lost = found.is_lost;
-    start.missing = found.missing;
     engine->events->started(engine->arg, caller, &start);
 }
 

@@ -300,17 +300,17 @@ static void tell_missing(struct session *session, struct ff_slice name,
                          const struct engine_start *start)
 {
     struct gap gap = {.topic = name,
-                      .cause = start->is_lost ? "lost" : "expired",
-                      .epoch = start->at.epoch,
-                      .offset = start->at.offset + 1};
+                      .cause = start->from.is_lost ? "lost" : "expired",
+                      .epoch = start->from.at.epoch,
+                      .offset = start->from.at.offset + 1};
     char frame[GAP_MAX];
 
-    if (!start->is_lost && !start->missing)
+    if (!start->from.is_lost && !start->from.missing)
         return;
-    if (!start->is_lost) {
-        gap.skipped = start->missing;
-        gap.from = start->at.offset - start->missing + 1;
-        gap.to = start->at.offset;
+    if (!start->from.is_lost) {
+        gap.skipped = start->from.missing;
+        gap.from = start->from.at.offset - start->from.missing + 1;
+        gap.to = start->from.at.offset;
     }
     session_send(session, frame, kind_write_gap(session->kind, &gap, frame));
 }
@@ -322,12 +322,12 @@ static void acknowledge(struct session *session, struct ticket ticket, struct ff
     if (ticket.has_id) {
         struct ff_writer w = begin_ack(session, ticket, name);
 
-        if (start->at.epoch) {
-            ff_writer_epoch(&w, FF_FIELD_EPOCH, start->at.epoch);
-            ff_writer_integer(&w, FF_FIELD_OFFSET, start->at.offset);
+        if (start->from.at.epoch) {
+            ff_writer_epoch(&w, FF_FIELD_EPOCH, start->from.at.epoch);
+            ff_writer_integer(&w, FF_FIELD_OFFSET, start->from.at.offset);
         }
         if (start->has_recovery)
-            ff_writer_bool(&w, FF_FIELD_RECOVERED, start->is_recovered);
+            ff_writer_bool(&w, FF_FIELD_RECOVERED, start->from.is_recovered);
         if (ticket.is_listed)
             session_write_members(&w, start->content, start->count);
         session_end_message(session, &w);

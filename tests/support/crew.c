@@ -262,7 +262,7 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
         assert_int_not_equal(s[i].state, SUBSCRIPTION_DETACHED);
         stream_acknowledge(&f->streams[i]);
     }
-    if (start->at.epoch)
+    if (start->from.at.epoch)
         crew_check_start(f, start);
 }
 

@@ -48,19 +48,20 @@ void crew_check_start(struct follower *f, const struct engine_start *start)
 {
     uint64_t known = 0;
 
-    if (!atomic_compare_exchange_strong(&epochs[f->topic], &known, start->at.epoch))
-        if (known != start->at.epoch)
+    if (!atomic_compare_exchange_strong(&epochs[f->topic], &known, start->from.at.epoch))
+        if (known != start->from.at.epoch)
             fail_msg("%s goes on, but its epoch has ended", truth_topics[f->topic]);
     assert_int_equal(start->has_recovery, f->has_since && f->since.is_position);
-    if (start->has_recovery && f->since.position.epoch == start->at.epoch) {
-        assert_false(start->is_lost); /* nobody asks for what was not there yet */
-        assert_int_equal(start->is_recovered, start->missing == 0);
-        if (start->at.offset != f->since.position.offset + start->missing)
+    if (start->has_recovery && f->since.position.epoch == start->from.at.epoch) {
+        assert_false(start->from.is_lost); /* nobody asks for what was not there yet */
+        assert_int_equal(start->from.is_recovered, start->from.missing == 0);
+        if (start->from.at.offset != f->since.position.offset + start->from.missing)
             fail_msg("%s begins elsewhere than where it was asked to", truth_topics[f->topic]);
     } else if (start->has_recovery) {
-        assert_true(start->is_lost && !start->is_recovered && !start->missing);
+        assert_true(start->from.is_lost && !start->from.is_recovered && !start->from.missing);
     } else {
-        assert_true(start->at.offset + (f->has_since ? f->since.count : 0) >= f->streams[0].least);
+        assert_true(start->from.at.offset + (f->has_since ? f->since.count : 0) >=
+                    f->streams[0].least);
     }
-    stream_begin_behind(&f->streams[0], (uint32_t)start->at.offset);
+    stream_begin_behind(&f->streams[0], (uint32_t)start->from.at.offset);
 }

@@ -72,30 +72,18 @@ static void publish(struct late_engine *late, struct job *job, enum ff_err err)
 }
 
 /* Where it begins is judged when it is answered, in the order of what was asked about the name. */
-static enum ff_err find_start(struct late_engine *late, const struct engine_subscription *what,
-                              struct engine_start *start)
-{
-    struct history_start found;
-    enum ff_err err = history_find_start(late->router, what->name, what->kind,
-                                         what->has_since ? &what->since : NULL, &found);
-
-    start->at = found.at;
-    start->has_recovery = what->has_since && what->since.is_position;
-    start->is_recovered = found.is_recovered;
-    start->is_lost = found.is_lost;
-    start->missing = found.missing;
-    return err;
-}
-
 static void start(struct late_engine *late, struct job *job, enum ff_err err)
 {
     size_t len = job->what.name.len;
-    struct engine_start start = {.err = err};
+    struct engine_start start = {
+        .err = err, .has_recovery = job->what.has_since && job->what.since.is_position};
 
     if (!err && job->what.joins)
         err = start.err = presence_join(late->presence, job->what.name, &job->what.member);
     if (!err && !job->what.is_filter && !bulletin_is(job->what.name))
-        err = start.err = find_start(late, &job->what, &start);
+        err = start.err =
+            history_find_start(late->router, job->name, job->what.kind,
+                               job->what.has_since ? &job->what.since : NULL, &start.from);
     if (!err && bulletin_is(job->what.name)) {
         presence_start(late->presence, &job->what, &start);
     } else if (!err && !job->what.is_filter && late_engine_content) {
