@@ -72,6 +72,8 @@ ASSERT_COUNTER(max_topics, struct registry, topic_count);
 ASSERT_COUNTER(max_topics, struct shared, topics);
 ASSERT_COUNTER(max_filters, struct filter_tree, count);
 ASSERT_COUNTER(max_keys, struct router_limits, max_keys);
+ASSERT_COUNTER(max_retained, struct registry, retained_count);
+ASSERT_COUNTER(max_retained, struct shared, retained);
 ASSERT_COUNTER(dedup_seconds, struct router_limits, dedup_seconds);
 ASSERT_COUNTER(dedup_seconds, struct topic_rule, dedup_seconds);
 

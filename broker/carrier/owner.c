@@ -67,8 +67,8 @@ void owner_started(struct channel *channel, struct waiter *waiter, const struct 
     if (!copy_content(&copy->content, &answer->link.content))
         copy->err = FF_ENOMEM;
     if (!copy->err)
-        copy->err = remote_grant(channel->owner->env.router, waiter->remote, &copy->from.at,
-                                 &answer->link.at);
+        copy->err =
+            remote_grant(channel->owner->env.router, waiter->remote, &copy->from, &answer->link.at);
     if (copy->err && !start->err && waiter->what->joins)
         engine_leave(channel->owner->env.engine, waiter->what->name, waiter->what->member.serial);
 }

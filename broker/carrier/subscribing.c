@@ -265,7 +265,7 @@ void subscribing_start_own(struct carrier *carrier, struct waiter *waiter,
     note_joined(waiter, start);
     if (is_wanted(waiter, start))
         tied.err = router_subscribe_at(carrier->env.router, waiter->s, what->name, what->kind,
-                                       &start->from.at);
+                                       &start->from);
     hold(carrier, waiter, &tied);
 }
 

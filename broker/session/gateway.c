@@ -69,6 +69,7 @@ static struct router_limits router_limits(const struct settings *settings, uint3
         .max_buffered = settings->max_buffered,
         .max_topics = settings->max_topics,
         .max_filters = settings->max_filters,
+        .max_retained = settings->max_retained,
         .history = {.messages = settings->history,
                     .octets = settings->history_bytes,
                     .seconds = settings->history_seconds,
@@ -248,7 +249,8 @@ enum ff_err gateway_init(struct gateway *gateway, struct worker *worker, struct 
                              .ops = &delivery_router_ops,
                              .arg = gateway,
                              .qsbr = shared->exchange ? &shared->qsbr : NULL,
-                             .all_topics = &shared->topics};
+                             .all_topics = &shared->topics,
+                             .all_retained = &shared->retained};
     struct router_limits limits =
         router_limits(settings, shared->workers, settings->deflate_window);
     enum ff_err err;

@@ -153,8 +153,9 @@ static void answer_ping(struct session *session)
 static enum request_outcome publish(struct session *session, struct ff_slice topic,
                                     struct ff_payload payload)
 {
-    return session_ask_publish(session, session_ticket(session), topic, (struct ff_slice){NULL, 0},
-                               payload);
+    struct publication p = {.topic = topic, .payload = payload};
+
+    return session_ask_publish(session, session_ticket(session), &p);
 }
 
 /* What plain clients send has no id of its own to be labelled with. */

@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/session/answers.h"
 
-static const char *find_later_field(const struct ff_message *m)
-{
-    if (ff_message_has(m, FF_FIELD_RETAIN) && m->values[FF_FIELD_RETAIN].flag)
-        return "retain is not in this version";
-    return NULL;
-}
-
 static enum request_outcome refuse_in_turn(struct session *session, struct ticket ticket,
                                            struct ff_slice topic, enum ff_error code,
                                            const char *reason)
@@ -19,12 +12,12 @@ static enum request_outcome refuse_in_turn(struct session *session, struct ticke
 }
 
 enum request_outcome session_ask_publish(struct session *session, struct ticket ticket,
-                                         struct ff_slice topic, struct ff_slice key,
-                                         struct ff_payload payload)
+                                         const struct publication *asked)
 {
-    struct publication p = {
-        .topic = topic, .payload = payload, .publisher = session->tag, .key = key};
+    struct publication p = *asked;
+    struct ff_slice topic = p.topic;
 
+    p.publisher = session->tag;
     switch (ff_topic_kind(topic)) {
     case FF_TOPIC_BAD:
         session_error(session, ticket, FF_ERROR_BAD_CONTENT, "%s", ff_topic_fault(topic));
@@ -45,14 +38,13 @@ enum request_outcome session_ask_publish(struct session *session, struct ticket 
 
 enum request_outcome session_publish(struct session *session, const struct ff_message *m)
 {
-    struct ticket ticket = session_ticket_of(session, m);
-    struct ff_slice topic = m->values[FF_FIELD_TOPIC].text;
-    const char *later = find_later_field(m);
+    struct publication p = {.topic = m->values[FF_FIELD_TOPIC].text,
+                            .payload = m->payload,
+                            .key = ff_message_text(m, FF_FIELD_KEY),
+                            .retain = ff_message_has(m, FF_FIELD_RETAIN) &&
+                                      m->values[FF_FIELD_RETAIN].flag};
 
-    if (later && ff_topic_kind(topic) == FF_TOPIC_NAME && !ff_topic_is_reserved(topic))
-        return refuse_in_turn(session, ticket, topic, FF_ERROR_NOT_FOUND, later);
-    return session_ask_publish(session, ticket, topic, ff_message_text(m, FF_FIELD_KEY),
-                               m->payload);
+    return session_ask_publish(session, session_ticket_of(session, m), &p);
 }
 
 static void refuse(struct session *session, struct ticket ticket, enum ff_err err)
@@ -68,8 +60,9 @@ static void refuse(struct session *session, struct ticket ticket, enum ff_err er
         session_error(session, ticket, FF_ERROR_BAD_CONTENT,
                       "key: it came with another payload before");
     else if (err == FF_ELIMIT)
-        session_error(session, ticket, FF_ERROR_TOO_MANY, "max_topics of the broker is %u",
-                      settings->max_topics);
+        session_error(session, ticket, FF_ERROR_TOO_MANY,
+                      "max_retained of the broker is %u, in half of history_memory, %llu bytes",
+                      settings->max_retained, (unsigned long long)settings->history_memory);
     else if (err == FF_ETIMEDOUT)
         session_error(session, ticket, FF_ERROR_TIMEOUT, "%s", ff_error_text(FF_ERROR_TIMEOUT));
     else if (err == FF_EAWAY)

@@ -225,11 +225,9 @@ void session_on_listed(void *arg, struct ticket ticket, struct ff_slice name,
                        const struct engine_roll *roll);
 void session_write_members(struct ff_writer *w, struct ff_slice members, uint32_t count);
 
-/* What a client may publish is asked of the carrier, else an error is sent. `key`: or {NULL, 0}. */
-FF_MUST_CHECK enum request_outcome session_ask_publish(struct session *session,
-                                                       struct ticket ticket, struct ff_slice topic,
-                                                       struct ff_slice key,
-                                                       struct ff_payload payload);
+/* What a client may publish is asked of the carrier, as its own, else an error is sent. */
+FF_MUST_CHECK enum request_outcome
+session_ask_publish(struct session *session, struct ticket ticket, const struct publication *asked);
 
 /* The ERROR for what a carrier answers to a subscription. */
 void session_refuse_subscription(struct session *session, struct ticket ticket, enum ff_err err);

@@ -34,6 +34,7 @@ struct settings {
     uint64_t history_memory; /* of all workers */
     uint32_t dedup_seconds;
     uint32_t max_keys; /* of all workers */
+    uint32_t max_retained;
     uint32_t max_connections;
     uint32_t max_connections_per_address; /* 0: no limit; loopback has none */
     uint32_t max_half_open;

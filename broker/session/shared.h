@@ -59,6 +59,7 @@ struct shared {
     struct exchange *exchange; /* NULL: one worker */
     struct gateway *gateways[WORKERS_MAX];
     _Atomic uint32_t topics;
+    _Atomic uint32_t retained; /* topics with a retained message */
     _Atomic uint32_t sessions;
     _Atomic uint64_t reload_failures;
     _Atomic bool is_wanted[SYS_LISTS]; /* somebody listens */

@@ -299,18 +299,19 @@ void session_refuse_subscription(struct session *session, struct ticket ticket, 
 static void tell_missing(struct session *session, struct ff_slice name,
                          const struct engine_start *start)
 {
+    struct ff_position first = history_first(&start->from);
     struct gap gap = {.topic = name,
                       .cause = start->from.is_lost ? "lost" : "expired",
-                      .epoch = start->from.at.epoch,
-                      .offset = start->from.at.offset + 1};
+                      .epoch = first.epoch,
+                      .offset = first.offset + 1};
     char frame[GAP_MAX];
 
     if (!start->from.is_lost && !start->from.missing)
         return;
     if (!start->from.is_lost) {
         gap.skipped = start->from.missing;
-        gap.from = start->from.at.offset - start->from.missing + 1;
-        gap.to = start->from.at.offset;
+        gap.from = first.offset - start->from.missing + 1;
+        gap.to = first.offset;
     }
     session_send(session, frame, kind_write_gap(session->kind, &gap, frame));
 }
@@ -321,10 +322,11 @@ static void acknowledge(struct session *session, struct ticket ticket, struct ff
 {
     if (ticket.has_id) {
         struct ff_writer w = begin_ack(session, ticket, name);
+        struct ff_position first = history_first(&start->from);
 
-        if (start->from.at.epoch) {
-            ff_writer_epoch(&w, FF_FIELD_EPOCH, start->from.at.epoch);
-            ff_writer_integer(&w, FF_FIELD_OFFSET, start->from.at.offset);
+        if (first.epoch) {
+            ff_writer_epoch(&w, FF_FIELD_EPOCH, first.epoch);
+            ff_writer_integer(&w, FF_FIELD_OFFSET, first.offset);
         }
         if (start->has_recovery)
             ff_writer_bool(&w, FF_FIELD_RECOVERED, start->from.is_recovered);

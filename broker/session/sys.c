@@ -116,14 +116,15 @@ static enum ff_err write_broker(struct gateway *gateway, struct ff_buf *out)
     return ff_buf_printf(
         out,
         "{\"connections\":%" PRIu32 ",\"topics\":%" PRIu32 ",\"filters\":%" PRIu32
-        ",\"published\":%" PRIu64 ",\"rate\":%" PRIu64 ",\"sent\":%" PRIu64 ",\"keys\":%" PRIu64
-        ",\"keys_forgotten\":%" PRIu64 ",\"members\":%" PRIu64
+        ",\"retained\":%" PRIu32 ",\"published\":%" PRIu64 ",\"rate\":%" PRIu64 ",\"sent\":%" PRIu64
+        ",\"keys\":%" PRIu64 ",\"keys_forgotten\":%" PRIu64 ",\"members\":%" PRIu64
         ",\"memory\":%zu,\"blocks\":%zu,\"reload_failures\":%" PRIu64 ",\"uptime\":%" PRIu64 "}",
         atomic_load_explicit(&shared->sessions, memory_order_relaxed),
         atomic_load_explicit(&shared->topics, memory_order_relaxed),
-        gateway->router.registry.filters.count, total.published, rate, total.sent_bytes, total.keys,
-        total.keys_forgotten, total.members, ff_mem_live_bytes(), ff_mem_live_blocks(),
-        atomic_load_explicit(&shared->reload_failures, memory_order_relaxed),
+        gateway->router.registry.filters.count,
+        atomic_load_explicit(&shared->retained, memory_order_relaxed), total.published, rate,
+        total.sent_bytes, total.keys, total.keys_forgotten, total.members, ff_mem_live_bytes(),
+        ff_mem_live_blocks(), atomic_load_explicit(&shared->reload_failures, memory_order_relaxed),
         (loop_clock_us() / 1000 - shared->started_ms) / 1000);
 }
 

@@ -33,6 +33,37 @@ struct cursor_cut {
     bool is_whole_frame; /* it was cut at its first octet: behind a GAP */
 };
 
+/*
+ * A cursor may stand before its log, at the log's retained message: then its byte names that,
+ * and its offset is where it goes on behind it. It is behind the tail of every view.
+ */
+static inline void cursor_to_retained(struct cursor *cursor, uint64_t offset)
+{
+    cursor->segment = NULL;
+    cursor->byte = offset << 1;
+}
+
+static inline bool cursor_is_before_log(const struct cursor *cursor)
+{
+    return cursor->byte < LOG_BEGIN;
+}
+
+/* The offset of the retained message, and has it been sent? */
+static inline uint64_t cursor_retained(const struct cursor *cursor)
+{
+    return cursor->byte >> 1;
+}
+
+static inline bool cursor_has_passed_retained(const struct cursor *cursor)
+{
+    return cursor->byte & 1;
+}
+
+static inline void cursor_pass_retained(struct cursor *cursor)
+{
+    cursor->byte |= 1;
+}
+
 /* At the head: the next message will be the first. */
 void cursor_to_head(struct cursor *cursor, const struct log_view *view);
 

@@ -181,7 +181,8 @@ static uint64_t used(const struct registry *registry)
 {
     enum { TOPIC_COSTS = sizeof(struct topic) + sizeof(struct topic_log) + 64 };
 
-    return registry->limbo.kept_bytes + positions_size(&registry->history.positions) +
+    return registry->limbo.kept_bytes + registry->limbo.retained_bytes +
+           positions_size(&registry->history.positions) +
            (uint64_t)registry->history.unread * TOPIC_COSTS;
 }
 
@@ -226,25 +227,45 @@ bool history_expire(struct router *router)
                             router->registry.limits.history.position_seconds, EXPIRED_AT_ONCE);
 }
 
-/* Among those that are kept from `oldest` on. */
-static void choose_start(const struct ff_since *since, uint64_t oldest, struct history_start *start)
+struct ff_position history_first(const struct history_start *start)
 {
-    uint64_t asked;
+    struct ff_position first = start->at;
+
+    if (first.epoch && start->retained)
+        first.offset = start->retained - 1;
+    return first;
+}
+
+/* Among what is kept: from `oldest` on, and a retained message before that (0: there is none). */
+static void choose_start(const struct ff_since *since, uint64_t oldest, uint64_t retained,
+                         struct history_start *start)
+{
+    uint64_t asked = since->position.offset;
 
     if (!since->is_position) {
         uint64_t first = log_before(start->head, since->count);
 
+        start->retained = start->head - oldest < since->count ? retained : 0;
         start->at.offset = first > oldest ? first : oldest;
         return;
     }
-    asked = since->position.offset;
     if (since->position.epoch != start->at.epoch || asked > start->head) {
         start->is_lost = true;
         return;
     }
-    start->is_recovered = asked >= oldest;
-    start->missing = start->is_recovered ? 0 : oldest - asked;
-    start->at.offset = start->is_recovered ? asked : oldest;
+    start->at.offset = asked > oldest ? asked : oldest;
+    start->retained = asked < retained ? retained : 0;
+    start->missing = history_first(start).offset - asked;
+    start->is_recovered =
+        start->missing == 0 && (!start->retained || start->retained == start->at.offset);
+}
+
+/* Without history what is retained comes first, whatever was asked for. */
+static uint64_t choose_retained(const struct topic *topic, const struct ff_since *since)
+{
+    return topic && topic->has_retained && (since->is_position || since->count)
+               ? topic_retained(topic)->offset + 1
+               : 0;
 }
 
 /* The offset before the oldest message that a reader of this kind can have. */
@@ -270,16 +291,20 @@ enum ff_err history_find_start(struct router *router, struct ff_slice name, enum
     struct topic *topic = registry_find(registry, name);
     enum ff_err err = FF_OK;
     uint64_t oldest;
+    uint64_t retained;
 
     *start = (struct history_start){.at = registry_position(registry, name)};
     if (!start->at.epoch && !registry_has(registry, name))
         start->at = registry_begin_life(registry, name);
     start->head = oldest = start->at.offset;
+    retained = since ? choose_retained(topic, since) : 0;
+    if (!start->at.epoch)
+        start->retained = retained;
     if (!since || !start->at.epoch)
         return FF_OK;
     if (topic)
         err = find_oldest(router, topic, kind, &oldest);
     if (!err)
-        choose_start(since, oldest, start);
+        choose_start(since, oldest, retained <= oldest ? retained : 0, start);
     return err;
 }

@@ -87,12 +87,16 @@ bool history_expire(struct router *router);
 
 /* From where on a subscription or a HISTORY may have messages. */
 struct history_start {
-    struct ff_position at; /* the first message comes after this one */
+    struct ff_position at; /* the first message comes after this one, */
+    uint64_t retained;     /* but for a retained one that comes first: its offset, 0: none */
     bool is_recovered;     /* nothing that came after `since` is missing */
     bool is_lost;          /* `since` is of another epoch, or ahead */
-    uint64_t missing;      /* messages between `since` and `at` that are not kept any more */
+    uint64_t missing;      /* messages after `since` and right before the first that are gone */
     uint64_t head;         /* the newest message's offset */
 };
+
+/* The position before the very first message; epoch 0: the topic keeps no history. */
+struct ff_position history_first(const struct history_start *start);
 
 /*
  * Where a subscription to a name would begin, in the log of a kind, which is made if it is

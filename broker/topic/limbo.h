@@ -37,6 +37,7 @@ struct limbo {
     struct segment_queue pinned;
     size_t bytes;      /* in both */
     size_t kept_bytes; /* of segments that history keeps: what only readers need is not counted */
+    size_t retained_bytes; /* of retained messages, which are in no list */
 };
 
 /* `qsbr` is NULL where one worker is all there is, `budget` where memory is not bounded. */

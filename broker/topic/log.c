@@ -5,6 +5,8 @@
  */
 #include "broker/topic/log.h"
 
+#include <string.h>
+
 enum {
     LARGEST_SHIFT = 8, /* 64 KiB */
     KEPT_SEGMENTS =
@@ -14,7 +16,7 @@ enum {
 
 void log_init(struct log *log, uint64_t offset)
 {
-    *log = (struct log){.offset = offset, .segment_most = SEGMENT_LARGEST};
+    *log = (struct log){.head_byte = LOG_BEGIN, .offset = offset, .segment_most = SEGMENT_LARGEST};
 }
 
 /* From this segment on they count as history's. */
@@ -144,6 +146,12 @@ void log_cut(struct log *log, struct limbo *limbo)
 void log_deinit(struct log *log, struct limbo *limbo)
 {
     log_cancel(log, limbo);
+    log_forget_retained(log, limbo);
+    log_empty(log, limbo);
+}
+
+void log_empty(struct log *log, struct limbo *limbo)
+{
     while (first_of(log))
         log_cut(log, limbo);
 }
@@ -218,10 +226,23 @@ static size_t choose_block(const struct log *log, size_t size)
     return block < SEGMENT_LARGEST ? pool_round(block) : SEGMENT_LARGEST;
 }
 
+/* A segment in a block of this size, where there is room for it. FF_OK, FF_ENOMEM. */
+static enum ff_err make(struct limbo *limbo, size_t block, struct segment **segment)
+{
+    if (block - sizeof(**segment) > UINT32_MAX || !limbo_has_room(limbo, block))
+        return FF_ENOMEM;
+    *segment = pool_alloc(limbo->pool, block);
+    if (!*segment)
+        return FF_ENOMEM;
+    **segment = (struct segment){.size = (uint32_t)((block - sizeof(**segment)) & ~(size_t)3)};
+    return FF_OK;
+}
+
 static enum ff_err reserve(struct log *log, struct limbo *limbo, size_t size, bool is_alone)
 {
     struct segment *segment = last_of(log);
     size_t block;
+    enum ff_err err;
 
     FF_CHECK(!log->reserved);
     log->reserved_size = (uint32_t)size;
@@ -231,14 +252,13 @@ static enum ff_err reserve(struct log *log, struct limbo *limbo, size_t size, bo
     block = choose_block(log, size);
     if (size <= FRAME_OWN_SEGMENT && !limbo_has_room(limbo, block))
         block = pool_round(least_block(size)); /* a small one may be had where memory is short */
-    if (block - sizeof(*segment) > UINT32_MAX || size > UINT32_MAX)
+    if (size > UINT32_MAX)
         return FF_ENOMEM;
-    segment = limbo_has_room(limbo, block) ? pool_alloc(limbo->pool, block) : NULL;
-    if (!segment)
-        return FF_ENOMEM;
-    *segment = (struct segment){.first_byte = log_head_byte(log),
-                                .offset = atomic_load_explicit(&log->offset, memory_order_relaxed),
-                                .size = (uint32_t)((block - sizeof(*segment)) & ~(size_t)3)};
+    err = make(limbo, block, &segment);
+    if (err)
+        return err;
+    segment->first_byte = log_head_byte(log);
+    segment->offset = atomic_load_explicit(&log->offset, memory_order_relaxed);
     log->reserved = segment;
     return FF_OK;
 }
@@ -254,11 +274,19 @@ enum ff_err log_reserve_hole(struct log *log, struct limbo *limbo, size_t size)
     return reserve(log, limbo, size, true);
 }
 
+enum ff_err log_reserve_retained(struct log *log, struct limbo *limbo, size_t size)
+{
+    FF_CHECK(!log->retaining && size <= UINT32_MAX);
+    return make(limbo, pool_round(least_block(size) & ~(size_t)3), &log->retaining);
+}
+
 void log_cancel(struct log *log, struct limbo *limbo)
 {
     if (log->reserved)
         pool_free(limbo->pool, log->reserved, segment_size(log->reserved));
-    log->reserved = NULL;
+    if (log->retaining)
+        pool_free(limbo->pool, log->retaining, segment_size(log->retaining));
+    log->reserved = log->retaining = NULL;
 }
 
 uint8_t *log_reserved(const struct log *log)
@@ -329,8 +357,39 @@ static void append(struct log *log, struct limbo *limbo, const struct log_stamp 
         count_from(log, limbo, last_of(log));
 }
 
+void log_retain(struct log *log, struct limbo *limbo, uint64_t before, size_t size,
+                const struct log_stamp *stamp)
+{
+    struct segment *segment = log->retaining;
+
+    log->retaining = NULL;
+    log_forget_retained(log, limbo);
+    segment->offset = before;
+    segment->wall_ms = stamp->wall_ms;
+    segment->begun_at = stamp->tick;
+    write_entry(segment, size, stamp, 1);
+    limbo->retained_bytes += segment_size(segment);
+    atomic_store(&log->retained, segment); /* seq_cst: see worker/qsbr.h */
+}
+
+void log_forget_retained(struct log *log, struct limbo *limbo)
+{
+    struct segment *segment = log_retained(log);
+
+    if (!segment)
+        return;
+    limbo->retained_bytes -= segment_size(segment);
+    atomic_store(&log->retained, NULL);
+    limbo_retire(limbo, segment, log->is_shared);
+}
+
 void log_commit(struct log *log, struct limbo *limbo, const struct log_stamp *stamp)
 {
+    if (log->retaining) {
+        memcpy(log->retaining->bytes, log_reserved(log), log->reserved_size);
+        log_retain(log, limbo, atomic_load_explicit(&log->offset, memory_order_relaxed),
+                   log->reserved_size, stamp);
+    }
     append(log, limbo, stamp, 1);
 }
 

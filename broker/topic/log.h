@@ -23,6 +23,9 @@
  * A segment that a connection still sends from may be pinned (pin.h): it
  * outlives the log then.
  *
+ * A log may have a retained message: a copy of one of its messages, alone in a segment that
+ * is no part of the list, which stays until another takes its place (publication.h).
+ *
  * Appending is in two steps, so that a message goes to all its logs or to none.
  */
 #ifndef TOPIC_LOG_H
@@ -41,6 +44,9 @@ enum {
     FRAME_OWN_SEGMENT = 4096, /* frames over this have a segment of their own */
     HOLE_MAX = INT32_MAX,     /* messages that one hole counts */
 };
+
+/* A log's first byte. What is less names the retained message of a log: cursor.h. */
+#define LOG_BEGIN (UINT64_C(1) << 63)
 
 /* No session's tag: the frame is a hole. */
 #define LOG_HOLE UINT64_MAX
@@ -93,7 +99,9 @@ struct log {
     _Atomic(struct segment *) first;
     _Atomic(struct segment *) last;
     _Atomic uint64_t head_byte;
-    _Atomic uint64_t offset;     /* messages ever appended */
+    _Atomic uint64_t offset; /* messages ever appended */
+    _Atomic(struct segment *) retained;
+    struct segment *retaining;   /* room for the next retained message */
     struct segment *reserved;    /* reserved and not yet in the log */
     struct segment *counted;     /* from it on they count as history's; NULL: none does */
     _Atomic uint32_t version;    /* odd: it is being changed */
@@ -106,7 +114,7 @@ struct log {
     bool is_kept;                /* those of its window count as history's: log_keep() */
 };
 
-/* A byte or an offset so far before `at`, but not before the log began. */
+/* A byte or an offset so far before `at`, but not below 0. */
 static inline uint64_t log_before(uint64_t at, uint64_t by)
 {
     return at > by ? at - by : 0;
@@ -135,6 +143,12 @@ struct log_view {
 
 /* For any worker, in its turn. */
 struct log_view log_look(const struct log *log);
+
+/* Messages before the oldest that is still there. */
+static inline uint64_t view_tail_offset(const struct log_view *view)
+{
+    return view->first ? view->first->offset : view->offset;
+}
 
 /* The oldest byte still there; the head when there is none. */
 static inline uint64_t view_tail_byte(const struct log_view *view)
@@ -213,6 +227,23 @@ uint32_t segment_find_message(const struct segment *segment, uint64_t passed);
  */
 FF_MUST_CHECK enum ff_err log_reserve(struct log *log, struct limbo *limbo, size_t size);
 
+/* The same for a retained message, beside what is reserved: the message that is committed becomes
+ * it, or what log_retain() says. */
+FF_MUST_CHECK enum ff_err log_reserve_retained(struct log *log, struct limbo *limbo, size_t size);
+
+/* It is written to log->retaining->bytes, `size` octets; its offset is `before` + 1. */
+void log_retain(struct log *log, struct limbo *limbo, uint64_t before, size_t size,
+                const struct log_stamp *stamp);
+
+/* There is none any more. */
+void log_forget_retained(struct log *log, struct limbo *limbo);
+
+/* For any worker, in its turn: alone in its segment, at byte 0 of that; NULL: there is none. */
+static inline struct segment *log_retained(const struct log *log)
+{
+    return atomic_load(&log->retained); /* seq_cst: see worker/qsbr.h */
+}
+
 /* The message failed elsewhere: nothing is reserved any more. */
 void log_cancel(struct log *log, struct limbo *limbo);
 
@@ -248,6 +279,9 @@ uint64_t view_window_offset(const struct log_view *view, const struct log_window
 
 /* Frees the oldest segment, whoever needs it: memory is short. There must be one. */
 void log_cut(struct log *log, struct limbo *limbo);
+
+/* Frees all of them. */
+void log_empty(struct log *log, struct limbo *limbo);
 
 /* Byte and offset before the newest message. There must be one. */
 uint64_t view_newest(const struct log_view *view, uint64_t *offset);

@@ -36,7 +36,7 @@ bool past_payload(const struct topic *topic, enum log_kind kind, const struct pl
     if (place_is_hole(place))
         return false;
     *payload = ff_delivery_payload(log_kinds[kind].encoding, frame, topic_name(topic),
-                                   place_offset(place));
+                                   topic->epoch ? place_offset(place) : 0);
     return true;
 }
 
@@ -66,26 +66,60 @@ static void skip_holes(struct place *place, const struct log_view *view)
     }
 }
 
+/* A message as it is written again. */
+struct again {
+    struct ff_delivery delivery;
+    struct log_stamp stamp;
+    size_t size;
+};
+
+/* False: there is no memory for it. */
+static bool render_again(struct router *router, struct topic *topic, enum log_kind from,
+                         const struct place *place, enum log_kind kind, struct again *again)
+{
+    const struct entry *entry = place_entry(place);
+    uint64_t offset = topic->epoch ? place_offset(place) : 0;
+
+    again->delivery = (struct ff_delivery){.topic = topic_name(topic), .offset = offset};
+    again->stamp = (struct log_stamp){.publisher = entry_publisher(entry),
+                                      .wall_ms = entry_wall_ms(place->segment, place->i),
+                                      .tick = entry->tick};
+    (void)past_payload(topic, from, place, &again->delivery.payload);
+    if (publication_render(router, &again->delivery.payload, kind))
+        return false;
+    again->size = log_kinds[kind].measure(&again->delivery);
+    router->rewritten += again->size;
+    return true;
+}
+
 /* One message. False: there is no room for it. */
 static bool write_again(struct router *router, struct topic *topic, enum log_kind from,
                         const struct place *place, struct log *log, enum log_kind kind)
 {
-    const struct entry *entry = place_entry(place);
-    struct log_stamp stamp = {.publisher = entry_publisher(entry),
-                              .wall_ms = entry_wall_ms(place->segment, place->i),
-                              .tick = entry->tick};
-    struct ff_delivery delivery = {.topic = topic_name(topic), .offset = place_offset(place)};
-    size_t size;
+    struct again again;
 
-    (void)past_payload(topic, from, place, &delivery.payload);
-    if (publication_render(router, &delivery.payload, kind))
+    if (!render_again(router, topic, from, place, kind, &again) ||
+        log_reserve(log, &router->registry.limbo, again.size))
         return false;
-    size = log_kinds[kind].measure(&delivery);
-    router->rewritten += size;
-    if (log_reserve(log, &router->registry.limbo, size))
+    log_kinds[kind].write(log_reserved(log), &again.delivery);
+    log_commit(log, &router->registry.limbo, &again.stamp);
+    return true;
+}
+
+/* A new log has its topic's retained message, too. False: there is no room for it. */
+static bool retain_again(struct router *router, struct topic *topic, struct log *log,
+                         enum log_kind kind)
+{
+    struct place place = {topic_retained(topic), 0};
+    struct limbo *limbo = &router->registry.limbo;
+    struct again again;
+
+    if (!render_again(router, topic, (enum log_kind)topic->retained_kind, &place, kind, &again) ||
+        !registry_may_retain(&router->registry, again.size) ||
+        log_reserve_retained(log, limbo, again.size))
         return false;
-    log_kinds[kind].write(log_reserved(log), &delivery);
-    log_commit(log, &router->registry.limbo, &stamp);
+    log_kinds[kind].write(log->retaining->bytes, &again.delivery);
+    log_retain(log, limbo, place.segment->offset, again.size, &again.stamp);
     return true;
 }
 
@@ -123,5 +157,9 @@ struct topic_log *past_get_log(struct router *router, struct topic *topic, enum 
     log = registry_get_log(topic, kind);
     if (log && source)
         fill(router, topic, log, kind, source, from);
+    if (log && topic->has_retained && !retain_again(router, topic, &log->log, kind)) {
+        registry_drop_log(topic, kind);
+        log = NULL;
+    }
     return log;
 }

@@ -20,8 +20,9 @@ enum { PAST_MOST = 4 * 1024 * 1024 };
 
 /*
  * Finds or makes a topic's log of a kind. Where the topic keeps history, the log reaches
- * back as far as the others do, or as memory allows; what that cost is counted in
- * router.rewritten, for who shares out turns. NULL: out of memory; a publish can do without.
+ * back as far as the others do, or as memory allows; a retained message it has in any case.
+ * What that cost is counted in router.rewritten, for who shares out turns. NULL: out of
+ * memory; a publish can do without.
  */
 struct topic_log *past_get_log(struct router *router, struct topic *topic, enum log_kind kind);
 

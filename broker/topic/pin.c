@@ -145,7 +145,7 @@ static void queue(struct pin *pin)
 }
 
 /* Notes which pins' segments have left the log since it was last looked. */
-static void sort_out(struct pins *pins, uint64_t tail)
+static void sort_out(struct pins *pins, const struct segment *retained, uint64_t tail)
 {
     struct ff_list *node = pins->in_log.next;
 
@@ -153,7 +153,7 @@ static void sort_out(struct pins *pins, uint64_t tail)
         struct pin *pin = FF_CONTAINER(node, struct pin, node);
 
         node = node->next;
-        if (pin->segment->first_byte >= tail)
+        if (pin->segment == retained || pin->segment->first_byte >= tail)
             continue;
         pin->has_left = true;
         pins->left_bytes += segment_size(pin->segment);
@@ -187,11 +187,12 @@ static uint64_t evict_one(struct pins *pins, const struct pin_evictor *evictor)
     }
 }
 
-void pins_enforce(struct pins *pins, struct pin_evictor *evictor, uint64_t tail, uint64_t max_bytes)
+void pins_enforce(struct pins *pins, struct pin_evictor *evictor, const struct segment *retained,
+                  uint64_t tail, uint64_t max_bytes)
 {
     uint64_t excess;
 
-    sort_out(pins, tail);
+    sort_out(pins, retained, tail);
     if (pins->left_bytes && !ff_list_is_in(&pins->node))
         ff_list_append(&evictor->all, &pins->node);
     excess = pins->left_bytes > max_bytes ? pins->left_bytes - max_bytes : 0;

@@ -40,11 +40,12 @@ struct pin_evictor {
 };
 
 /*
- * What lies below `tail` has left the log: evicts until it is at most `max_bytes`.
+ * What lies below `tail` has left the log, but for `retained`: evicts until it is at most
+ * `max_bytes`.
  * Amortized O(1) for each hold taken or touched, and O(segments pinned in the log).
  */
-void pins_enforce(struct pins *pins, struct pin_evictor *evictor, uint64_t tail,
-                  uint64_t max_bytes);
+void pins_enforce(struct pins *pins, struct pin_evictor *evictor, const struct segment *retained,
+                  uint64_t tail, uint64_t max_bytes);
 
 /* Memory is short: evicts the idle longest of one log after the other, until so much is let go. */
 void pins_relieve(struct pin_evictor *evictor, uint64_t bytes);

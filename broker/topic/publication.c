@@ -21,6 +21,7 @@
 struct rendering {
     const struct publication *p;
     const struct hole *hole;     /* NULL: `p` */
+    bool is_retained;            /* by its topic */
     struct ff_position position; /* epoch 0: its topic keeps no history */
     struct log_stamp stamp;
     struct ff_payload payloads[KINDS];
@@ -35,6 +36,7 @@ static void begin(struct rendering *r, const struct publication *p, const struct
 {
     r->p = p;
     r->hole = hole;
+    r->is_retained = false;
     r->position = (struct ff_position){0, 0};
     memset(r->is_made, 0, sizeof(r->is_made));
     memset(r->is_packed, 0, sizeof(r->is_packed));
@@ -156,15 +158,16 @@ static enum ff_err reserve_in(struct router *router, const struct rendering *r,
 {
     struct limbo *limbo = &router->registry.limbo;
     struct log *log = &to->logs[kind]->log;
-    struct ff_delivery delivery;
+    struct ff_delivery delivery = delivery_for(r, to, kind);
     char gap[GAP_MAX];
+    size_t size;
+    enum ff_err err;
 
     if (r->hole)
         return log_reserve_hole(log, limbo, render_hole(r, to, kind, gap));
-    if (r->is_packed[kind])
-        return log_reserve(log, limbo, r->packed[kind].len);
-    delivery = delivery_for(r, to, kind);
-    return log_reserve(log, limbo, log_kinds[kind].measure(&delivery));
+    size = r->is_packed[kind] ? r->packed[kind].len : log_kinds[kind].measure(&delivery);
+    err = log_reserve(log, limbo, size);
+    return err || !r->is_retained || to->is_filter ? err : log_reserve_retained(log, limbo, size);
 }
 
 /* Room in all logs of one topic or filter. */
@@ -253,9 +256,13 @@ static enum ff_err reserve_or_forget(struct router *router, struct rendering *r,
     if (err != FF_ENOMEM || !topic->epoch)
         return err;
     cancel(router, topic);
-    for (int i = 0; i < KINDS; i++)
-        if (topic->logs[i] && !topic_log_is_read(topic->logs[i]))
+    for (int i = 0; i < KINDS; i++) {
+        if (!topic->logs[i] || topic_log_is_read(topic->logs[i]))
+            continue;
+        log_empty(&topic->logs[i]->log, &router->registry.limbo);
+        if (!r->is_retained && !topic_log_is_needed(topic->logs[i]))
             registry_drop_log(topic, (enum log_kind)i);
+    }
     return reserve(router, r, topic);
 }
 
@@ -325,22 +332,56 @@ static enum log_kind kind_of_payload(const struct ff_payload *payload)
 }
 
 /*
- * The topic of a message, NULL: neither is it subscribed to nor has it history. Where there is no
- * memory for what history needs, it does without.
+ * The topic of a message, NULL: neither is it subscribed to nor is anything of it kept. Where
+ * there is no memory for what history needs, it does without; not so for what is to be retained.
  */
-static enum ff_err find_topic(struct router *router, const struct publication *p,
+static enum ff_err find_topic(struct router *router, const struct rendering *r,
                               struct topic **topic)
 {
     struct registry *registry = &router->registry;
-    enum ff_err err = registry_find_expanded(registry, p->topic, topic);
+    struct ff_slice name = r->p->topic;
+    enum ff_err err = registry_find_expanded(registry, name, topic);
 
+    if (err) {
+        *topic = NULL; /* it sleeps on */
+        return err;
+    }
+    if (!*topic && (r->is_retained || history_is_on(registry, name)) &&
+        registry_get(registry, name, TOPIC_KEEP, NULL, topic))
+        *topic = NULL;
+    if (*topic && ((*topic)->epoch || r->is_retained) &&
+        past_get_log(router, *topic, kind_of_payload(&r->p->payload)))
+        return FF_OK;
+    return r->is_retained ? FF_ENOMEM : FF_OK;
+}
+
+/* null, in its encoding, takes back what was retained. */
+static bool is_null(const struct ff_payload *payload)
+{
+    return payload->kind == FF_PAYLOAD_MSGPACK
+               ? payload->bytes.len == 1 && (uint8_t)payload->bytes.at[0] == 0xc0
+               : payload->kind == FF_PAYLOAD_JSON &&
+                     ff_slice_is_equal(payload->bytes, FF_SLICE("null"));
+}
+
+/* Refused as a whole where there may be no more of them. */
+static enum ff_err append_retained(struct router *router, struct rendering *r, struct topic *topic,
+                                   struct receipt *receipt)
+{
+    struct registry *registry = &router->registry;
+    bool is_first = !topic->has_retained;
+    enum ff_err err;
+
+    if (!registry_may_retain(registry, r->p->payload.bytes.len) ||
+        (is_first && !registry_count_retained(registry)))
+        return FF_ELIMIT;
+    err = append(router, r, topic, receipt);
+    if (err && is_first)
+        registry_uncount_retained(registry);
     if (err)
         return err;
-    if (!*topic && history_is_on(registry, p->topic) &&
-        registry_get(registry, p->topic, TOPIC_KEEP, NULL, topic))
-        *topic = NULL;
-    if (*topic && (*topic)->epoch) /* without memory it is not kept, but published all the same */
-        (void)past_get_log(router, *topic, kind_of_payload(&p->payload));
+    topic->has_retained = true;
+    topic->retained_kind = (uint8_t)kind_of_payload(&r->p->payload);
     return FF_OK;
 }
 
@@ -369,20 +410,25 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
     struct publication named = *p;
     struct rendering r;
     struct topic *topic;
-    enum ff_err err = find_topic(router, p, &topic);
+    enum ff_err err;
 
     begin(&r, &named, NULL);
     *receipt = (struct receipt){.receivers = 0};
+    r.is_retained = p->retain && !is_null(&p->payload);
+    err = find_topic(router, &r, &topic);
     if (err)
-        return err;
+        return give_up(router, topic, err);
     if (topic) /* what was given may have been the name of the idle topic, which is gone */
         named.topic = topic_name(topic);
     rule = topic ? topic->rule : registry_rule(&router->registry, named.topic);
     if (rule->max_message && payload_size(&p->payload) > rule->max_message)
         return give_up(router, topic, FF_ETOOBIG);
-    err = append(router, &r, topic, receipt);
+    err = r.is_retained ? append_retained(router, &r, topic, receipt)
+                        : append(router, &r, topic, receipt);
     if (err)
         return give_up(router, topic, err);
+    if (topic && p->retain && !r.is_retained)
+        registry_forget_retained(topic);
     if (ff_topic_is_reserved(named.topic))
         return FF_OK; /* what the broker says of itself is no traffic, and is not kept */
     router->published++;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * publication.h - a message on its way into its topic, and what became of it.
+ *
+ * A message may be retained: it stays for who asks for the past, whatever goes of its topic's
+ * history, until the next such message. Each log of the topic has a copy of its own (log.h).
  */
 #ifndef TOPIC_PUBLICATION_H
 #define TOPIC_PUBLICATION_H
@@ -13,7 +16,7 @@ struct publication {
     struct ff_payload payload;
     uint64_t publisher;  /* the publishing session's tag, 0: the broker itself */
     struct ff_slice key; /* of an idempotent publish; .at NULL: none */
-    bool retain;
+    bool retain; /* it is the topic's retained message from here on; null: there is none then */
 };
 
 /* Messages of a topic that nobody has any more: in its logs they are one GAP, in their place. */

@@ -158,7 +158,8 @@ uint64_t rate_take_skipped(struct subscription *s, uint64_t session_tag, bool ke
     uint64_t skipped;
     struct cursor newest;
 
-    if (subscription_is_recovering(s) && !cursor_is_behind_tail(&s->cursor, &view))
+    if (cursor_is_before_log(&s->cursor) ||
+        (subscription_is_recovering(s) && !cursor_is_behind_tail(&s->cursor, &view)))
         return 0;
     skipped = rate_catch_up(&s->cursor, &view);
     newest = s->cursor;

@@ -13,8 +13,9 @@ enum { ENTRY_MOST = 96 /* octets of an entry beside its payload */ };
 
 /* The messages after `from`, up to `to`, of a topic's log. */
 struct range {
-    const struct topic *topic; /* NULL: it has none */
-    const struct log *log;
+    const struct topic *topic;      /* NULL: nothing of it is kept */
+    const struct log *log;          /* NULL: but for this: */
+    const struct segment *retained; /* a retained message that comes before; NULL: there is none */
     enum log_kind kind;
     uint64_t oldest; /* nothing up to here is kept */
     uint64_t head;
@@ -38,13 +39,23 @@ static void find_kept(struct router *router, struct ff_slice name, struct range 
     struct log_view view;
 
     range->oldest = range->head;
-    if (!source || !source->log.is_kept)
+    if (!topic || !topic->epoch)
         return;
-    window = history_window(topic, &source->log);
-    view = log_look(&source->log);
     range->topic = topic;
-    range->log = &source->log;
-    range->oldest = view_window_offset(&view, &window);
+    if (source) {
+        window = history_window(topic, &source->log);
+        view = log_look(&source->log);
+        range->log = &source->log;
+        range->oldest = view_window_offset(&view, &window);
+    }
+    if (topic->has_retained && topic_retained(topic)->offset < range->oldest)
+        range->retained = topic_retained(topic);
+}
+
+/* Is the retained message the one before the others? */
+static bool has_before_oldest(const struct range *range)
+{
+    return range->retained && range->retained->offset + 1 == range->oldest;
 }
 
 /* Which of them are wanted. False: `since` is no place that there still is. */
@@ -60,6 +71,8 @@ static bool choose_range(const struct recall *what, uint64_t epoch, struct range
         uint64_t first = log_before(range->head, what->since.count);
 
         range->from = first > range->oldest ? first : range->oldest;
+        if (range->head - range->oldest >= what->since.count)
+            range->retained = NULL;
         return true;
     }
     if (since->epoch != epoch || since->offset > range->head)
@@ -68,6 +81,11 @@ static bool choose_range(const struct recall *what, uint64_t epoch, struct range
         range->to = log_before(since->offset, 1);
         return range->to >= range->oldest || since->offset == 0;
     }
+    if (has_before_oldest(range) && since->offset + 1 == range->oldest) {
+        range->from = range->oldest;
+        return true;
+    }
+    range->retained = NULL;
     range->from = since->offset;
     return since->offset >= range->oldest;
 }
@@ -75,10 +93,15 @@ static bool choose_range(const struct recall *what, uint64_t epoch, struct range
 /* The first `limit` messages of a range, those at its end where the newest come first. */
 static void find_places(const struct range *range, uint32_t limit, struct places *places)
 {
-    struct log_view view = log_look(range->log);
+    struct log_view view;
     uint64_t from = range->from;
     struct place at;
 
+    if (range->retained && (!range->is_reverse || range->to - from < limit))
+        places->at[places->count++] = (struct place){range->retained, 0};
+    if (!range->log)
+        return;
+    view = log_look(range->log);
     if (range->is_reverse && range->to - from > limit)
         from = range->to - limit;
     for (at = place_after(&view, from);
@@ -132,7 +155,11 @@ static enum ff_err put_entry(struct router *router, const struct range *range,
     struct ff_payload payload;
     enum ff_err err;
 
-    (void)past_payload(range->topic, range->kind, place, &payload);
+    (void)past_payload(range->topic,
+                       place->segment == range->retained
+                           ? (enum log_kind)range->topic->retained_kind
+                           : range->kind,
+                       place, &payload);
     err = ff_transcode(&payload, encoding, &router->payload_bufs[kind_of(encoding)]);
     if (err)
         return err;
@@ -189,7 +216,8 @@ static enum ff_err write_list(struct router *router, const struct range *range, 
     if (!err)
         err = put_entries(router, range, &places, out, &put);
     *has_more =
-        put < places.count || (places.count == limit && range->to - range->from > places.count);
+        put < places.count || (places.count == limit &&
+                               range->to - range->from + (range->retained != NULL) > places.count);
     return err ? err : end_array(out, range->encoding, put);
 }
 

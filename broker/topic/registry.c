@@ -9,7 +9,10 @@
 #include "protocol/base/mem.h"
 #include "protocol/message/transcode.h"
 
-enum { MIN_PINNED = 4 * 1024 * 1024 };
+enum {
+    MIN_PINNED = 4 * 1024 * 1024,
+    RETAINED_PART = 2, /* the part of history's memory that retained messages may take */
+};
 
 static const struct topic_rule no_rule = {.overflow = OVERFLOW_SKIP,
                                           .history = RULE_DEFAULT,
@@ -20,8 +23,10 @@ enum ff_err registry_init(struct registry *registry, const struct registry_env *
 {
     enum ff_err err;
 
-    *registry =
-        (struct registry){.key = env->key, .wheel = env->wheel, .all_topics = env->all_topics};
+    *registry = (struct registry){.key = env->key,
+                                  .wheel = env->wheel,
+                                  .all_topics = env->all_topics,
+                                  .all_retained = env->all_retained};
     history_init(&registry->history);
     limbo_init(&registry->limbo, env->pool, env->budget, env->qsbr);
     err = ff_map_init(&registry->topics);
@@ -37,24 +42,27 @@ enum ff_err registry_init(struct registry *registry, const struct registry_env *
     return err;
 }
 
-/* Topics that are there for their messages alone. */
-static void drop_unread(struct registry *registry, struct ff_list *list)
+/* Topics that are there for their messages alone: all that are left. */
+static void drop_unread(struct registry *registry)
 {
-    while (!ff_list_is_empty(list)) {
-        struct topic *topic = FF_CONTAINER(list->next, struct topic, recent);
+    struct ff_map_node *node;
 
-        history_leave(topic);
-        for (int i = 0; i < KINDS; i++)
-            if (topic->logs[i] && !topic_log_is_read(topic->logs[i]))
+    while ((node = ff_map_next(&registry->topics, NULL))) {
+        struct topic *topic = FF_CONTAINER(node, struct topic, node);
+
+        registry_forget_retained(topic);
+        for (int i = 0; i < KINDS; i++) {
+            FF_CHECK(!topic->logs[i] || !topic_log_is_read(topic->logs[i]));
+            if (topic->logs[i])
                 registry_drop_log(topic, (enum log_kind)i);
-        (void)registry_drop_unused(registry, topic);
+        }
+        FF_CHECK(registry_drop_unused(registry, topic));
     }
 }
 
 void registry_deinit(struct registry *registry)
 {
-    drop_unread(registry, &registry->history.strangers);
-    drop_unread(registry, &registry->history.acquaintances);
+    drop_unread(registry);
     history_deinit(&registry->history);
     FF_CHECK(registry->topics.count == 0 && registry->idle_topics.count == 0);
     limbo_deinit(&registry->limbo);
@@ -390,7 +398,7 @@ enum ff_err registry_add_idle(struct registry *registry, struct subscription *s,
         uncount_topic(registry);
         return is_within ? FF_ENOMEM : FF_ELIMIT;
     }
-    s->cursor = (struct cursor){.offset = life->offset};
+    s->cursor = (struct cursor){.byte = LOG_BEGIN, .offset = life->offset};
     add_idle(registry, idle_topic, s);
     (void)registry_forget_position(registry, name);
     return FF_OK;
@@ -513,6 +521,43 @@ struct topic_log *registry_get_log(struct topic *topic, enum log_kind kind)
     return log;
 }
 
+void registry_forget_retained(struct topic *topic)
+{
+    if (!topic->has_retained)
+        return;
+    for (int i = 0; i < KINDS; i++)
+        if (topic->logs[i])
+            log_forget_retained(&topic->logs[i]->log, &topic->registry->limbo);
+    topic->has_retained = false;
+    registry_uncount_retained(topic->registry);
+}
+
+bool registry_may_retain(const struct registry *registry, size_t octets)
+{
+    return registry->limbo.retained_bytes + octets <=
+           registry->limits.history.memory / RETAINED_PART;
+}
+
+bool registry_count_retained(struct registry *registry)
+{
+    uint32_t all = registry->retained_count + 1;
+
+    if (registry->all_retained)
+        all = atomic_fetch_add_explicit(registry->all_retained, 1, memory_order_relaxed) + 1;
+    registry->retained_count++;
+    if (all <= registry->limits.max_retained)
+        return true;
+    registry_uncount_retained(registry);
+    return false;
+}
+
+void registry_uncount_retained(struct registry *registry)
+{
+    registry->retained_count--;
+    if (registry->all_retained)
+        atomic_fetch_sub_explicit(registry->all_retained, 1, memory_order_relaxed);
+}
+
 void registry_drop_log(struct topic *topic, enum log_kind kind)
 {
     struct topic_log *log = topic->logs[kind];
@@ -533,11 +578,6 @@ static bool has_reason_to_stay(const struct topic *topic)
     return topic->remotes;
 }
 
-static bool is_kept(const struct log *log)
-{
-    return log->is_kept && log_head_byte(log) != log_tail_byte(log);
-}
-
 bool registry_drop_unused(struct registry *registry, struct topic *topic)
 {
     bool is_read = false;
@@ -546,7 +586,7 @@ bool registry_drop_unused(struct registry *registry, struct topic *topic)
         struct topic_log *log = topic->logs[i];
 
         is_read |= log && topic_log_is_read(log);
-        if (log && !topic_log_is_read(log) && !is_kept(&log->log))
+        if (log && !topic_log_is_read(log) && !topic_log_is_needed(log))
             registry_drop_log(topic, (enum log_kind)i);
     }
     if (!is_read)

@@ -2,8 +2,8 @@
 /*
  * registry.h - which topics and filters a worker has, and the rules they follow.
  *
- * A topic is made with its first link, or by a publish that its history keeps, and
- * dropped when it has neither links nor kept messages; a log likewise. An idle one
+ * A topic is made with its first link, or by a publish that is kept or retained, and
+ * dropped when it has neither links nor such messages; a log likewise. An idle one
  * is only an entry (idle_topic.h) meanwhile, and one that is gone only a position
  * (positions.h).
  */
@@ -21,6 +21,7 @@ struct router_limits {
     uint32_t max_buffered; /* of a topic, for each encoding; at least max_message */
     uint32_t max_topics;   /* of all workers */
     uint32_t max_filters;
+    uint32_t max_retained; /* topics with a retained message, of all workers */
     struct history_limits history;
     uint32_t dedup_seconds; /* for which an idempotency key is remembered */
     uint32_t max_keys;      /* so many of them, by this worker */
@@ -43,6 +44,8 @@ struct registry {
     uint32_t rule_count;
     uint32_t topic_count;         /* names with subscriptions that this worker owns */
     _Atomic uint32_t *all_topics; /* and all workers; NULL where there is one */
+    uint32_t retained_count;      /* topics with a retained message, the same way */
+    _Atomic uint32_t *all_retained;
 };
 
 /* What a registry is given. */
@@ -53,6 +56,7 @@ struct registry_env {
     struct qsbr *qsbr;        /* NULL: one worker */
     struct wheel *wheel;
     _Atomic uint32_t *all_topics; /* the same for all workers; NULL: one */
+    _Atomic uint32_t *all_retained;
 };
 
 /* FF_OK, FF_ENOMEM. */
@@ -149,6 +153,16 @@ bool registry_forget_position(struct registry *registry, struct ff_slice name);
 
 /* Finds or makes its log, empty. NULL: out of memory. */
 FF_MUST_CHECK struct topic_log *registry_get_log(struct topic *topic, enum log_kind kind);
+
+/* Is there room for so many octets of retained messages more, in what they may take? */
+bool registry_may_retain(const struct registry *registry, size_t octets);
+
+/* One more topic has a retained message. False: max_retained of all workers is reached. */
+bool registry_count_retained(struct registry *registry);
+void registry_uncount_retained(struct registry *registry);
+
+/* The topic has no retained message any more, in none of its logs. */
+void registry_forget_retained(struct topic *topic);
 
 /* Drops a log that nobody reads, with all that is in it. */
 void registry_drop_log(struct topic *topic, enum log_kind kind);

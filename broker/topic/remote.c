@@ -156,14 +156,15 @@ static enum ff_err attach_log(struct router *owner, struct remote_link *remote,
 }
 
 enum ff_err remote_grant(struct router *owner, struct remote_link *remote,
-                         const struct ff_position *at, struct remote_start *start)
+                         const struct history_start *from, struct remote_start *start)
 {
-    enum ff_err err = remote->owner_link ? FF_OK : attach_log(owner, remote, at);
+    enum ff_err err =
+        remote->owner_link ? FF_OK : attach_log(owner, remote, from ? &from->at : NULL);
     uint64_t byte;
 
     if (err)
         return err;
-    router_place(&start->cursor, &start->asked_byte, remote->owner_link->log, at);
+    router_place(&start->cursor, &start->asked_byte, remote->owner_link->log, from);
     byte = start->cursor.byte;
     if (atomic_load_explicit(&remote->accepted, memory_order_relaxed) == remote->granted ||
         byte < remote->lowest_unaccepted)

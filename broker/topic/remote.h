@@ -22,6 +22,7 @@
 #include "broker/topic/link.h"
 #include "broker/worker/mailbox.h"
 
+struct history_start;
 struct router;
 
 enum remote_state {
@@ -100,11 +101,12 @@ void remote_leave(struct remote_link *remote);
 void remote_drop(struct remote_link *remote);
 
 /*
- * The owner: grants a start behind a position, NULL: at the log's head. Links it first, and
+ * The owner: grants a start where history says, NULL: at the log's head. Links it first, and
  * makes topic and log, if need be. FF_OK, FF_ENOMEM, FF_ELIMIT (max_topics).
  */
 FF_MUST_CHECK enum ff_err remote_grant(struct router *owner, struct remote_link *remote,
-                                       const struct ff_position *at, struct remote_start *start);
+                                       const struct history_start *from,
+                                       struct remote_start *start);
 
 /* The owner: its last touch. */
 void remote_detach(struct remote_link *remote);

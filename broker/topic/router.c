@@ -34,12 +34,14 @@ enum ff_err router_init(struct router *router, const struct router_env *env,
     ff_list_init(&router->pins.all);
     ff_list_init(&router->idle_candidates);
     packer_init(&router->packer);
-    err = registry_init(&router->registry, &(struct registry_env){.key = env->key,
-                                                                  .pool = env->pool,
-                                                                  .budget = env->budget,
-                                                                  .qsbr = env->qsbr,
-                                                                  .wheel = env->wheel,
-                                                                  .all_topics = env->all_topics});
+    err =
+        registry_init(&router->registry, &(struct registry_env){.key = env->key,
+                                                                .pool = env->pool,
+                                                                .budget = env->budget,
+                                                                .qsbr = env->qsbr,
+                                                                .wheel = env->wheel,
+                                                                .all_topics = env->all_topics,
+                                                                .all_retained = env->all_retained});
     if (!err)
         router_configure(router, limits, NULL, 0);
     return err;
@@ -100,19 +102,21 @@ enum ff_err router_subscribe(struct router *router, struct subscription *s, stru
 }
 
 void router_place(struct cursor *cursor, uint64_t *asked_byte, const struct log *log,
-                  const struct ff_position *at)
+                  const struct history_start *start)
 {
     struct log_view view = log_look(log);
 
-    if (at && at->epoch)
-        (void)cursor_to_offset(cursor, &view, at->offset);
+    if (start && start->at.epoch)
+        (void)cursor_to_offset(cursor, &view, start->at.offset);
     else
         cursor_to_head(cursor, &view);
+    if (start && start->retained)
+        cursor_to_retained(cursor, start->retained);
     *asked_byte = view.head_byte;
 }
 
 enum ff_err router_subscribe_at(struct router *router, struct subscription *s, struct ff_slice name,
-                                enum log_kind kind, const struct ff_position *at)
+                                enum log_kind kind, const struct history_start *start)
 {
     struct registry *registry = &router->registry;
     struct ff_position life;
@@ -121,16 +125,16 @@ enum ff_err router_subscribe_at(struct router *router, struct subscription *s, s
     enum ff_err err;
 
     if (!s->rate && ff_topic_kind(name) == FF_TOPIC_NAME && !registry_has(registry, name)) {
-        life = at ? *at : registry_begin_life(registry, name);
+        life = start ? start->at : registry_begin_life(registry, name);
         return registry_add_idle(registry, s, name, kind, &life);
     }
-    err = registry_get(registry, name, TOPIC_READ, at, &topic);
+    err = registry_get(registry, name, TOPIC_READ, start ? &start->at : NULL, &topic);
     if (err)
         return err;
     log = past_get_log(router, topic, kind);
     err = FF_ENOMEM;
     if (log) {
-        router_place(&s->cursor, &s->asked_byte, &log->log, at);
+        router_place(&s->cursor, &s->asked_byte, &log->log, start);
         err = link_add(&log->link, s);
     }
     if (err)
@@ -364,7 +368,7 @@ static void enforce_pin_budget(struct router *router, struct link *link,
                                const struct log_view *view)
 {
     if (link->pins)
-        pins_enforce(link->pins, &router->pins, view_tail_byte(view),
+        pins_enforce(link->pins, &router->pins, log_retained(link->log), view_tail_byte(view),
                      registry_max_pinned(&router->registry));
 }
 
@@ -415,8 +419,7 @@ static bool trim_log(struct router *router, struct link *link)
     struct topic *topic = link->topic;
 
     trim_read(router, link);
-    if (log->log.is_kept && !topic_log_is_read(log) &&
-        log_head_byte(&log->log) == log_tail_byte(&log->log)) {
+    if (!topic_log_is_read(log) && !topic_log_is_needed(log)) {
         router_drop_unused(router, topic);
         return false;
     }

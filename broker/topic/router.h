@@ -62,8 +62,9 @@ struct router_env {
     struct ff_hash_key key;   /* the same for all workers */
     const struct router_ops *ops;
     void *arg;
-    struct qsbr *qsbr;            /* NULL: one worker */
-    _Atomic uint32_t *all_topics; /* counts the names of all workers; NULL: one worker */
+    struct qsbr *qsbr;              /* NULL: one worker */
+    _Atomic uint32_t *all_topics;   /* counts the names of all workers; NULL: one worker */
+    _Atomic uint32_t *all_retained; /* and those with retained messages */
 };
 
 /* FF_OK, FF_ENOMEM. */
@@ -89,16 +90,16 @@ FF_MUST_CHECK enum ff_err router_subscribe(struct router *router, struct subscri
                                            struct ff_slice name, enum log_kind kind);
 
 /*
- * The same, but it begins behind a position (history_find_start()), and is exempt from all rules
- * up to where the log ends now; NULL: at the head.
+ * The same, but it begins where history says, and is exempt from all rules up to where the log
+ * ends now; NULL: at the head.
  */
 FF_MUST_CHECK enum ff_err router_subscribe_at(struct router *router, struct subscription *s,
                                               struct ff_slice name, enum log_kind kind,
-                                              const struct ff_position *at);
+                                              const struct history_start *start);
 
 /* For remote.c: the cursor that such a subscription begins with. */
 void router_place(struct cursor *cursor, uint64_t *asked_byte, const struct log *log,
-                  const struct ff_position *at);
+                  const struct history_start *start);
 
 /* For history.c: what the windows of a topic's logs do not hold any more goes. The topic, too. */
 void router_trim_kept(struct router *router, struct topic *topic);

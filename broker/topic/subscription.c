@@ -2,7 +2,8 @@
 /*
  * subscription.c - what one subscription adds to a flush, and what was taken of it.
  * An overrun or a rate moves its cursor first (target_...), which a GAP tells; GAP
- * and first frame are one unit: both go, or neither.
+ * and first frame are one unit: both go, or neither. A retained message is sent as if
+ * it were a log of its own, before the cursor is in the log.
  */
 #include "broker/topic/subscription.h"
 
@@ -69,13 +70,28 @@ static void follow_rule(const struct subscription *s, const struct log_view *vie
         cursor_to_within(cursor, view, s->bound);
 }
 
+/* Of the log itself: where it stands, or the oldest message that is there. */
+static void enter_log(struct cursor *cursor, const struct log_view *view)
+{
+    if (cursor_is_before_log(cursor))
+        (void)cursor_to_offset(cursor, view, cursor->offset);
+    else if (cursor_is_behind_tail(cursor, view))
+        cursor_to_tail(cursor, view);
+}
+
+/* Has what it reads next gone? Before the log it waits for nothing but what comes behind there. */
+static bool is_passed_by_tail(const struct subscription *s, const struct log_view *view)
+{
+    return cursor_is_before_log(&s->cursor) ? s->cursor.offset < view_tail_offset(view)
+                                            : cursor_is_behind_tail(&s->cursor, view);
+}
+
 uint64_t subscription_behind(const struct subscription *s)
 {
     struct log_view view = log_look(s->link->log);
     struct cursor cursor = s->cursor;
 
-    if (cursor_is_behind_tail(&cursor, &view))
-        cursor_to_tail(&cursor, &view);
+    enter_log(&cursor, &view);
     if (has_rule_for_waiting(s))
         follow_rule(s, &view, 0, &cursor);
     return view.head_byte - cursor.byte;
@@ -87,7 +103,7 @@ bool subscription_is_overrun(const struct subscription *s, const struct log_view
 
     if (subscription_is_rated(s))
         return false;
-    if (cursor_is_behind_tail(&cursor, view))
+    if (is_passed_by_tail(s, view))
         return true;
     if (has_rule_for_waiting(s))
         follow_rule(s, view, 0, &cursor);
@@ -101,7 +117,7 @@ bool subscription_is_too_slow(const struct subscription *s, const struct log_vie
 
     if (s->overflow != OVERFLOW_CLOSE || subscription_is_rated(s))
         return false;
-    if (cursor_is_behind_tail(&s->cursor, view))
+    if (is_passed_by_tail(s, view))
         return true;
     return s->zone == ZONE_WAITING && view->head_byte - from > (s->has_bound ? s->bound : most);
 }
@@ -148,6 +164,54 @@ static bool target_newest(struct subscription *s, uint64_t skip_publisher,
     if (missed.count && rate_can_tell(s->rate))
         range->gap_len = subscription_write_gap(s, &missed, range->gap);
     return true;
+}
+
+/* The retained message that it stands at. False: it is its own, or another has taken its place. */
+static bool target_retained(struct subscription *s, uint64_t skip_publisher,
+                            struct flush_range *range)
+{
+    struct segment *retained = log_retained(s->link->log);
+
+    if (cursor_has_passed_retained(&s->cursor) || !retained ||
+        retained->offset + 1 != cursor_retained(&s->cursor))
+        return false;
+    if (skip_publisher && entry_publisher(segment_entry(retained, 0)) == skip_publisher) {
+        cursor_pass_retained(&s->cursor);
+        return false;
+    }
+    range->view = (struct log_view){retained, retained, retained->used, retained->offset + 1};
+    cursor_to_tail(&range->target, &range->view);
+    range->is_moved = range->is_retained = true;
+    return true;
+}
+
+/*
+ * From the retained message into the log. What lies between them had gone before it subscribed;
+ * where it was promised more than is there now it was slow. Without history nothing was promised.
+ */
+static void target_log(struct subscription *s, struct flush_range *range)
+{
+    bool is_sent = cursor_has_passed_retained(&s->cursor);
+    uint64_t goes_on = s->cursor.offset;
+    uint64_t before = s->cursor.byte;
+    struct missed missed = {"expired", 0, cursor_retained(&s->cursor) - !is_sent, 0};
+
+    enter_log(&range->target, &range->view);
+    missed.to = range->target.offset;
+    if (!s->link->log->epoch)
+        missed.from = goes_on;
+    if (!is_sent || missed.to > goes_on)
+        missed.cause = "slow";
+    else if (s->link->kind == KIND_RAW) /* which has no GAPs, and asked for what there is */
+        missed.from = missed.to;
+    missed.count = missed.to - missed.from;
+    if (!missed.count) {
+        s->cursor = range->target;
+        link_note_progress(s, before);
+        return;
+    }
+    range->is_moved = true;
+    range->gap_len = subscription_write_gap(s, &missed, range->gap);
 }
 
 /* Overrun, or a full socket: the rule moves the cursor and a GAP tells exactly what was missed. */
@@ -208,7 +272,7 @@ bool subscription_collect(struct subscription *s, uint64_t session_tag, struct p
 
     range->subscription = s;
     range->gap_len = 0;
-    range->is_moved = range->is_rated = false;
+    range->is_moved = range->is_rated = range->is_retained = false;
     if (collect_newest(s, plan, max, range))
         return true;
     range->range_len = 0;
@@ -221,6 +285,9 @@ bool subscription_collect(struct subscription *s, uint64_t session_tag, struct p
         if (!target_newest(s, skip_publisher, range))
             return false;
         max = 1; /* one frame */
+    } else if (cursor_is_before_log(&s->cursor)) {
+        if (!target_retained(s, skip_publisher, range))
+            target_log(s, range);
     } else if (has_rule_for_waiting(s) || cursor_is_behind_tail(&s->cursor, &range->view)) {
         target_by_rule(s, skip_publisher, range);
     }
@@ -231,8 +298,8 @@ bool subscription_collect(struct subscription *s, uint64_t session_tag, struct p
     if (plan->count < PLAN_IOVECS)
         range->range_len = cursor_collect(&range->target, &range->view, skip_publisher, plan, max);
     /* What is passed over counts for nothing here: a range that is shorter ends before the head. */
-    range->is_to_head =
-        range->range_len && range->target.byte + range->range_len == range->view.head_byte;
+    range->is_to_head = range->range_len && !range->is_retained &&
+                        range->target.byte + range->range_len == range->view.head_byte;
     if (!range->is_moved) {
         uint64_t before = s->cursor.byte;
 
@@ -291,6 +358,12 @@ bool subscription_taken(struct flush_range *range, uint64_t session_tag, size_t 
     *len -= taken;
     if (!taken)
         return false;
+    if (range->is_retained) {
+        unit->cut = cursor_advance(&range->target, &range->view, 0, taken);
+        cursor_pass_retained(&s->cursor);
+        link_note_progress(s, byte);
+        return false;
+    }
     if (range->is_moved)
         s->cursor = range->target;
     if (range->gap_len) {

@@ -100,9 +100,10 @@ struct flush_range {
     struct log_view view; /* of this flush */
     struct cursor target; /* where the range begins, if a rule moved it or there is a GAP */
     bool is_moved;
-    bool is_rated;   /* it is the newest message, by a rate; with s->rate */
-    bool is_to_head; /* the range ends at the view's head */
-    char *gap;       /* GAP_MAX octets of room */
+    bool is_rated;    /* it is the newest message, by a rate; with s->rate */
+    bool is_to_head;  /* the range ends at the view's head */
+    bool is_retained; /* it is the log's retained message: the view is of that alone */
+    char *gap;        /* GAP_MAX octets of room */
 };
 
 /*

@@ -15,6 +15,19 @@ bool topic_log_is_read(const struct topic_log *log)
     return link_count(&log->link) || log->remotes;
 }
 
+const struct segment *topic_retained(const struct topic *topic)
+{
+    return topic->has_retained ? log_retained(&topic->logs[topic->retained_kind]->log) : NULL;
+}
+
+bool topic_log_is_needed(const struct topic_log *log)
+{
+    const struct topic *topic = log->link.topic;
+
+    return (log->log.is_kept && log_head_byte(&log->log) != log_tail_byte(&log->log)) ||
+           (topic->has_retained && topic->retained_kind == log->link.kind);
+}
+
 uint64_t topic_log_buffered(const struct topic_log *log)
 {
     uint64_t most = log->link.buffered;
@@ -49,8 +62,8 @@ bool topic_is_idle(const struct topic *topic)
     const struct subscription *s;
 
     if (!log || link_count(&log->link) != 1 ||
-        log_head_byte(&log->log) != log_tail_byte(&log->log) || log->link.pins ||
-        log->link.is_dirty)
+        log_head_byte(&log->log) != log_tail_byte(&log->log) || topic->has_retained ||
+        log->link.pins || log->link.is_dirty)
         return false;
     s = log->link.array[0];
     return s->zone == ZONE_ACTIVE && !s->rate && !link_is_pending(s) && link_is_at_head(s);

@@ -8,7 +8,7 @@
  * filter for a name: a publish on a matching topic also appends to its logs.
  * Each worker owns a part of every filter: what matches of the names it owns.
  *
- * A topic is there as long as it has links, or messages that its history keeps.
+ * A topic is there as long as it has links, messages that its history keeps, or a retained one.
  */
 #ifndef TOPIC_TOPIC_H
 #define TOPIC_TOPIC_H
@@ -74,6 +74,8 @@ struct topic {
     bool is_foreign;     /* another worker owns the name */
     bool is_counted;     /* among those with subscriptions: max_topics */
     bool was_subscribed; /* ever: its position is remembered */
+    bool has_retained;   /* a retained message, as it came in the log of this kind: */
+    uint8_t retained_kind;
     char name[];
 };
 
@@ -94,6 +96,12 @@ uint64_t topic_log_buffered(const struct topic_log *log);
 
 /* Does anybody on any worker read it? */
 bool topic_log_is_read(const struct topic_log *log);
+
+/* Is there something in it that is kept, whether it is read or not? */
+bool topic_log_is_needed(const struct topic_log *log);
+
+/* Its retained message, alone in a segment (log.h), NULL: it has none. */
+const struct segment *topic_retained(const struct topic *topic);
 
 /* Has it one subscription, and nothing else that an idle topic could not be? */
 bool topic_is_idle(const struct topic *topic);

@@ -399,12 +399,14 @@ bool ff_client_subscribe(struct ff_client *client, uint64_t id, struct ff_slice 
 }
 
 bool ff_client_publish(struct ff_client *client, uint64_t id, struct ff_slice topic,
-                       struct ff_slice json)
+                       struct ff_slice json, bool is_retained)
 {
     struct ff_writer w = begin(client, FF_TYPE_PUBLISH, id);
 
     ff_writer_string(&w, FF_FIELD_TOPIC, topic);
     ff_writer_raw(&w, FF_FIELD_MESSAGE, json);
+    if (is_retained)
+        ff_writer_bool(&w, FF_FIELD_RETAIN, true);
     return finish(client, &w);
 }
 
@@ -431,11 +433,11 @@ int64_t ff_client_retry_ms(const struct ff_client *client)
 }
 
 bool ff_client_is_too_large(const struct ff_client *client, uint64_t id, struct ff_slice topic,
-                            struct ff_slice json)
+                            struct ff_slice json, bool is_retained)
 {
-    /* As the writer lays it out: {"type":7,"id":1,"topic":"t","message":...} */
-    int around = snprintf(NULL, 0, "{\"type\":%d,\"id\":%" PRIu64 ",\"topic\":,\"message\":}",
-                          FF_TYPE_PUBLISH, id);
+    /* As the writer lays it out: {"type":7,"id":1,"topic":"t","message":...,"retain":true} */
+    int around = snprintf(NULL, 0, "{\"type\":%d,\"id\":%" PRIu64 ",\"topic\":,\"message\":%s}",
+                          FF_TYPE_PUBLISH, id, is_retained ? ",\"retain\":true" : "");
 
     return client->message_limit &&
            (size_t)around + ff_json_quoted_size(topic) + json.len > client->message_limit;

@@ -53,7 +53,7 @@ struct ff_subscribe {
 bool ff_client_subscribe(struct ff_client *client, uint64_t id, struct ff_slice topic,
                          const struct ff_subscribe *how);
 bool ff_client_publish(struct ff_client *client, uint64_t id, struct ff_slice topic,
-                       struct ff_slice json);
+                       struct ff_slice json, bool is_retained);
 bool ff_client_heartbeat(struct ff_client *client, uint64_t id);
 
 const char *ff_client_why(const struct ff_client *client);
@@ -66,7 +66,7 @@ int64_t ff_client_retry_ms(const struct ff_client *client);
 
 /* Would the broker refuse this publication because its frame is over WELCOME's limits.message? */
 bool ff_client_is_too_large(const struct ff_client *client, uint64_t id, struct ff_slice topic,
-                            struct ff_slice json);
+                            struct ff_slice json, bool is_retained);
 uint64_t ff_client_message_limit(const struct ff_client *client);
 
 /* WELCOME's limits.buffered. */

@@ -343,7 +343,7 @@ int cli_chat(struct cli *cli)
     if (!cli_connect(cli))
         return CLI_UNREACHABLE;
     chat = (struct chat){.cli = cli};
-    pending_init(&chat.pending, ff_slice_of(cli->arguments[0]));
+    pending_init(&chat.pending, ff_slice_of(cli->arguments[0]), false);
     lines_init(&chat.lines, STDIN_FILENO, LINE_MAX_BYTES);
     ff_buf_init(&chat.text, SIZE_MAX / 2);
     cli->on_wake = take_input;

@@ -16,10 +16,11 @@ struct screen;
 
 struct cli {
     struct ff_client_options options;
-    struct ff_subscribe subscribe; /* sub: --overflow, --rate, --buffered */
+    struct ff_subscribe subscribe; /* sub: --since, --overflow, --rate, --buffered */
     const char *name;              /* chat: who says it */
     bool is_json;                  /* JSON lines instead of people's output */
     bool is_text;                  /* pub: the message is text even if it looks like JSON */
+    bool is_retained;              /* pub: the topic keeps the message */
     bool no_wait;                  /* pub: does not wait for slow readers */
     bool has_time;                 /* sub, chat: when it came stands before each message */
     bool is_once;                  /* a lost connection ends the command */

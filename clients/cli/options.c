@@ -28,11 +28,13 @@ enum option_id {
     OPTION_INSECURE,
     OPTION_JSON,
     OPTION_TIME,
+    OPTION_SINCE,
     OPTION_RATE,
     OPTION_OVERFLOW,
     OPTION_BUFFERED,
     OPTION_COUNT,
     OPTION_TEXT,
+    OPTION_RETAIN,
     OPTION_NO_WAIT,
     OPTION_NAME,
     OPTION_ONCE,
@@ -50,6 +52,8 @@ static const struct option options[OPTION_IDS] = {
     [OPTION_JSON] = {"--json", NULL, SUB | PUB | CHAT | PING, "JSON lines on a terminal, too"},
     [OPTION_TIME] = {"--time", NULL, SUB | CHAT,
                      "when a message came: before it, or in JSON as \"time\" (UTC)"},
+    [OPTION_SINCE] = {"--since", "N", SUB,
+                      "begin with the last N messages that the topic keeps, a retained one too"},
     [OPTION_RATE] = {"--rate", "R", SUB,
                      "at most R messages a second, to 100, fractions too: the newest of each "
                      "interval"},
@@ -59,6 +63,8 @@ static const struct option options[OPTION_IDS] = {
                          "at most N octets behind: beyond them the rule acts"},
     [OPTION_COUNT] = {"--count", "N", SUB | PING, "end after N messages, or pings"},
     [OPTION_TEXT] = {"--text", NULL, PUB, "the message is text even if it looks like JSON"},
+    [OPTION_RETAIN] = {"--retain", NULL, PUB,
+                       "the topic keeps it for who asks for the past; null takes it back"},
     [OPTION_NO_WAIT] = {"--no-wait", NULL, PUB, "do not wait for readers that are far behind"},
     [OPTION_NAME] = {"--name", "NAME", CHAT, "your name; else the one that you logged in with"},
     [OPTION_ONCE] = {"--once", NULL, SUB | PUB | CHAT,
@@ -96,6 +102,16 @@ static enum options_action take_count(struct cli *cli, const char *value)
     if (*value < '0' || *value > '9' || *end || count == 0 || count > UINT32_MAX)
         return wrong("--count takes a number above 0, not ", value, "");
     cli->count = (unsigned)count;
+    return OPTIONS_RUN;
+}
+
+static enum options_action take_since(struct cli *cli, const char *value)
+{
+    struct ff_number number = ff_number_read(ff_slice_of(value));
+
+    if (number.kind != FF_NUMBER_UINT && !(number.kind == FF_NUMBER_INT && number.i >= 0))
+        return wrong("--since takes a number of messages, not ", value, "");
+    cli->subscribe.since = value;
     return OPTIONS_RUN;
 }
 
@@ -159,6 +175,9 @@ static enum options_action take_option(struct cli *cli, enum option_id id, const
     case OPTION_TEXT:
         cli->is_text = true;
         break;
+    case OPTION_RETAIN:
+        cli->is_retained = true;
+        break;
     case OPTION_NO_WAIT:
         cli->no_wait = true;
         break;
@@ -167,6 +186,8 @@ static enum options_action take_option(struct cli *cli, enum option_id id, const
         break;
     case OPTION_COUNT:
         return take_count(cli, value);
+    case OPTION_SINCE:
+        return take_since(cli, value);
     case OPTION_RATE:
         return take_rate(cli, value);
     case OPTION_BUFFERED:

@@ -5,9 +5,10 @@
 
 enum { MOST_BYTES = 16 * 1024 * 1024 };
 
-void pending_init(struct pending *pending, struct ff_slice topic)
+void pending_init(struct pending *pending, struct ff_slice topic, bool is_retained)
 {
-    *pending = (struct pending){.topic = topic, .first = 1, .next = 1, .unsent = 1};
+    *pending = (struct pending){
+        .topic = topic, .is_retained = is_retained, .first = 1, .next = 1, .unsent = 1};
     for (size_t i = 0; i < PENDING_MAX; i++)
         ff_buf_init(&pending->messages[i], SIZE_MAX / 2);
 }
@@ -54,7 +55,8 @@ static bool send_from(struct pending *pending, struct ff_client *client, uint64_
         if (pending->unsent <= id)
             pending->unsent = id + 1; /* it may arrive though the connection breaks here */
         if (is_open(pending, id) &&
-            !ff_client_publish(client, id, pending->topic, ff_buf_slice(message_of(pending, id))))
+            !ff_client_publish(client, id, pending->topic, ff_buf_slice(message_of(pending, id)),
+                               pending->is_retained))
             return false;
     }
     return true;

@@ -17,6 +17,7 @@ enum { PENDING_MAX = 256 };
 
 struct pending {
     struct ff_slice topic; /* borrowed */
+    bool is_retained;      /* what is published: its topic is to keep it */
     struct ff_buf messages[PENDING_MAX];
     bool is_open[PENDING_MAX]; /* not answered */
     uint64_t first;            /* id of the oldest that is kept */
@@ -26,7 +27,7 @@ struct pending {
     size_t count; /* of those that are not answered */
 };
 
-void pending_init(struct pending *pending, struct ff_slice topic);
+void pending_init(struct pending *pending, struct ff_slice topic, bool is_retained);
 void pending_deinit(struct pending *pending);
 
 bool pending_has_room(const struct pending *pending, size_t bytes);

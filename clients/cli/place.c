@@ -9,6 +9,7 @@ void place_take(struct place *place, const struct ff_message *m)
 {
     struct ff_slice epoch = ff_message_text(m, FF_FIELD_EPOCH);
 
+    place->is_begun |= m->type == FF_TYPE_ACK;
     if (!ff_message_has(m, FF_FIELD_OFFSET) || ff_message_has(m, FF_FIELD_FILTER))
         return;
     if (epoch.at && epoch.len <= sizeof(place->epoch)) {

@@ -14,6 +14,7 @@ struct place {
     char epoch[FF_EPOCH_MAX]; /* as the broker says it */
     size_t epoch_len;         /* 0: the topic keeps no history, or has not answered */
     uint64_t offset;
+    bool is_begun; /* it was acknowledged, once */
 };
 
 /* What came to this subscription: its ACK, a GAP, a MESSAGE. */

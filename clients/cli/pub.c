@@ -162,7 +162,8 @@ static bool publish(struct pub *pub, struct ff_slice text)
     while (!pending_has_room(&pub->pending, json.len))
         if (!wait_for_answers(pub, pub->pending.count - 1))
             return false;
-    if (ff_client_is_too_large(pub->cli->client, pub->pending.next, pub->pending.topic, json)) {
+    if (ff_client_is_too_large(pub->cli->client, pub->pending.next, pub->pending.topic, json,
+                               pub->cli->is_retained)) {
         if (pub->unsent++ == 0)
             cli_tell(pub->cli,
                      "a message of %zu octets was not sent: with its frame it is over the "
@@ -264,7 +265,7 @@ int cli_pub(struct cli *cli)
     }
     if (!cli_connect(cli))
         return CLI_UNREACHABLE;
-    pending_init(&pub.pending, ff_slice_of(cli->arguments[0]));
+    pending_init(&pub.pending, ff_slice_of(cli->arguments[0]), cli->is_retained);
     ff_buf_init(&pub.quoted, SIZE_MAX / 2);
     is_good = pub.is_single ? publish(&pub, ff_slice_of(cli->arguments[1])) : publish_lines(&pub);
     /* Also where the input broke off, or Ctrl-C: what was sent before is told. */

@@ -70,14 +70,15 @@ static bool is_reader_there(void *arg)
     return !is_reader_gone();
 }
 
-/* From where it stood before, if it did. */
+/* From where it stood before, if it did; the first time from where the user says. */
 static bool subscribe_all(struct cli *cli, const struct place *places)
 {
     for (int i = 0; i < cli->argument_count; i++) {
         struct ff_subscribe how = cli->subscribe;
         char since[PLACE_TEXT];
 
-        how.since = place_since(&places[i], since);
+        if (places[i].is_begun)
+            how.since = place_since(&places[i], since);
         if (!ff_client_subscribe(cli->client, (uint64_t)i + 1, ff_slice_of(cli->arguments[i]),
                                  &how))
             return false;

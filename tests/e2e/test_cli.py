@@ -408,7 +408,7 @@ def chat_on_a_terminal():
         for message, _ in evil:
             p.send_json({"type": 7, "topic": "room", "message": message})
         p.send(peer.frame(TEXT, '{"type":7,"topic":"room","message":[1,\n\r\t2]}'))
-        t.until(lambda rows: rows[-2] == ": [1,   2]")
+        t.until(lambda rows: rows[-2:] == [": [1,   2]", "> "])
         assert t.rows[before - 1:] == [row for _, row in evil] + [": [1,   2]", "> "], t.rows[before - 1:]
         # A line longer than the row shows its end, and is said whole.
         t.type("0123456789" * 20)

@@ -93,7 +93,7 @@ def errors_say_what_is_wrong(broker):
             ('{"type":11,"id":1,"topic":"a"}', 403), ('{"type":12,"id":1,"topic":"$SYS/a"}', 404),
             ('{"type":5,"id":1,"topic":"a/#","since":3}', 422),
             ('{"type":5,"id":1,"topic":"a","presence":true}', 403),
-            ('{"type":7,"id":1,"topic":"a","message":1,"retain":true}', 404),
+            ('{"type":7,"id":1,"topic":"a/#","message":1,"retain":true}', 422),
             ('{"type":7,"id":1,"topic":"$SYS/x","message":1}', 403),
             ('{"type":5,"id":1,"topic":"$SYS/broker"}', 403),
             ('{"type":5,"id":1,"topic":""}', 422), ('{"type":5,"id":1,"topic":"a//b"}', 422),

@@ -46,9 +46,10 @@ static inline int write_publish(char *out, size_t size, const char *topic, uint8
         "0123456789012345678901234567890123456789012345678901234567890123"
         "0123456789012345678901234567890123456789012345678901234567890123";
 
-    return snprintf(out, size, "{\"type\":7,%s\"topic\":\"%s\",\"message\":\"%.*s\"%s}",
+    return snprintf(out, size, "{\"type\":7,%s\"topic\":\"%s\",\"message\":\"%.*s\"%s%s}",
                     how & 1 ? "\"id\":1," : "", topic, how < 192 ? how : 190, filling,
-                    (how & 6) == 6 ? ",\"key\":\"k\"" : "");
+                    (how & 6) == 6 ? ",\"key\":\"k\"" : "",
+                    (how & 24) == 24 ? ",\"retain\":true" : "");
 }
 
 /* Each field that a plain client is known by, alone, with a value of each kind. */

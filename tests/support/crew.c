@@ -54,6 +54,8 @@ enum ff_err __wrap_router_publish(struct router *router, const struct publicatio
         assert_true(crew_run.is_starving && err == FF_ENOMEM);
         truth_take_back(owner->index, p->topic);
     }
+    if (!err && p->retain)
+        crew_note_retained(index_of(p->topic), receipt->position.offset);
     atomic_store(&crew_run.is_taken[id], !err);
     return err;
 }
@@ -349,7 +351,8 @@ static bool try_publish(struct peer *peer, const struct crew_message *m)
     struct worker_model *at = peer->at;
     int len = snprintf(at->payload, 48, "[%u,%u,\"", m->id, m->place);
     struct publication p = {.topic = ff_slice_of(truth_topics[m->topic]),
-                            .publisher = peer->socket.tag};
+                            .publisher = peer->socket.tag,
+                            .retain = m->is_retained};
     char key[16];
     uint32_t place = (uint32_t)(peer - at->peers);
     uint64_t asked = 0;
@@ -418,6 +421,7 @@ static void publish(struct worker_model *at)
                 : shape < 98 ? dice_below(&at->dice, 6000)
                              : dice_below(&at->dice, MAX_PAYLOAD);
         m.is_keyed = dice_below(&at->dice, 8) == 0;
+        m.is_retained = crew_run.seed % 3 && dice_below(&at->dice, 20) == 0;
         f = find(peer, ff_slice_of(truth_topics[m.topic]));
         if (f && !f->first_own)
             f->first_own = m.id;

@@ -66,6 +66,7 @@ struct crew_message {
     uint32_t pad;
     uint32_t place; /* of who published it first */
     bool is_keyed;
+    bool is_retained;
 };
 
 struct peer {
@@ -120,6 +121,7 @@ uint32_t crew_cursors_of(uint32_t topic);
  */
 void crew_ask_for_past(struct worker_model *at, struct follower *f, uint32_t owner,
                        struct engine_subscription *what);
+void crew_note_retained(uint32_t topic, uint64_t offset);
 void crew_forget_epochs(void);
 void crew_check_start(struct follower *f, const struct engine_start *start);
 

@@ -122,6 +122,12 @@ static void play_history(struct client *a, struct client *b)
     expect(a, "\"id\":15,");
     client_frame(b, 0x82, subscribe, 6);
     expect(b, "\x08\x03\xa1j");
+    client_send(a, "{\"type\":7,\"id\":16,\"topic\":\"now\",\"message\":1,\"retain\":true}");
+    expect(a, "\"id\":16,");
+    client_send(a, "{\"type\":5,\"id\":17,\"topic\":\"now\",\"since\":1}");
+    expect(a, "\"message\":1,");
+    client_send(a, "{\"type\":7,\"id\":18,\"topic\":\"now\",\"message\":null,\"retain\":true}");
+    expect(a, "\"message\":null,");
 }
 
 static void play_presence(struct client *a, struct client *b)
@@ -256,8 +262,8 @@ static void play_deflating(struct client *d, struct client *e, struct client *a)
     expect(d, "\"id\":1,");
     memset(x, 'x', sizeof(x));
     (void)snprintf(text, sizeof(text),
-                   "{\"type\":2,\"topic\":\"z\",\"message\":\"%.*s\",\"offset\":1}",
-                   (int)sizeof(x), x);
+                   "{\"type\":2,\"topic\":\"z\",\"message\":\"%.*s\",\"offset\":1}", (int)sizeof(x),
+                   x);
     len = compress(frame, false, text);
     client_publish(a, "z", sizeof(x));
     expect_bytes(d, frame, len);

@@ -132,6 +132,7 @@ static void set_up_worker(uint32_t i)
                                    .max_topics = 100,
                                    .max_filters = 100,
                                    .max_keys = crew_run.max_messages,
+                                   .max_retained = TRUTH_NAMES,
                                    .dedup_seconds = crew_run.without_keys ? 0 : DEDUP_SECONDS_MAX,
                                    .packing = {1, 15, 150, 2}};
     struct worker_model *at = &crew[i];
@@ -245,6 +246,18 @@ static void free_all(void)
     atomic_store(&crew_run.last_id, 0);
 }
 
+static void forget_retained(struct router *router)
+{
+    for (int t = 0; t < TRUTH_NAMES; t++) {
+        struct topic *topic = router_find(router, ff_slice_of(truth_topics[t]));
+
+        if (!topic)
+            continue;
+        registry_forget_retained(topic);
+        router_drop_unused(router, topic);
+    }
+}
+
 static void check_all(void)
 {
     uint64_t total[8] = {0};
@@ -278,6 +291,7 @@ static void check_all(void)
          i++) { /* but for history, who has read all keeps nothing */
         crew[i].router.registry.limits.history.memory = 0;
         history_enforce(&crew[i].router);
+        forget_retained(&crew[i].router);
     }
     settle_all(); /* others had seen what goes now */
     for (uint32_t i = 0; i < crew_run.workers; i++)

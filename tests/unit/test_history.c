@@ -114,7 +114,7 @@ static uint64_t read_from(const char *topic, enum ff_encoding encoding, struct f
     subscriber_init(&reader, 7, encoding);
     reader.received = on_received;
     assert_int_equal(
-        router_subscribe_at(&router, &s, ff_slice_of(topic), kind_of(encoding), &start.at), FF_OK);
+        router_subscribe_at(&router, &s, ff_slice_of(topic), kind_of(encoding), &start), FF_OK);
     for (int i = 0; i < 100; i++) {
         router_hold(&s);
         router_release(&router, &s);
@@ -203,7 +203,7 @@ static void a_position_outlives_its_topic(void **state)
     assert_true(start.is_recovered && start.at.epoch == begun.epoch && start.at.offset == 1);
 
     /* A topic that sleeps keeps it, and so does one that is awake. */
-    assert_int_equal(router_subscribe_at(&router, &s, FF_SLICE("a"), KIND_JSON, &start.at), FF_OK);
+    assert_int_equal(router_subscribe_at(&router, &s, FF_SLICE("a"), KIND_JSON, &start), FF_OK);
     assert_int_equal(s.state, SUBSCRIPTION_IDLE);
     assert_int_equal(router.registry.history.positions.count, 0);
     assert_true(find("a", KIND_JSON, begun).is_recovered);
@@ -273,10 +273,11 @@ static void ever_new_readers_take_no_messages(void **state)
         at = publish("friend", i);
     for (int i = 0; i < NAMES; i++) {
         struct subscription s = {.owner = &reader};
+        struct history_start start = {.head = 0};
 
         (void)snprintf(name, sizeof(name), "stranger/%d", i);
-        left[i] = registry_begin_life(&router.registry, ff_slice_of(name));
-        assert_int_equal(router_subscribe_at(&router, &s, ff_slice_of(name), KIND_JSON, &left[i]),
+        start.at = left[i] = registry_begin_life(&router.registry, ff_slice_of(name));
+        assert_int_equal(router_subscribe_at(&router, &s, ff_slice_of(name), KIND_JSON, &start),
                          FF_OK);
         router_unsubscribe(&router, &s);
         end_turn();
@@ -473,7 +474,7 @@ static void a_position_ends_where_nothing_is_counted(void **state)
 
     start = find("a", KIND_JSON, at[0]); /* with a reader meanwhile */
     assert_true(!start.at.epoch && !start.is_recovered && !start.is_lost);
-    assert_int_equal(router_subscribe_at(&router, &s, FF_SLICE("a"), KIND_JSON, &start.at), FF_OK);
+    assert_int_equal(router_subscribe_at(&router, &s, FF_SLICE("a"), KIND_JSON, &start), FF_OK);
     assert_int_equal(publish("a", 2).epoch, 0);
     router_unsubscribe(&router, &s);
     end_turn();
@@ -502,7 +503,7 @@ static void play_short_of_memory(void)
         assert_int_equal(router_publish(&router, &p, &receipt),
                          FF_OK); /* history refuses nothing */
     if (history_find_start(&router, FF_SLICE("a"), KIND_MSGPACK, &since, &start) == FF_OK &&
-        router_subscribe_at(&router, &s, FF_SLICE("a"), KIND_MSGPACK, &start.at) == FF_OK) {
+        router_subscribe_at(&router, &s, FF_SLICE("a"), KIND_MSGPACK, &start) == FF_OK) {
         (void)!router_publish(&router, &p, &receipt); /* a reader's log may be short of memory */
         router_unsubscribe(&router, &s);
     }

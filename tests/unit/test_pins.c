@@ -73,7 +73,7 @@ static void judge(uint64_t max_frames)
 
     (void)log_trim(&topic, &limbo, log_head_byte(&topic), 0, NULL);
     view = log_look(&topic);
-    pins_enforce(pins, &evictor, view_tail_byte(&view), max_frames * (FRAME + 5600));
+    pins_enforce(pins, &evictor, NULL, view_tail_byte(&view), max_frames * (FRAME + 5600));
     limbo_sweep(&limbo);
 }
 
@@ -85,7 +85,7 @@ static void what_is_in_the_log_costs_nothing(void **state)
     for (int i = 0; i < HOLDERS; i++)
         hold(i, publish(), (uint32_t)i);
     view = log_look(&topic);
-    pins_enforce(pins, &evictor, view_tail_byte(&view), 0);
+    pins_enforce(pins, &evictor, NULL, view_tail_byte(&view), 0);
     assert_int_equal(evicted_count, 0);
     assert_int_equal(pins_bytes(pins), 0);
 }

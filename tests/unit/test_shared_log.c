@@ -233,7 +233,7 @@ static void *look_and_compare(void *arg)
 
         qsbr_online(&qsbr, 0);
         view = log_look(&topic);
-        if (view.head_byte != view.offset * 64 || !view.first != !view.last ||
+        if (view.head_byte != LOG_BEGIN + view.offset * 64 || !view.first != !view.last ||
             (view.last && view.last->first_byte >= view.head_byte))
             fail_msg("head %lu, number %lu", (unsigned long)view.head_byte,
                      (unsigned long)view.offset);
