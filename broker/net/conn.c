@@ -30,7 +30,7 @@ static void watch(struct conn *conn)
 
     if (conn->state == CONN_DEAD)
         return;
-    if (!conn->is_peer_done && (conn->state != CONN_OPEN || !conn->pauses))
+    if (!conn->is_peer_done && !conn->is_unwatched && (conn->state != CONN_OPEN || !conn->pauses))
         events |= EV_READ;
     if (conn->is_blocked || (conn->wants_write && (events & EV_READ)))
         events |= EV_WRITE;
@@ -153,6 +153,45 @@ long conn_recv(struct conn *conn, uint8_t *out, size_t size)
     return got;
 }
 
+enum { REGULAR_TICKS = 2 * WHEEL_TICKS_A_SECOND /* between two things that are said */ };
+
+/*
+ * Whoever waits to be read is there to be read in each turn until then: ten thousand of them would
+ * be told of again and again.
+ */
+static void unwatch(struct conn *conn)
+{
+    conn->is_unwatched = true;
+    watch(conn);
+}
+
+void conn_watch_again(struct conn *conn)
+{
+    if (!conn->is_unwatched)
+        return;
+    conn->is_unwatched = false;
+    conn->heard_at = net_tick(conn->net); /* its clock stood while we did not read */
+    watch(conn);
+}
+
+/* Its socket has room, and it waits for its turn among the late ones. */
+static void unblock_late(struct conn *conn)
+{
+    conn->is_blocked = false;
+    watch(conn);
+    conn_mark(conn);
+}
+
+static void note_talk(struct conn *conn)
+{
+    uint32_t silent = net_tick(conn->net) - conn->heard_at;
+
+    if (silent > REGULAR_TICKS)
+        conn->talks = 0;
+    else if (!conn_is_regular(conn))
+        conn->talks++;
+}
+
 static void on_io(struct ev_loop *ev, ev_io *watcher, int events)
 {
     struct conn *conn = FF_CONTAINER(watcher, struct conn, io);
@@ -167,11 +206,18 @@ static void on_io(struct ev_loop *ev, ev_io *watcher, int events)
 
         if (conn->wants_write)
             events |= EV_READ;
-        if (was_blocked)
+        if (was_blocked && conn->is_late && !conn->tls)
+            unblock_late(conn);
+        else if (was_blocked)
             flush(conn);
     }
     if ((events & EV_READ) && conn->state != CONN_DEAD && !conn->is_peer_done &&
         (conn->state != CONN_OPEN || !conn->pauses)) {
+        if (conn->is_ready) {
+            unwatch(conn);
+            return;
+        }
+        note_talk(conn);
         conn->heard_at = net_tick(conn->net); /* whenever it will be its turn to be read */
         conn->has_sent_data = false;
         input_add(conn);
@@ -193,8 +239,21 @@ void conn_init(struct conn *conn, struct net *net, int fd, void *tls)
 
 void conn_mark(struct conn *conn)
 {
+    struct net *net = conn->net;
+
     if (!conn->is_blocked && !ff_list_is_in(&conn->link) && conn->state != CONN_DEAD)
-        ff_list_append(&conn->net->flush, &conn->link);
+        ff_list_append(conn->is_late ? &net->late : &net->flush, &conn->link);
+}
+
+void conn_set_late(struct conn *conn, bool is_late)
+{
+    if (conn->is_late == is_late || conn->state == CONN_DEAD)
+        return;
+    conn->is_late = is_late;
+    if (!ff_list_is_in(&conn->link))
+        return;
+    ff_list_remove(&conn->link);
+    conn_mark(conn);
 }
 
 /* Is it owed so much that it must take some before it is read from again? */

@@ -80,14 +80,15 @@ struct conn {
     uint32_t sent_at;  /* ticks: something was sent */
     uint32_t heard_at; /* something was received, or reading was resumed */
     uint32_t took_at;  /* a socket that was full took something */
-    uint8_t state;     /* enum conn_state */
     uint8_t pauses;
+    uint8_t state : 3;        /* enum conn_state */
     bool is_blocked : 1;      /* the socket is full: waiting for EV_WRITE */
     bool is_in_handshake : 1; /* TLS */
     bool is_new : 1;          /* its owner has no conversation with it yet, and clears this */
     bool has_ended : 1;       /* `end` was called */
     bool wants_write : 1;     /* TLS must write before it can read */
-    bool is_ready : 1;        /* in the queue of those that are to be read */
+    bool is_ready : 1;        /* in the queue of those that are to be read, */
+    bool is_unwatched : 1;    /* so long that no event tells of it any more */
     bool is_fed_again : 1;    /* a pause or a turn is over: the stash is offered as it is */
     bool is_kept : 1;         /* the owner keeps some input: it goes on with it behind a pause */
     bool is_feeding : 1;      /* the stash is being offered: it stays where it is */
@@ -97,7 +98,15 @@ struct conn {
     bool is_held : 1;       /* nothing of it is sent yet: conn_let_go() */
     bool has_large : 1;     /* the outbox holds an answer that it need not have room for */
     bool is_offered : 1;    /* a plan of its bytes waits to be accounted for: they do not move */
+    bool is_late : 1;       /* what it is owed is of the past: conn_set_late() */
+    uint8_t talks : 2; /* events of input that came soon after one another: conn_is_regular() */
 };
+
+/* Does it say something all the time? Who does is read before those who speak up all at once. */
+static inline bool conn_is_regular(const struct conn *conn)
+{
+    return conn->talks == 3;
+}
 
 static inline int conn_fd(const struct conn *conn)
 {
@@ -140,6 +149,12 @@ size_t conn_outbox_bytes(const struct conn *conn);
 
 /* Something can be collected: the connection is flushed when the turn ends. */
 void conn_mark(struct conn *conn);
+
+/* For input.c: it was in the queue. */
+void conn_watch_again(struct conn *conn);
+
+/* From here on it is flushed in its line behind those that are owed what is new, or in theirs. */
+void conn_set_late(struct conn *conn, bool is_late);
 
 /*
  * Keeps what is left of a cut frame: `copy` is copied, `pinned` is borrowed

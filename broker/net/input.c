@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * input.c - three queues of connections that are to be read, and what was read of
+ * input.c - four queues of connections that are to be read, and what was read of
  * them and not consumed. A connection is in one queue at most; the functions stand
  * in the order of a turn from below: queues, stash, one connection, the turn.
  */
@@ -12,6 +12,8 @@
 #include "broker/net/loop.h"
 #include "broker/net/turn.h"
 #include "protocol/base/mem.h"
+
+enum { REGULARS_US = 100 * 1000 /* who spoke so long ago is expected to speak on */ };
 
 struct stash {
     uint32_t start; /* octets consumed already */
@@ -44,6 +46,7 @@ static struct conn *pop(struct input_queue *queue)
         queue->last = NULL;
     queue->count--;
     conn->is_ready = false;
+    conn_watch_again(conn);
     return conn;
 }
 
@@ -54,14 +57,17 @@ void input_add(struct conn *conn)
     if (conn->is_ready || conn->state == CONN_DEAD)
         return;
     conn->is_ready = true;
-    push(conn->is_in_handshake ? &input->handshakes
-         : conn->is_new        ? &input->newcomers
-                               : &input->ready,
+    push(conn->is_in_handshake   ? &input->handshakes
+         : conn->is_new          ? &input->newcomers
+         : conn_is_regular(conn) ? &input->regulars
+                                 : &input->ready,
          conn);
 }
 
 void input_clear(struct input *input)
 {
+    while (input->regulars.first)
+        (void)pop(&input->regulars);
     while (input->ready.first)
         (void)pop(&input->ready);
     while (input->newcomers.first)
@@ -181,9 +187,9 @@ static void work(struct conn *conn)
 }
 
 /* Of all that wait now, so that who is at the end of the queue gets no more than who is first. */
-static size_t choose_quantum(const struct input *input)
+static size_t choose_quantum(const struct input_queue *queue)
 {
-    size_t quantum = INPUT_ROUND / (input->ready.count + 1U);
+    size_t quantum = INPUT_ROUND / (queue->count + 1U);
 
     return quantum > INPUT_QUANTUM_LEAST ? quantum : INPUT_QUANTUM_LEAST;
 }
@@ -200,31 +206,66 @@ static void run_handshakes(struct net *net)
     }
 }
 
+static void begin_part(struct input *input, const struct input_queue *queue, uint64_t until_us)
+{
+    input->until_us = until_us;
+    input->quantum = choose_quantum(queue);
+    input->spent = input->unlooked = 0;
+    input->is_over = false;
+}
+
+/* Until all are read that wait in it now, or its part of the turn is over: then some are left. */
+static void run_queue(struct input *input, struct input_queue *queue, uint64_t until_us)
+{
+    uint32_t left = queue->count;
+
+    begin_part(input, queue, until_us);
+    while (left > 0) {
+        work(pop(queue));
+        left--;
+        if (!input_spend(input, INPUT_MESSAGE)) /* a read costs as much as a message or two */
+            break;
+    }
+    input->is_behind |= left > 0;
+}
+
+static void run_newcomers(struct input *input, uint64_t until_us)
+{
+    begin_part(input, &input->newcomers, until_us);
+    for (int i = 0; i < TURN_NEWCOMERS && input->newcomers.first; i++)
+        work(pop(&input->newcomers));
+}
+
+/* Where nobody speaks all the time the others have the whole turn, else a part of it. */
+static uint64_t choose_others_end(const struct input *input, uint64_t now_us, uint64_t until_us)
+{
+    return input->regulars_at_us && now_us - input->regulars_at_us < REGULARS_US
+               ? now_us + turn_slice_us(TURN_OTHERS, 0)
+               : until_us;
+}
+
 void input_run(struct net *net)
 {
     struct input *input = &net->input;
-    uint32_t left = input->ready.count;
+    uint64_t begin_us;
+    uint64_t until_us;
 
     input->spent_us = 0;
     input->is_behind = false;
     if (input_is_empty(input))
         return;
-    input->begin_us = loop_clock_us();
-    input->until_us = input->begin_us + turn_slice_us(TURN_INPUT, 0);
-    input->quantum = choose_quantum(input);
-    input->spent = input->unlooked = 0;
-    input->is_over = false;
-    for (int i = 0; i < TURN_NEWCOMERS && input->newcomers.first; i++)
-        work(pop(&input->newcomers));
-    while (left > 0) {
-        work(pop(&input->ready));
-        left--;
-        if (!input_spend(input, INPUT_MESSAGE)) /* a read costs as much as a message or two */
-            break;
+    begin_us = loop_clock_us();
+    until_us = begin_us + turn_slice_us(TURN_INPUT, 0);
+    if (input->regulars.first) {
+        input->regulars_at_us = begin_us;
+        run_queue(input, &input->regulars, until_us);
     }
+    if (input->newcomers.first)
+        run_newcomers(input, until_us);
+    if (input->ready.first)
+        run_queue(input, &input->ready, choose_others_end(input, loop_clock_us(), until_us));
     input->is_over = true;
-    input->is_behind = left > 0;
-    input->spent_us = loop_clock_us() - input->begin_us;
+    input->spent_us = loop_clock_us() - begin_us;
     if (input->handshakes.count)
         run_handshakes(net);
 }

@@ -41,17 +41,18 @@ struct input_queue {
 };
 
 struct input {
-    struct input_queue ready;
+    struct input_queue regulars;  /* connections that speak all the time: conn_is_regular() */
+    struct input_queue ready;     /* and the others */
     struct input_queue newcomers; /* connections without a conversation yet: conn.is_new */
     struct input_queue handshakes;
-    uint64_t begin_us; /* when this turn's input began, */
-    uint64_t until_us; /* when it must be over, */
-    uint64_t spent_us; /* and what it took, handshakes left out */
+    uint64_t until_us; /* when this part of the turn's input must be over */
+    uint64_t spent_us; /* what the turn's input took, handshakes left out */
     size_t quantum;    /* octets that are read of each connection in this turn */
     size_t spent;      /* octets, at the last look at the clock */
     size_t unlooked;   /* octets since */
     bool is_over;
-    bool is_behind; /* the last turn left work: some were not read, or the owner says so */
+    bool is_behind;          /* the last turn left work: some were not read, or the owner says so */
+    uint64_t regulars_at_us; /* when some of those were last read */
 };
 
 void input_init(struct input *input);
@@ -68,7 +69,8 @@ void input_run(struct net *net);
 
 static inline bool input_is_empty(const struct input *input)
 {
-    return !input->ready.first && !input->newcomers.first && !input->handshakes.first;
+    return !input->ready.first && !input->regulars.first && !input->newcomers.first &&
+           !input->handshakes.first;
 }
 
 bool input_look(struct input *input);

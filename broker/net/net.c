@@ -7,6 +7,7 @@
 #include "broker/net/conn.h"
 #include "broker/net/logger.h"
 #include "broker/net/porch.h"
+#include "broker/net/turn.h"
 #include "protocol/base/mem.h"
 
 enum { POOL_KEEPS = 2 * 1024 * 1024, CLOSE_MS = 5000, OUTBOX_MAX = 256 * 1024 };
@@ -27,6 +28,7 @@ enum ff_err net_init(struct net *net, loop_begin_fn *begin, loop_turn_fn *turn, 
     wheel_init(&net->wheel, &net->loop.now_ms);
     pool_init(&net->pool, POOL_KEEPS);
     ff_list_init(&net->flush);
+    ff_list_init(&net->late);
     ff_list_init(&net->dead);
     ff_list_init(&net->closing);
     ff_list_init(&net->guests);
@@ -79,6 +81,19 @@ const char *net_use_uring(struct net *net)
     return net->uring ? NULL : strerror(errno);
 }
 
+/* One by one: a call that sends for many of them is too long for who waits meanwhile. */
+static void flush_late(struct net *net)
+{
+    uint64_t until = loop_clock_us() + turn_slice_us(TURN_LATE, 0);
+    unsigned done = 0;
+
+    while (!ff_list_is_empty(&net->late)) {
+        conn_flush(FF_CONTAINER(ff_list_pop(&net->late), struct conn, link));
+        if (++done % NET_LOOK_LATE == 0 && loop_clock_us() > until)
+            return;
+    }
+}
+
 bool net_flush(struct net *net, uint64_t slice_us)
 {
     uint64_t until = loop_clock_us() + slice_us;
@@ -92,7 +107,9 @@ bool net_flush(struct net *net, uint64_t slice_us)
         if ((net->uring || ++done % NET_LOOK_EVERY == 0) && loop_clock_us() > until)
             break;
     }
-    return ff_list_is_empty(&net->flush);
+    if (!ff_list_is_empty(&net->late))
+        flush_late(net);
+    return ff_list_is_empty(&net->flush) && ff_list_is_empty(&net->late);
 }
 
 bool net_is_shut(const struct net *net)

@@ -20,6 +20,7 @@ enum {
     NET_RECEIVE_SIZE = 65536,
     NET_TLS_RECORD = 16384,
     NET_LOOK_EVERY = 64,      /* flushes between looks at the clock: it costs 25 ns, a send 2,500 */
+    NET_LOOK_LATE = 4,        /* and of the late ones, which are sent much at once */
     NET_MAX_HANDSHAKES = 200, /* TLS: a thousand at once leave the heap at 20 KB a connection */
 };
 
@@ -33,7 +34,8 @@ struct net {
     void *owner;
     uint8_t *receive;        /* NET_RECEIVE_SIZE octets */
     uint8_t *record;         /* NET_TLS_RECORD octets: a TLS record is gathered here */
-    struct ff_list flush;    /* connections with something to send */
+    struct ff_list flush;    /* connections with something to send, */
+    struct ff_list late;     /* and those for which it is of the past: conn.is_late */
     struct ff_list closing;  /* connections whose conversation is over but not their sending */
     struct ff_list dead;     /* connections to free when the turn ends */
     uint32_t close_ms;       /* how long a close may take */
@@ -68,9 +70,9 @@ void net_begin(struct net *net);
 const char *net_use_uring(struct net *net);
 
 /*
- * Works on the flush list for at most `slice_us`; then what is left waits for
- * the next turn. Connections that come later get the newer messages with it.
- * True when nothing is left.
+ * Works on the flush list for at most `slice_us`, and on the late ones for their share;
+ * then what is left waits for the next turn. Connections that come later get the newer
+ * messages with it. True when nothing is left.
  */
 bool net_flush(struct net *net, uint64_t slice_us);
 

@@ -192,6 +192,14 @@ static bool account_range(struct session *session, struct flush_range *range, si
     return true;
 }
 
+/* Is what it is sent next of the past? The next one may be: then it is asked again. */
+static bool is_late(const struct session *session)
+{
+    return !ff_list_is_empty(&session->pending) &&
+           subscription_is_recovering(
+               FF_CONTAINER_CONST(session->pending.next, struct subscription, pending));
+}
+
 void delivery_taken(struct conn *conn, const struct plan *plan, size_t len)
 {
     struct session *session = session_of(conn);
@@ -203,6 +211,8 @@ void delivery_taken(struct conn *conn, const struct plan *plan, size_t len)
         else if (!account_range(session, &ranges[i], &len))
             return;
     }
+    if (conn->is_late)
+        conn_set_late(conn, is_late(session));
     if (!ff_list_is_empty(&session->pending))
         conn_mark(conn);
 }
@@ -213,6 +223,7 @@ static bool on_ready(void *arg, struct subscription *s)
 
     (void)arg;
     link_set_pending(s, &session->pending);
+    conn_set_late(&session->conn, is_late(session));
     conn_mark(&session->conn);
     return !session->conn.is_blocked;
 }

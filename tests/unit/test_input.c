@@ -268,6 +268,94 @@ static void newcomers_do_not_stand_behind_the_others(void **state)
     run(look_at_nothing);
 }
 
+/* Nor do those wait for them who speak all the time, however many the others are; they wait, too.
+ */
+static void who_speaks_all_the_time_is_read_first(void **state)
+{
+    enum { TURNS = 20 };
+
+    struct side *regular = &sides[PEERS - 1];
+    uint32_t others = 0;
+
+    (void)state;
+    for (uint64_t i = 1; i <= 4; i++) {
+        send_some(regular, i * MESSAGE);
+        ev_run(net.loop.ev, EVRUN_NOWAIT);
+        ev_run(net.loop.ev, EVRUN_NOWAIT);
+        assert_int_equal(regular->heard, i * MESSAGE);
+    }
+    assert_true(conn_is_regular(&regular->conn));
+    is_costly = true; /* one message, and a part of the turn is over */
+    for (int i = 0; i < PEERS - 1; i++)
+        send_some(&sides[i], FLOOD);
+    for (uint64_t i = 1; i <= TURNS; i++) {
+        send_some(regular, (4 + i) * MESSAGE);
+        ev_run(net.loop.ev, EVRUN_NOWAIT);
+        ev_run(net.loop.ev, EVRUN_NOWAIT);
+        assert_int_equal(regular->heard, (4 + i) * MESSAGE);
+    }
+    for (int i = 0; i < PEERS - 1; i++)
+        others += sides[i].calls;
+    assert_true(others >= 2 * TURNS - 1);
+    is_costly = false;
+    run(look_at_nothing);
+}
+
+/* Of a crowd in the queue no event tells again and again; all of them are read. */
+static void a_crowd_that_waits_is_not_told_of_again(void **state)
+{
+    int unwatched = 0;
+
+    (void)state;
+    is_costly = true;
+    for (int i = 0; i < PEERS; i++)
+        send_some(&sides[i], FLOOD);
+    for (int turns = 0; turns < 3; turns++)
+        ev_run(net.loop.ev, EVRUN_NOWAIT);
+    for (int i = 0; i < PEERS; i++) {
+        assert_true(sides[i].conn.is_unwatched != ev_is_active(&sides[i].conn.io));
+        assert_true(!sides[i].conn.is_unwatched || sides[i].conn.is_ready);
+        unwatched += sides[i].conn.is_unwatched;
+    }
+    assert_true(unwatched > PEERS / 2);
+    is_costly = false;
+    run(look_at_nothing);
+    for (int i = 0; i < PEERS; i++)
+        assert_true(ev_is_active(&sides[i].conn.io));
+}
+
+static struct conn *flushed[PEERS];
+static int flushed_count;
+
+static void note_collected(struct conn *conn, struct plan *plan)
+{
+    plan->range_count = 0;
+    flushed[flushed_count++] = conn;
+}
+
+/* What is said now goes out before what was said once, whoever was marked first. */
+static void the_past_is_sent_behind_what_is_new(void **state)
+{
+    struct conn_ops noting = ops;
+
+    (void)state;
+    noting.collect = note_collected;
+    net_serve(&net, &noting, NULL);
+    flushed_count = 0;
+    for (int i = 0; i < PEERS; i++) {
+        if (i % 3 == 0)
+            conn_set_late(&sides[i].conn, true);
+        conn_mark(&sides[i].conn);
+        if (i % 3 == 1) /* it is in the other line by then */
+            conn_set_late(&sides[i].conn, true);
+    }
+    assert_true(net_flush(&net, 1000));
+    assert_int_equal(flushed_count, PEERS);
+    for (int i = 0; i < PEERS; i++)
+        assert_int_equal(flushed[i]->is_late, i >= PEERS / 3);
+    net_serve(&net, &ops, NULL);
+}
+
 static int accepted_count;
 
 static bool can_accept(void *arg, const struct listener *listener)
@@ -361,6 +449,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_waits_is_offered_again_without_a_copy, open_sides,
                                         close_sides),
         cmocka_unit_test_setup_teardown(newcomers_do_not_stand_behind_the_others, open_sides,
+                                        close_sides),
+        cmocka_unit_test_setup_teardown(who_speaks_all_the_time_is_read_first, open_sides,
+                                        close_sides),
+        cmocka_unit_test_setup_teardown(a_crowd_that_waits_is_not_told_of_again, open_sides,
+                                        close_sides),
+        cmocka_unit_test_setup_teardown(the_past_is_sent_behind_what_is_new, open_sides,
                                         close_sides),
         cmocka_unit_test_setup_teardown(newcomers_are_not_accepted_while_others_wait_to_be_read,
                                         open_sides, close_sides),
