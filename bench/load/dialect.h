@@ -39,6 +39,7 @@ struct dialect {
     void (*publish)(struct ff_buf *out, struct ff_slice topic, struct ff_slice payload);
     /* Subscribes, and asks for the newest `count` messages; NULL: it keeps none. */
     void (*recover)(struct ff_buf *out, struct ff_slice topic, uint32_t count);
+    void (*attend)(struct ff_buf *out, struct ff_slice topic);
     void (*ask)(struct ff_buf *out); /* what is answered in order; NULL: a WebSocket ping */
     void (*heartbeat)(struct ff_buf *out);
 

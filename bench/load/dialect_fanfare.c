@@ -31,6 +31,13 @@ static void json_recover(struct ff_buf *out, struct ff_slice topic, uint32_t cou
     put_text(out, text);
 }
 
+static void json_attend(struct ff_buf *out, struct ff_slice topic)
+{
+    put_text(out, "{\"type\":5,\"topic\":\"");
+    put(out, topic.at, topic.len);
+    put_text(out, "\",\"presence\":true}");
+}
+
 static void json_ask(struct ff_buf *out)
 {
     put_text(out, "{\"type\":1,\"id\":1}");
@@ -191,6 +198,7 @@ const struct dialect dialect_fanfare_json = {
     .opcode = FF_OP_TEXT,
     .subscribe = json_subscribe,
     .recover = json_recover,
+    .attend = json_attend,
     .publish = json_publish,
     .ask = json_ask,
     .heartbeat = json_heartbeat,

@@ -292,6 +292,14 @@ void hub_recover(struct hub *hub, struct peer *peer, struct ff_slice topic, uint
     put_scratch(hub, peer);
 }
 
+void hub_attend(struct hub *hub, struct peer *peer, struct ff_slice topic)
+{
+    if (!hub->dialect->attend)
+        die("%s tells nobody who else is there", hub->dialect->name);
+    hub->dialect->attend(&hub->scratch, topic);
+    put_scratch(hub, peer);
+}
+
 void hub_publish(struct hub *hub, struct peer *peer, struct ff_slice topic, struct ff_slice payload)
 {
     hub->dialect->publish(&hub->scratch, topic, payload);

@@ -84,6 +84,8 @@ void hub_stall(struct hub *hub, struct peer *peer, bool is_stalled);
 void hub_subscribe(struct hub *hub, struct peer *peer, struct ff_slice topic);
 /* The same, with the newest `count` messages; ends the program where the dialect has none. */
 void hub_recover(struct hub *hub, struct peer *peer, struct ff_slice topic, uint32_t count);
+/* The same, and to be told who else comes and goes. */
+void hub_attend(struct hub *hub, struct peer *peer, struct ff_slice topic);
 void hub_publish(struct hub *hub, struct peer *peer, struct ff_slice topic,
                  struct ff_slice payload);
 void hub_ask(struct hub *hub, struct peer *peer); /* the answer is an EVENT_ANSWER */

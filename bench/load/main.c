@@ -19,6 +19,11 @@ const struct scenario scenarios[] = {
     {"connect", "connections that come, subscribe and go", scenario_connect},
     {"idle", "memory of connections to which nothing happens (--connections, --pid)",
      scenario_idle},
+    {"topics", "memory of --topics names with one subscription each, and of what is left of them",
+     scenario_topics},
+    {"kept", "memory of --window messages in each of --topics, to which nobody listens",
+     scenario_kept},
+    {"presence", "--connections come to one room, and all hear who comes", scenario_presence},
     {NULL, NULL, NULL},
 };
 

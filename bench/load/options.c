@@ -35,6 +35,8 @@ static const struct spec specs[] = {
     {"size", COUNT, FIELD(size), "128", "octets of a message's payload, at least 32"},
     {"deflate", FLAG, FIELD(is_deflating), NULL,
      "subscribers offer permessage-deflate; payloads are as compressible as records are"},
+    {"fresh", FLAG, FIELD(is_fresh), NULL,
+     "scenario publish: each message goes to a name that nobody heard of before"},
     {"rate", NUMBER, FIELD(rate), "1000", "messages a second of all publishers (scenario rate)"},
     {"stalled", COUNT, FIELD(stalled), "0", "further subscribers that never read"},
     {"flood", COUNT, FIELD(flood), "0",

@@ -28,6 +28,7 @@ struct options {
     double warm_up;
     bool is_sliding;
     bool is_deflating; /* subscribers are sent compressed messages */
+    bool is_fresh;     /* each message goes to a name of its own */
     bool is_json;
     bool is_quiet; /* no progress line */
     int pids[PIDS_MAX];

@@ -18,12 +18,34 @@ struct flood {
     struct hub hub;
     struct crowd publishers;
     struct ff_buf batch; /* window messages and a question, ready to be sent again and again */
+    char *room;          /* for a payload */
+    uint32_t fresh;      /* names that were used */
     uint64_t answers;
     bool is_on;
 };
 
+static void make_batch(struct flood *flood)
+{
+    struct peer peer = {.fd = -1, .out = flood->batch};
+    const struct options *options = flood->options;
+    char name[32];
+
+    peer.out.len = 0;
+    for (uint32_t i = 0; i < options->window; i++) {
+        struct stamp stamp = {i, 0, 0};
+        uint32_t topic = options->is_fresh ? flood->fresh++ : i % (uint32_t)options->topics;
+
+        hub_publish(&flood->hub, &peer, topic_of(topic, name),
+                    payload_write(flood->room, options->size, &stamp));
+    }
+    hub_ask(&flood->hub, &peer);
+    flood->batch = peer.out;
+}
+
 static void send_batch(struct flood *flood, struct peer *peer)
 {
+    if (flood->options->is_fresh)
+        make_batch(flood);
     put(&peer->out, flood->batch.data, flood->batch.len);
     hub_flush(&flood->hub, peer);
 }
@@ -43,26 +65,6 @@ static void on_event(void *arg, struct peer *peer, const struct event *event)
         send_batch(flood, peer);
 }
 
-static void make_batch(struct flood *flood)
-{
-    struct peer peer = {.fd = -1};
-    char *room = ff_mem_alloc(flood->options->size);
-    char name[32];
-
-    if (!room)
-        die("out of memory");
-    ff_buf_init(&peer.out, 1 << 30);
-    for (uint32_t i = 0; i < flood->options->window; i++) {
-        struct stamp stamp = {i, 0, 0};
-
-        hub_publish(&flood->hub, &peer, topic_of(i % (uint32_t)flood->options->topics, name),
-                    payload_write(room, flood->options->size, &stamp));
-    }
-    hub_ask(&flood->hub, &peer);
-    flood->batch = peer.out;
-    ff_mem_free(room);
-}
-
 static void run_until(struct flood *flood, uint64_t end_ns)
 {
     for (uint64_t now = clock_ns(); now < end_ns; now = clock_ns())
@@ -79,6 +81,10 @@ int scenario_publish(const struct options *options)
     uint64_t done;
 
     hub_init(&flood.hub, options, &ops, &flood);
+    flood.room = ff_mem_alloc(options->size);
+    if (!flood.room)
+        die("out of memory");
+    ff_buf_init(&flood.batch, 1 << 30);
     make_batch(&flood);
     crowd_init(&flood.publishers, (uint32_t)options->publishers, true);
     crowd_open(&flood.hub, &flood.publishers, options);
@@ -101,6 +107,7 @@ int scenario_publish(const struct options *options)
     report_end(&report);
     crowd_deinit(&flood.hub, &flood.publishers);
     ff_buf_deinit(&flood.batch);
+    ff_mem_free(flood.room);
     hub_deinit(&flood.hub);
     return 0;
 }

@@ -19,5 +19,8 @@ int scenario_publish(const struct options *options);
 int scenario_return(const struct options *options);
 int scenario_connect(const struct options *options);
 int scenario_idle(const struct options *options);
+int scenario_topics(const struct options *options);
+int scenario_kept(const struct options *options);
+int scenario_presence(const struct options *options);
 
 #endif
