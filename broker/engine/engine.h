@@ -28,10 +28,11 @@
  * answer points to, until the event returns. Errors of answers:
  *
  *   FF_ENOMEM    memory is short
- *   FF_ELIMIT    max_topics or max_filters is reached
+ *   FF_ELIMIT    max_topics or max_filters is reached; of a publish: what may be retained
  *   FF_ETOOBIG   the payload is over its topic's own limit
  *   FF_EINVAL    the payload cannot be rewritten for another encoding
  *   FF_EGONE     the messages that were asked for are not kept any more
+ *   FF_ENONE     the topic keeps none
  *   FF_EOTHER    the key of a publish was used with another payload: nothing is done
  *   FF_ETIMEDOUT nobody knows whether the message was kept: 408, retry with the same key
  *   FF_EAWAY     what keeps the messages cannot be reached, or the worker ends: 503

@@ -30,15 +30,16 @@ static bool read_recall(struct session *session, struct ticket ticket, struct ff
     return false;
 }
 
-/* Is it a name whose messages are kept? If not, the error is sent. */
-static bool has_history(struct session *session, struct ticket ticket, struct ff_slice name)
+static const char no_history[] = "this topic keeps no history: a rule with history = N turns it on";
+
+/* Is it a name whose messages may be kept? If not, the error is sent. */
+static bool may_have_history(struct session *session, struct ticket ticket, struct ff_slice name)
 {
     if (ff_topic_kind(name) == FF_TOPIC_FILTER)
         answers_error(session, ticket, name, FF_ERROR_BAD_CONTENT,
                       "history is not for filters: it is asked for by a topic's name");
-    else if (!history_is_on(&gateway_of(session)->router.registry, name))
-        answers_error(session, ticket, name, FF_ERROR_NOT_FOUND,
-                      "this topic keeps no history: a rule with history = N turns it on");
+    else if (ff_topic_is_reserved(name))
+        answers_error(session, ticket, name, FF_ERROR_NOT_FOUND, "%s", no_history);
     else
         return true;
     return false;
@@ -63,7 +64,7 @@ enum request_outcome session_recall(struct session *session, const struct ff_mes
     }
     if (!answers_have_room(session, name))
         return REQUEST_DEFERRED;
-    if (!has_history(session, ticket, name) ||
+    if (!may_have_history(session, ticket, name) ||
         !read_recall(session, ticket, name, m, &listing.recall))
         return REQUEST_DONE;
     if (!answers_may_await(session, octets))
@@ -77,7 +78,9 @@ enum request_outcome session_recall(struct session *session, const struct ff_mes
 
 static void refuse(struct session *session, struct ticket ticket, enum ff_err err)
 {
-    if (err == FF_EGONE)
+    if (err == FF_ENONE)
+        session_error(session, ticket, FF_ERROR_NOT_FOUND, "%s", no_history);
+    else if (err == FF_EGONE)
         session_error(session, ticket, FF_ERROR_POSITION_GONE,
                       "since is of another epoch, or what came after it is not all kept any more");
     else if (err == FF_ETOOBIG)

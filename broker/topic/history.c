@@ -176,12 +176,13 @@ void history_leave(struct topic *topic)
     ff_list_remove(&topic->recent);
 }
 
-/* Octets that a topic costs which is there for its messages alone, beside them. */
+/* Copies of retained messages in other kinds take nothing from the windows. */
 static uint64_t used(const struct registry *registry)
 {
-    enum { TOPIC_COSTS = sizeof(struct topic) + sizeof(struct topic_log) + 64 };
+    uint64_t retained = registry->limbo.retained_bytes;
+    uint64_t most = registry->limits.history.memory / RETAINED_PART;
 
-    return registry->limbo.kept_bytes + registry->limbo.retained_bytes +
+    return registry->limbo.kept_bytes + (retained < most ? retained : most) +
            positions_size(&registry->history.positions) +
            (uint64_t)registry->history.unread * TOPIC_COSTS;
 }
@@ -284,8 +285,8 @@ static enum ff_err find_oldest(struct router *router, struct topic *topic, enum 
     return FF_OK;
 }
 
-enum ff_err history_find_start(struct router *router, struct ff_slice name, enum log_kind kind,
-                               const struct ff_since *since, struct history_start *start)
+static enum ff_err find_start(struct router *router, struct ff_slice name, enum log_kind kind,
+                              const struct ff_since *since, struct history_start *start)
 {
     struct registry *registry = &router->registry;
     struct topic *topic = registry_find(registry, name);
@@ -307,4 +308,15 @@ enum ff_err history_find_start(struct router *router, struct ff_slice name, enum
     if (!err)
         choose_start(since, oldest, retained <= oldest ? retained : 0, start);
     return err;
+}
+
+enum ff_err history_find_start(struct router *router, struct ff_slice name, enum log_kind kind,
+                               const struct ff_since *since, struct history_start *start)
+{
+    enum ff_err err = find_start(router, name, kind, since, start);
+
+    if (err || !start->retained)
+        return err;
+    return past_get_retained(router, registry_find(&router->registry, name), kind) ? FF_OK
+                                                                                   : FF_ENOMEM;
 }

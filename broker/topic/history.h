@@ -37,7 +37,10 @@ struct history_limits {
     uint64_t memory; /* octets of this worker's */
 };
 
-enum { HISTORY_DRAWN = 32 };
+enum {
+    HISTORY_DRAWN = 32,
+    RETAINED_PART = 2, /* the part of `memory` that retained messages may take */
+};
 
 struct history {
     struct positions positions;

@@ -2,6 +2,7 @@
 #include "broker/topic/past.h"
 
 #include "broker/topic/publication.h"
+#include "broker/topic/retained.h"
 #include "broker/topic/router.h"
 
 const struct topic_log *past_source(const struct topic *topic, enum log_kind *kind)
@@ -106,23 +107,6 @@ static bool write_again(struct router *router, struct topic *topic, enum log_kin
     return true;
 }
 
-/* A new log has its topic's retained message, too. False: there is no room for it. */
-static bool retain_again(struct router *router, struct topic *topic, struct log *log,
-                         enum log_kind kind)
-{
-    struct place place = {topic_retained(topic), 0};
-    struct limbo *limbo = &router->registry.limbo;
-    struct again again;
-
-    if (!render_again(router, topic, (enum log_kind)topic->retained_kind, &place, kind, &again) ||
-        !registry_may_retain(&router->registry, again.size) ||
-        log_reserve_retained(log, limbo, again.size))
-        return false;
-    log_kinds[kind].write(log->retaining->bytes, &again.delivery);
-    log_retain(log, limbo, place.segment->offset, again.size, &again.stamp);
-    return true;
-}
-
 /* An empty log becomes what it would be, had it been there. */
 static void fill(struct router *router, struct topic *topic, struct topic_log *log,
                  enum log_kind kind, const struct topic_log *source, enum log_kind from)
@@ -157,9 +141,23 @@ struct topic_log *past_get_log(struct router *router, struct topic *topic, enum 
     log = registry_get_log(topic, kind);
     if (log && source)
         fill(router, topic, log, kind, source, from);
-    if (log && topic->has_retained && !retain_again(router, topic, &log->log, kind)) {
-        registry_drop_log(topic, kind);
-        log = NULL;
-    }
     return log;
+}
+
+bool past_get_retained(struct router *router, struct topic *topic, enum log_kind kind)
+{
+    struct place place = {topic_retained(topic), 0};
+    struct limbo *limbo = &router->registry.limbo;
+    struct topic_log *log = past_get_log(router, topic, kind);
+    struct again again;
+
+    if (!log || log_retained(&log->log))
+        return log;
+    if (!retained_may_copy(&router->registry, segment_size(place.segment)) ||
+        !render_again(router, topic, (enum log_kind)topic->retained_kind, &place, kind, &again) ||
+        log_reserve_retained(&log->log, limbo, again.size))
+        return false;
+    log_kinds[kind].write(log->log.retaining->bytes, &again.delivery);
+    log_retain(&log->log, limbo, place.segment->offset, again.size, &again.stamp);
+    return true;
 }

@@ -20,11 +20,13 @@ enum { PAST_MOST = 4 * 1024 * 1024 };
 
 /*
  * Finds or makes a topic's log of a kind. Where the topic keeps history, the log reaches
- * back as far as the others do, or as memory allows; a retained message it has in any case.
- * What that cost is counted in router.rewritten, for who shares out turns. NULL: out of
- * memory; a publish can do without.
+ * back as far as the others do, or as memory allows; what that cost is counted in
+ * router.rewritten, for who shares out turns. NULL: out of memory; a publish can do without.
  */
 struct topic_log *past_get_log(struct router *router, struct topic *topic, enum log_kind kind);
+
+/* The same, and it has the topic's retained message, which there must be. False: out of memory. */
+bool past_get_retained(struct router *router, struct topic *topic, enum log_kind kind);
 
 /* The log of an encoding that reaches back furthest; NULL: none has a message. */
 const struct topic_log *past_source(const struct topic *topic, enum log_kind *kind);

@@ -14,6 +14,7 @@
 #include "broker/net/loop.h"
 #include "broker/topic/heard.h"
 #include "broker/topic/past.h"
+#include "broker/topic/retained.h"
 #include "broker/topic/router.h"
 #include "protocol/message/transcode.h"
 
@@ -41,6 +42,12 @@ static void begin(struct rendering *r, const struct publication *p, const struct
     memset(r->is_made, 0, sizeof(r->is_made));
     memset(r->is_packed, 0, sizeof(r->is_packed));
     memset(r->is_judged, 0, sizeof(r->is_judged));
+}
+
+/* The kind of log in which a message is kept. */
+static enum log_kind kind_of_payload(const struct ff_payload *payload)
+{
+    return payload->kind == FF_PAYLOAD_MSGPACK ? KIND_MSGPACK : KIND_JSON;
 }
 
 /* The payload in an encoding, made once. */
@@ -167,7 +174,9 @@ static enum ff_err reserve_in(struct router *router, const struct rendering *r,
         return log_reserve_hole(log, limbo, render_hole(r, to, kind, gap));
     size = r->is_packed[kind] ? r->packed[kind].len : log_kinds[kind].measure(&delivery);
     err = log_reserve(log, limbo, size);
-    return err || !r->is_retained || to->is_filter ? err : log_reserve_retained(log, limbo, size);
+    if (err || !r->is_retained || to->is_filter || kind != kind_of_payload(&r->p->payload))
+        return err;
+    return retained_has_room(to, size) ? log_reserve_retained(log, limbo, size) : FF_ELIMIT;
 }
 
 /* Room in all logs of one topic or filter. */
@@ -180,7 +189,7 @@ static enum ff_err reserve(struct router *router, struct rendering *r, struct to
             continue;
         err = render(router, r, (enum log_kind)i);
         if (err)
-            return err;
+            return err == FF_ELIMIT ? FF_EINVAL : err;
         pack(router, r, to, (enum log_kind)i);
         err = reserve_in(router, r, to, (enum log_kind)i);
         if (err)
@@ -312,7 +321,7 @@ static enum ff_err append(struct router *router, struct rendering *r, struct top
         err = reserve_all(router, r, topic, filters, count);
     }
     if (err)
-        return err == FF_ELIMIT ? FF_EINVAL : err;
+        return err;
     receipt->position = r->position;
     if (topic)
         commit(router, r, topic, receipt);
@@ -323,12 +332,6 @@ static enum ff_err append(struct router *router, struct rendering *r, struct top
     for (uint32_t i = 0; i < count; i++)
         commit(router, r, filters[i], receipt);
     return FF_OK;
-}
-
-/* The kind of log in which a message is kept. */
-static enum log_kind kind_of_payload(const struct ff_payload *payload)
-{
-    return payload->kind == FF_PAYLOAD_MSGPACK ? KIND_MSGPACK : KIND_JSON;
 }
 
 /*
@@ -369,19 +372,19 @@ static enum ff_err append_retained(struct router *router, struct rendering *r, s
                                    struct receipt *receipt)
 {
     struct registry *registry = &router->registry;
-    bool is_first = !topic->has_retained;
+    bool is_first;
     enum ff_err err;
 
-    if (!registry_may_retain(registry, r->p->payload.bytes.len) ||
-        (is_first && !registry_count_retained(registry)))
+    FF_CHECK(topic);
+    is_first = !topic->has_retained;
+    if (is_first && !retained_count(registry))
         return FF_ELIMIT;
     err = append(router, r, topic, receipt);
     if (err && is_first)
-        registry_uncount_retained(registry);
+        retained_uncount(registry);
     if (err)
         return err;
-    topic->has_retained = true;
-    topic->retained_kind = (uint8_t)kind_of_payload(&r->p->payload);
+    retained_note(topic, kind_of_payload(&r->p->payload));
     return FF_OK;
 }
 
@@ -416,6 +419,10 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
     *receipt = (struct receipt){.receivers = 0};
     r.is_retained = p->retain && !is_null(&p->payload);
     err = find_topic(router, &r, &topic);
+    if (err == FF_ENOMEM && r.is_retained) {
+        router_trim_for_memory(router, p->payload.bytes.len + 1);
+        err = find_topic(router, &r, &topic);
+    }
     if (err)
         return give_up(router, topic, err);
     if (topic) /* what was given may have been the name of the idle topic, which is gone */
@@ -428,7 +435,7 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
     if (err)
         return give_up(router, topic, err);
     if (topic && p->retain && !r.is_retained)
-        registry_forget_retained(topic);
+        retained_forget(topic);
     if (ff_topic_is_reserved(named.topic))
         return FF_OK; /* what the broker says of itself is no traffic, and is not kept */
     router->published++;

@@ -3,7 +3,8 @@
  * publication.h - a message on its way into its topic, and what became of it.
  *
  * A message may be retained: it stays for who asks for the past, whatever goes of its topic's
- * history, until the next such message. Each log of the topic has a copy of its own (log.h).
+ * history, until the next such message: in the log of the kind that it came in, and in those of
+ * other kinds once somebody asked for it there (log.h, past.h).
  */
 #ifndef TOPIC_PUBLICATION_H
 #define TOPIC_PUBLICATION_H

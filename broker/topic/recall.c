@@ -52,10 +52,29 @@ static void find_kept(struct router *router, struct ff_slice name, struct range 
         range->retained = topic_retained(topic);
 }
 
-/* Is the retained message the one before the others? */
-static bool has_before_oldest(const struct range *range)
+/* Behind its retained message comes what the window holds, whatever lies between. */
+static bool begin_behind(struct range *range, uint64_t offset)
 {
-    return range->retained && range->retained->offset + 1 == range->oldest;
+    uint64_t retained = range->retained ? range->retained->offset + 1 : UINT64_MAX;
+    bool is_before = offset + 1 == retained && retained == range->oldest;
+
+    if (!is_before)
+        range->retained = NULL;
+    range->from = offset > range->oldest ? offset : range->oldest;
+    return offset >= range->oldest || is_before || offset == retained;
+}
+
+/* Before an offset there may be no more than the retained message. */
+static bool end_before(struct range *range, uint64_t offset)
+{
+    uint64_t before = range->retained ? range->retained->offset : range->oldest;
+
+    range->to = log_before(offset, 1);
+    if (range->retained && range->to <= before)
+        range->retained = NULL;
+    if (range->to < range->from)
+        range->from = range->to; /* nothing of the window */
+    return range->to >= before || offset == 0;
 }
 
 /* Which of them are wanted. False: `since` is no place that there still is. */
@@ -77,17 +96,7 @@ static bool choose_range(const struct recall *what, uint64_t epoch, struct range
     }
     if (since->epoch != epoch || since->offset > range->head)
         return false;
-    if (what->is_reverse) {
-        range->to = log_before(since->offset, 1);
-        return range->to >= range->oldest || since->offset == 0;
-    }
-    if (has_before_oldest(range) && since->offset + 1 == range->oldest) {
-        range->from = range->oldest;
-        return true;
-    }
-    range->retained = NULL;
-    range->from = since->offset;
-    return since->offset >= range->oldest;
+    return what->is_reverse ? end_before(range, since->offset) : begin_behind(range, since->offset);
 }
 
 /* The first `limit` messages of a range, those at its end where the newest come first. */
@@ -232,6 +241,9 @@ enum ff_err recall_messages(struct router *router, struct ff_slice name, const s
 
     FF_CHECK(what->limit > 0 && what->limit <= RECALL_LIMIT);
     *recalled = (struct recalled){.epoch = at.epoch};
+    if (!at.epoch &&
+        (registry_has(&router->registry, name) || !history_is_on(&router->registry, name)))
+        return FF_ENONE;
     find_kept(router, name, &range);
     if (!choose_range(what, at.epoch, &range))
         return FF_EGONE;

@@ -30,7 +30,7 @@ struct recalled {
 /*
  * Appends an array of entries to `out`, whose maximum becomes that of the list. FF_OK, FF_ENOMEM,
  * FF_EGONE (`since` is of another epoch, ahead, or not kept any more), FF_ETOOBIG (not even one
- * message fits).
+ * message fits), FF_ENONE (the topic keeps no history).
  */
 FF_MUST_CHECK enum ff_err recall_messages(struct router *router, struct ff_slice name,
                                           const struct recall *what, struct ff_buf *out,

@@ -6,13 +6,11 @@
  */
 #include "broker/topic/registry.h"
 
+#include "broker/topic/retained.h"
 #include "protocol/base/mem.h"
 #include "protocol/message/transcode.h"
 
-enum {
-    MIN_PINNED = 4 * 1024 * 1024,
-    RETAINED_PART = 2, /* the part of history's memory that retained messages may take */
-};
+enum { MIN_PINNED = 4 * 1024 * 1024 };
 
 static const struct topic_rule no_rule = {.overflow = OVERFLOW_SKIP,
                                           .history = RULE_DEFAULT,
@@ -50,7 +48,7 @@ static void drop_unread(struct registry *registry)
     while ((node = ff_map_next(&registry->topics, NULL))) {
         struct topic *topic = FF_CONTAINER(node, struct topic, node);
 
-        registry_forget_retained(topic);
+        retained_forget(topic);
         for (int i = 0; i < KINDS; i++) {
             FF_CHECK(!topic->logs[i] || !topic_log_is_read(topic->logs[i]));
             if (topic->logs[i])
@@ -519,43 +517,6 @@ struct topic_log *registry_get_log(struct topic *topic, enum log_kind kind)
         log_keep(&log->log, &topic->registry->limbo, topic->epoch, history_octets(topic));
     topic->logs[kind] = log;
     return log;
-}
-
-void registry_forget_retained(struct topic *topic)
-{
-    if (!topic->has_retained)
-        return;
-    for (int i = 0; i < KINDS; i++)
-        if (topic->logs[i])
-            log_forget_retained(&topic->logs[i]->log, &topic->registry->limbo);
-    topic->has_retained = false;
-    registry_uncount_retained(topic->registry);
-}
-
-bool registry_may_retain(const struct registry *registry, size_t octets)
-{
-    return registry->limbo.retained_bytes + octets <=
-           registry->limits.history.memory / RETAINED_PART;
-}
-
-bool registry_count_retained(struct registry *registry)
-{
-    uint32_t all = registry->retained_count + 1;
-
-    if (registry->all_retained)
-        all = atomic_fetch_add_explicit(registry->all_retained, 1, memory_order_relaxed) + 1;
-    registry->retained_count++;
-    if (all <= registry->limits.max_retained)
-        return true;
-    registry_uncount_retained(registry);
-    return false;
-}
-
-void registry_uncount_retained(struct registry *registry)
-{
-    registry->retained_count--;
-    if (registry->all_retained)
-        atomic_fetch_sub_explicit(registry->all_retained, 1, memory_order_relaxed);
 }
 
 void registry_drop_log(struct topic *topic, enum log_kind kind)

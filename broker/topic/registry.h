@@ -154,16 +154,6 @@ bool registry_forget_position(struct registry *registry, struct ff_slice name);
 /* Finds or makes its log, empty. NULL: out of memory. */
 FF_MUST_CHECK struct topic_log *registry_get_log(struct topic *topic, enum log_kind kind);
 
-/* Is there room for so many octets of retained messages more, in what they may take? */
-bool registry_may_retain(const struct registry *registry, size_t octets);
-
-/* One more topic has a retained message. False: max_retained of all workers is reached. */
-bool registry_count_retained(struct registry *registry);
-void registry_uncount_retained(struct registry *registry);
-
-/* The topic has no retained message any more, in none of its logs. */
-void registry_forget_retained(struct topic *topic);
-
 /* Drops a log that nobody reads, with all that is in it. */
 void registry_drop_log(struct topic *topic, enum log_kind kind);
 

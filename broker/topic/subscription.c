@@ -202,7 +202,7 @@ static void target_log(struct subscription *s, struct flush_range *range)
         missed.from = goes_on;
     if (!is_sent || missed.to > goes_on)
         missed.cause = "slow";
-    else if (s->link->kind == KIND_RAW) /* which has no GAPs, and asked for what there is */
+    if (s->link->kind == KIND_RAW) /* which has no GAPs: who is too slow has ended */
         missed.from = missed.to;
     missed.count = missed.to - missed.from;
     if (!missed.count) {

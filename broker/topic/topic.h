@@ -50,6 +50,9 @@ struct topic_rule {
 
 struct registry;
 
+/* Octets of a topic that is there for its messages alone, beside them. */
+#define TOPIC_COSTS (sizeof(struct topic) + sizeof(struct topic_log) + 64)
+
 struct topic {
     struct ff_map_node node;
     struct registry *registry;

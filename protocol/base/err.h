@@ -21,6 +21,7 @@ enum ff_err {
     FF_EAWAY = -9,     /* what it needs cannot be reached now */
     FF_EGONE = -11,    /* it was there, and is not kept any more */
     FF_EOTHER = -10,   /* its key stands for something else already */
+    FF_ENONE = -12,    /* there is no such thing, and never was */
 };
 
 #endif

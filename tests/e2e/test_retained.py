@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 
@@ -151,6 +152,30 @@ def in_every_kind(broker):
     assert [plain.read()[1] for _ in range(4)] == [b"1", b"7", b"8", b"9"]
     publish(a, "few/raw", 10)
     assert plain.read()[1] == b"10"
+
+
+@test
+def a_raw_reader_is_not_ended_by_the_next_one(broker):
+    """Both in one turn: it asks for the past, and another message takes the retained one's place."""
+    a = client(broker)
+    for n in range(6):
+        topic = "few/race%d" % n
+        retain(a, topic, 1)
+        publish(a, topic, *range(2, 10))
+        plain = Peer(broker.port, upgrade=False)
+        os.kill(broker.process.pid, signal.SIGSTOP)
+        plain.send(b"GET /ws?topic=%s&since=100&format=raw HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                   b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n" % topic.encode())
+        a.send_json({"type": 7, "id": 9, "topic": topic, "message": 10, "retain": True})
+        os.kill(broker.process.pid, signal.SIGCONT)
+        a.read_json()
+        plain.read_head()
+        got = []
+        while not got or got[-1] != b"10":
+            opcode, payload = plain.read()
+            assert opcode == TEXT, (opcode, payload)
+            got.append(payload)
+        assert got in ([b"1", b"7", b"8", b"9", b"10"], [b"7", b"8", b"9", b"10"], [b"8", b"9", b"10"]), got
 
 
 @test

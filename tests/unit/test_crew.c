@@ -24,6 +24,7 @@
 
 #include "broker/carrier/channel.h"
 #include "broker/engine/memory.h"
+#include "broker/topic/retained.h"
 #include "tests/support/crew.h"
 #include "tests/support/late_engine.h"
 #include "tests/support/test.h"
@@ -253,7 +254,7 @@ static void forget_retained(struct router *router)
 
         if (!topic)
             continue;
-        registry_forget_retained(topic);
+        retained_forget(topic);
         router_drop_unused(router, topic);
     }
 }
