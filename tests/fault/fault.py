@@ -8,6 +8,7 @@ where they were. A table at the end says what was done and what came of it; time
 never judged.
 """
 import argparse
+import contextlib
 import ctypes
 import json
 import os
@@ -486,6 +487,17 @@ def play(name, seconds, count, row):
         shutil.rmtree(folder)
 
 
+@contextlib.contextmanager
+def niced():
+    """A storm from other machines takes no time of who measures here: this thread, and those that it starts, stand back."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, 15)
+        yield
+    finally:
+        with contextlib.suppress(PermissionError):  # who may not come back stays where it is
+            os.setpriority(os.PRIO_PROCESS, 0, 0)
+
+
 def beside(fault, broker, host, extent, context, namespace, row):
     """The fault, the healthy ones beside it, and whether all is as before."""
     healthy = subprocess.Popen([sys.executable, __file__, "--chat", host, str(broker.port)], stdin=subprocess.PIPE,
@@ -506,7 +518,8 @@ def beside(fault, broker, host, extent, context, namespace, row):
     stage = Stage(broker, extent[0], context, extent[1])
     stage.namespace = namespace
     threading.Thread(target=figures.keep_reading, daemon=True).start()
-    fault.run(stage)
+    with niced():
+        fault.run(stage)
     row.update(done=stage.done, before=before["memory"], rss=(broker.rss() - rss) >> 10)
     end = time.monotonic() + PATIENCE
     while True:
