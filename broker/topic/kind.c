@@ -11,9 +11,9 @@ static size_t measure_json(const struct ff_delivery *message)
     return ff_delivery_size(FF_JSON, message);
 }
 
-static void write_json(uint8_t *out, const struct ff_delivery *message)
+static void write_json(uint8_t *out, const struct ff_delivery *message, size_t size)
 {
-    ff_delivery_write(out, FF_JSON, message);
+    ff_delivery_write(out, FF_JSON, message, size);
 }
 
 static size_t measure_msgpack(const struct ff_delivery *message)
@@ -21,9 +21,9 @@ static size_t measure_msgpack(const struct ff_delivery *message)
     return ff_delivery_size(FF_MSGPACK, message);
 }
 
-static void write_msgpack(uint8_t *out, const struct ff_delivery *message)
+static void write_msgpack(uint8_t *out, const struct ff_delivery *message, size_t size)
 {
-    ff_delivery_write(out, FF_MSGPACK, message);
+    ff_delivery_write(out, FF_MSGPACK, message, size);
 }
 
 /* Appends what base64 stands for: `*octets`. It was checked before it got here, all the same. */
@@ -104,11 +104,12 @@ static size_t measure_raw(const struct ff_delivery *message)
     return ff_frame_head_size(size) + size;
 }
 
-static void write_raw(uint8_t *out, const struct ff_delivery *message)
+static void write_raw(uint8_t *out, const struct ff_delivery *message, size_t size)
 {
     const struct ff_payload *payload = &message->payload;
     enum ff_opcode opcode = payload->kind == FF_PAYLOAD_BYTES ? FF_OP_BINARY : FF_OP_TEXT;
 
+    (void)size;
     out += ff_frame_write_head(out, opcode, payload->bytes.len);
     if (payload->bytes.len)
         memcpy(out, payload->bytes.at, payload->bytes.len);

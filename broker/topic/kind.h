@@ -61,7 +61,7 @@ struct kind_ops {
     enum ff_err (*render)(struct ff_payload *payload, struct ff_buf *buf);
     /* The size of the whole frame, and the frame itself: exactly so many octets. */
     size_t (*measure)(const struct ff_delivery *message);
-    void (*write)(uint8_t *out, const struct ff_delivery *message);
+    void (*write)(uint8_t *out, const struct ff_delivery *message, size_t size);
 };
 
 extern const struct kind_ops log_kinds[KINDS];

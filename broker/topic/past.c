@@ -102,7 +102,7 @@ static bool write_again(struct router *router, struct topic *topic, enum log_kin
     if (!render_again(router, topic, from, place, kind, &again) ||
         log_reserve(log, &router->registry.limbo, again.size))
         return false;
-    log_kinds[kind].write(log_reserved(log), &again.delivery);
+    log_kinds[kind].write(log_reserved(log), &again.delivery, again.size);
     log_commit(log, &router->registry.limbo, &again.stamp);
     return true;
 }
@@ -157,7 +157,7 @@ bool past_get_retained(struct router *router, struct topic *topic, enum log_kind
         !render_again(router, topic, (enum log_kind)topic->retained_kind, &place, kind, &again) ||
         log_reserve_retained(&log->log, limbo, again.size))
         return false;
-    log_kinds[kind].write(log->log.retaining->bytes, &again.delivery);
+    log_kinds[kind].write(log->log.retaining->bytes, &again.delivery, again.size);
     log_retain(&log->log, limbo, place.segment->offset, again.size, &again.stamp);
     return true;
 }

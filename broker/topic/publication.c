@@ -121,7 +121,7 @@ static bool write_plain(struct packer *packer, enum log_kind kind,
     packer->plain.len = 0;
     if (ff_buf_reserve(&packer->plain, size))
         return false;
-    log_kinds[kind].write((uint8_t *)packer->plain.data, delivery);
+    log_kinds[kind].write((uint8_t *)packer->plain.data, delivery, size);
     packer->plain.len = size;
     return true;
 }
@@ -226,7 +226,7 @@ static void commit_in(struct router *router, const struct rendering *r, const st
         return;
     }
     delivery = delivery_for(r, to, kind);
-    log_kinds[kind].write(log_reserved(log), &delivery);
+    log_kinds[kind].write(log_reserved(log), &delivery, log->reserved_size);
     log_commit(log, limbo, &r->stamp);
 }
 

@@ -213,10 +213,10 @@ size_t ff_delivery_size(enum ff_encoding encoding, const struct ff_delivery *del
     return size + ff_frame_head_size(size);
 }
 
-void ff_delivery_write(uint8_t *out, enum ff_encoding encoding, const struct ff_delivery *delivery)
+void ff_delivery_write(uint8_t *out, enum ff_encoding encoding, const struct ff_delivery *delivery,
+                       size_t size)
 {
-    size_t size = body_size(encoding, delivery);
-
+    size -= ff_frame_head_within(size);
     if (encoding == FF_JSON) {
         out += ff_frame_write_head(out, FF_OP_TEXT, size);
         json_write((char *)out, delivery);

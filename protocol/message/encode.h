@@ -26,8 +26,9 @@ struct ff_delivery {
 /* The size of the whole frame, WebSocket head included. */
 size_t ff_delivery_size(enum ff_encoding encoding, const struct ff_delivery *delivery);
 
-/* Writes exactly that many octets. */
-void ff_delivery_write(uint8_t *out, enum ff_encoding encoding, const struct ff_delivery *delivery);
+/* Writes exactly so many octets: `size` is what ff_delivery_size() said. */
+void ff_delivery_write(uint8_t *out, enum ff_encoding encoding, const struct ff_delivery *delivery,
+                       size_t size);
 
 /*
  * The payload of a frame that ff_delivery_write() wrote for this topic and offset, through no

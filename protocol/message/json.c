@@ -454,16 +454,19 @@ static char short_escape(char c)
     }
 }
 
+/* Octets that a character takes more in a JSON string than by itself. */
+static const uint8_t escape_costs[256] = {
+    /* Control characters: six octets of \u0007, or two of \n. */
+    5, 5, 5, 5, 5, 5, 5, 5, 1, 1, 1, 5, 1, 1, 5, 5,         5,
+    5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, ['"'] = 1, ['\\'] = 1,
+};
+
 size_t ff_json_quoted_size(struct ff_slice text)
 {
     size_t size = text.len + 2;
 
-    for (size_t i = 0; i < text.len; i++) {
-        if (short_escape(text.at[i]))
-            size += 1;
-        else if ((unsigned char)text.at[i] < 0x20)
-            size += 5;
-    }
+    for (size_t i = 0; i < text.len; i++)
+        size += escape_costs[(unsigned char)text.at[i]];
     return size;
 }
 
@@ -472,6 +475,12 @@ char *ff_json_write_quoted(char *out, struct ff_slice text)
     static const char digits[] = "0123456789abcdef";
 
     *out++ = '"';
+    if (ff_json_quoted_size(text) == text.len + 2) { /* nearly always */
+        if (text.len)
+            memcpy(out, text.at, text.len);
+        out[text.len] = '"';
+        return out + text.len + 1;
+    }
     for (size_t i = 0; i < text.len; i++) {
         char c = text.at[i];
         char escape = short_escape(c);

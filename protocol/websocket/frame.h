@@ -50,6 +50,12 @@ size_t ff_frame_write_head(uint8_t *out, enum ff_opcode opcode, uint64_t len);
 /* The size of that head. */
 size_t ff_frame_head_size(uint64_t len);
 
+/* The same for a whole frame, its head counted in. */
+static inline size_t ff_frame_head_within(uint64_t size)
+{
+    return size < 126 + 2 ? 2 : size <= UINT16_MAX + 4 ? 4 : 10;
+}
+
 /* The same, masked: 14 octets of room. */
 size_t ff_frame_write_masked_head(uint8_t *out, enum ff_opcode opcode, uint64_t len,
                                   const uint8_t mask[4]);

@@ -432,7 +432,7 @@ static void a_delivery_is_as_large_as_it_said(void **state)
 
                     /* One octet too many would hit the page behind. */
                     ff_delivery_write(edge.memory + edge.size - size, (enum ff_encoding)encoding,
-                                      &d);
+                                      &d, size);
                     assert_int_equal(edge.memory[edge.size - 1], encoding == FF_JSON ? '}'
                                                                  : filtered          ? '#'
                                                                                      : '1');

@@ -89,7 +89,7 @@ static void a_payload_is_found_again(void **state)
         struct ff_payload found;
 
         memset(payload, kind == FF_PAYLOAD_MSGPACK ? 7 : '4', sizeof(payload));
-        ff_delivery_write(frame, encoding, &d);
+        ff_delivery_write(frame, encoding, &d, size);
         found = ff_delivery_payload(encoding, (struct ff_slice){(char *)frame, size}, d.topic,
                                     d.offset);
         assert_int_equal(found.kind, kind);
