@@ -194,18 +194,6 @@ static size_t choose_quantum(const struct input_queue *queue)
     return quantum > INPUT_QUANTUM_LEAST ? quantum : INPUT_QUANTUM_LEAST;
 }
 
-static void run_handshakes(struct net *net)
-{
-    uint64_t until_us = loop_clock_us() + turn_slice_us(TURN_HANDSHAKES, 0);
-
-    /* Who goes on with its handshake comes back by an event, behind those that wait. */
-    for (uint32_t left = net->input.handshakes.count; left > 0; left--) {
-        work(pop(&net->input.handshakes));
-        if (loop_clock_us() >= until_us)
-            return;
-    }
-}
-
 static void begin_part(struct input *input, const struct input_queue *queue, uint64_t until_us)
 {
     input->until_us = until_us;
@@ -234,6 +222,21 @@ static void run_newcomers(struct input *input, uint64_t until_us)
     begin_part(input, &input->newcomers, until_us);
     for (int i = 0; i < TURN_NEWCOMERS && input->newcomers.first; i++)
         work(pop(&input->newcomers));
+}
+
+static void run_handshakes(struct net *net)
+{
+    struct input *input = &net->input;
+    uint64_t until_us = loop_clock_us() + turn_slice_us(TURN_HANDSHAKES, 0);
+
+    begin_part(input, &input->handshakes, until_us);
+    /* Who goes on with its handshake comes back by an event, behind those that wait. */
+    for (uint32_t left = input->handshakes.count; left > 0; left--) {
+        work(pop(&input->handshakes));
+        if (loop_clock_us() >= until_us)
+            break;
+    }
+    input->is_over = true;
 }
 
 /* Where nobody speaks all the time the others have the whole turn, else a part of it. */

@@ -421,7 +421,8 @@ static void publish(struct worker_model *at)
                 : shape < 98 ? dice_below(&at->dice, 6000)
                              : dice_below(&at->dice, MAX_PAYLOAD);
         m.is_keyed = dice_below(&at->dice, 8) == 0;
-        m.is_retained = crew_run.seed % 3 && dice_below(&at->dice, 20) == 0;
+        m.is_retained =
+            crew_run.seed % 3 && !crew_run.without_positions && dice_below(&at->dice, 20) == 0;
         f = find(peer, ff_slice_of(truth_topics[m.topic]));
         if (f && !f->first_own)
             f->first_own = m.id;

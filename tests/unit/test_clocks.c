@@ -320,7 +320,7 @@ static void a_ping_stands_for_no_heartbeat(void **state)
     begin(1000);
     come("/ws", "fanfare.v1.json");
     session()->conn.heard_at -= 2 * WHEEL_TICKS_A_SECOND; /* something was sent since */
-    session()->pinged_at = session()->conn.heard_at;
+    session()->talk.pinged_at = session()->conn.heard_at;
     run_timer();
     came_len = 0;
     pass_ms(3100);
@@ -415,7 +415,7 @@ static void each_silence_gets_its_own_ping(void **state)
     (void)state;
     begin(wrap_ms / 2);
     come("/ws", "fanfare.v1.json");
-    session()->conn.heard_at = session()->pinged_at = net_tick(&worker.net);
+    session()->conn.heard_at = session()->talk.pinged_at = net_tick(&worker.net);
     run_timer();
     pass_ms(5100);
     assert_int_equal(count("\x89\0", 2), 1);
