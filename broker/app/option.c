@@ -55,7 +55,7 @@ _Static_assert((int)BITS_max_subscriptions <= (int)SUBSCRIPTIONS_BITS, "see subs
 ASSERT_COUNTER(max_subscribed_filters, struct subscriptions, filter_count);
 ASSERT_COUNTER(pings_per_second, struct session, controls);
 ASSERT_COUNTER(heartbeat, struct session, heartbeat_s);
-ASSERT_COUNTER(max_head, struct session, scanned);
+ASSERT_COUNTER(max_head, struct session, http.scanned);
 _Static_assert((int)FF_HTTP_HEAD_MOST <= (int)NET_RECEIVE_SIZE, "a head is read as a whole");
 ASSERT_COUNTER(max_message, struct ff_reader, max_message);
 ASSERT_COUNTER(max_message, struct ff_reader, message_len);

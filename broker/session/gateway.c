@@ -382,7 +382,7 @@ void gateway_leave_half_open(struct gateway *gateway, struct session *session)
         return;
     ff_list_remove(&session->conn.group);
     gateway->half_open_count--;
-    gateway->head_octets -= session->scanned;
+    gateway->head_octets -= session->http.scanned;
 }
 
 void gateway_forget(struct gateway *gateway, struct session *session)
@@ -407,7 +407,7 @@ static struct session *find_droppable(const struct gateway *gateway, bool in_tls
 
         if (in_tls_handshake && !session->conn.is_in_handshake)
             continue;
-        return net_tick(net) - session->accepted_at < HALF_OPEN_MIN_TICKS ? NULL : session;
+        return net_tick(net) - session->http.accepted_at < HALF_OPEN_MIN_TICKS ? NULL : session;
     }
     return NULL;
 }

@@ -38,7 +38,7 @@ static uint32_t sooner(uint32_t a, uint32_t b)
 static void keep_marks_young(struct session *session, uint32_t now)
 {
     uint32_t *marks[] = {&session->conn.sent_at, &session->conn.heard_at, &session->conn.took_at,
-                         &session->errors_at,    &session->control_at,    &session->pinged_at};
+                         &session->errors_at,    &session->control_at,    &session->talk.pinged_at};
 
     for (size_t i = 0; i < FF_COUNT(marks); i++)
         if (now - *marks[i] > OLD_TICKS)
@@ -77,7 +77,7 @@ static void send_heartbeat(struct session *session)
 /* Has a PING gone out since something came? */
 static bool is_pinged(const struct session *session)
 {
-    return (int32_t)(session->pinged_at - session->conn.heard_at) > 0;
+    return (int32_t)(session->talk.pinged_at - session->conn.heard_at) > 0;
 }
 
 /* How long the peer may stay silent behind a PING. */
@@ -103,9 +103,9 @@ static uint32_t judge_heard(struct session *session, uint32_t now, uint32_t inte
         return interval - (now - conn->heard_at);
     if (!is_pinged(session)) {
         send_ping(session);
-        session->pinged_at = now;
+        session->talk.pinged_at = now;
     }
-    waited = now - session->pinged_at;
+    waited = now - session->talk.pinged_at;
     most = patience(session, interval);
     return waited < most ? most - waited : 0;
 }
@@ -115,8 +115,8 @@ static uint32_t judge_sent(struct session *session, uint32_t now, uint32_t inter
 {
     const struct conn *conn = &session->conn;
     uint32_t quiet = now - conn->sent_at;
-    bool was_ping = is_pinged(session) && now - session->pinged_at > FLUSH_TICKS &&
-                    conn->sent_at - session->pinged_at <= FLUSH_TICKS;
+    bool was_ping = is_pinged(session) && now - session->talk.pinged_at > FLUSH_TICKS &&
+                    conn->sent_at - session->talk.pinged_at <= FLUSH_TICKS;
 
     if (quiet < interval && !was_ping) /* a PING never stands for a HEARTBEAT */
         return interval - quiet;
@@ -129,22 +129,22 @@ static uint32_t judge_plain(struct session *session, uint32_t now)
 {
     uint32_t interval =
         gateway_of(session)->settings->plain_heartbeat_s * (uint32_t)WHEEL_TICKS_A_SECOND;
-    uint16_t passed = (uint16_t)(now - session->plain.beat_at);
+    uint16_t passed = (uint16_t)(now - session->talk.beat_at);
 
     if (interval == 0 || session_is_raw(session))
         return LONGEST_WAIT_TICKS;
     if (passed < interval)
         return interval - passed;
     send_heartbeat(session);
-    session->plain.beat_at = (uint16_t)now;
+    session->talk.beat_at = (uint16_t)now;
     return interval;
 }
 
 void heartbeat_start(struct session *session)
 {
-    session->pinged_at = session->conn.heard_at;
+    session->talk.pinged_at = session->conn.heard_at;
     if (session->mode == SESSION_PLAIN)
-        session->plain.beat_at = (uint16_t)net_tick(session->conn.net);
+        session->talk.beat_at = (uint16_t)net_tick(session->conn.net);
     heartbeat_timer(session);
 }
 

@@ -104,7 +104,7 @@ static bool is_request(const struct envelope *envelope, uint64_t type)
 
 void plain_forget_answer(struct session *session, uint32_t now)
 {
-    if ((uint16_t)(now - session->plain.answered_at) >= ANSWER_TICKS)
+    if ((uint16_t)(now - session->talk.answered_at) >= ANSWER_TICKS)
         session->has_answered = false;
 }
 
@@ -119,7 +119,7 @@ static bool take_answer(struct session *session, bool has_id)
     if (session->has_answered && !has_id)
         return false;
     session->has_answered = true;
-    session->plain.answered_at = (uint16_t)now;
+    session->talk.answered_at = (uint16_t)now;
     return true;
 }
 

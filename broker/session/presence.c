@@ -11,9 +11,9 @@ enum { LIST_MOST = 128 * 1024 /* octets of a list */ };
 
 struct ff_slice session_user(const struct session *session)
 {
-    if (session->mode != SESSION_TYPED || !session->user)
+    if (session->name_kind != NAME_USER)
         return (struct ff_slice){NULL, 0};
-    return (struct ff_slice){session->user + 1, (unsigned char)session->user[0]};
+    return (struct ff_slice){session->name.user + 1, (unsigned char)session->name.user[0]};
 }
 
 bool session_set_user(struct session *session, struct ticket ticket, struct ff_slice user)
@@ -36,8 +36,10 @@ bool session_set_user(struct session *session, struct ticket ticket, struct ff_s
         copy[0] = (char)user.len;
         memcpy(copy + 1, user.at, user.len);
     }
-    ff_mem_free(session->user);
-    session->user = copy;
+    if (session->name_kind == NAME_USER)
+        ff_mem_free(session->name.user);
+    session->name_kind = copy ? NAME_USER : NAME_NONE;
+    session->name.user = copy;
     return true;
 }
 

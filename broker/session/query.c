@@ -52,15 +52,15 @@ static long decode_topic(char *text, struct ff_slice query)
 /* Room for a topic, and for where it is to begin behind it. False: the connection is lost. */
 static bool keep_text(struct session *session, struct ff_slice text)
 {
-    session->plain_text = ff_mem_alloc(text.len + 1 + sizeof(struct ff_since));
-    session->has_plain_text = session->plain_text != NULL;
-    if (!session->plain_text) {
+    session->name.topic = ff_mem_alloc(text.len + 1 + sizeof(struct ff_since));
+    if (!session->name.topic) {
         conn_abort(&session->conn);
         return false;
     }
+    session->name_kind = NAME_TOPIC;
     if (text.len)
-        memcpy(session->plain_text, text.at, text.len);
-    session->plain_text[text.len] = '\0';
+        memcpy(session->name.topic, text.at, text.len);
+    session->name.topic[text.len] = '\0';
     return true;
 }
 
@@ -83,11 +83,11 @@ static bool take_plain_topic(struct session *session, struct ff_slice target)
         return refuse_topic(session);
     if (!keep_text(session, query))
         return false;
-    len = query.at == configured ? (long)query.len : decode_topic(session->plain_text, query);
+    len = query.at == configured ? (long)query.len : decode_topic(session->name.topic, query);
     if (len >= 0)
-        session->plain_text[len] = '\0';
+        session->name.topic[len] = '\0';
     if (len < 0 ||
-        ff_topic_kind((struct ff_slice){session->plain_text, (size_t)len}) == FF_TOPIC_BAD)
+        ff_topic_kind((struct ff_slice){session->name.topic, (size_t)len}) == FF_TOPIC_BAD)
         return refuse_topic(session);
     return true;
 }
@@ -155,13 +155,13 @@ static bool take_since(struct session *session, struct ff_slice target, enum log
                      "offsets");
         return false;
     }
-    if (ff_topic_kind(ff_slice_of(session->plain_text)) == FF_TOPIC_FILTER) {
+    if (ff_topic_kind(ff_slice_of(session->name.topic)) == FF_TOPIC_FILTER) {
         reply_refuse(session, 400,
                      "since is not for filters: their topics have pasts of their own");
         return false;
     }
-    memcpy(session->plain_text + strlen(session->plain_text) + 1, &since, sizeof(since));
-    session->has_plain_since = true;
+    memcpy(session->name.topic + strlen(session->name.topic) + 1, &since, sizeof(since));
+    session->name_kind = NAME_TOPIC_SINCE;
     return true;
 }
 
@@ -173,7 +173,8 @@ bool query_take(struct session *session, struct ff_slice target, enum log_kind *
 
 bool query_since(const struct session *session, struct ff_since *since)
 {
-    if (session->has_plain_since)
-        memcpy(since, session->plain_text + strlen(session->plain_text) + 1, sizeof(*since));
-    return session->has_plain_since;
+    if (session->name_kind != NAME_TOPIC_SINCE)
+        return false;
+    memcpy(since, session->name.topic + strlen(session->name.topic) + 1, sizeof(*since));
+    return true;
 }

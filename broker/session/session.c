@@ -68,10 +68,10 @@ static void on_free(struct conn *conn)
 
     session_free_all(session);
     ff_reader_deinit(&session->reader);
-    if (session->has_plain_text)
-        ff_mem_free(session->plain_text);
-    if (session->mode == SESSION_TYPED)
-        ff_mem_free(session->user);
+    if (session_has_topic_text(session))
+        ff_mem_free(session->name.topic);
+    if (session->name_kind == NAME_USER)
+        ff_mem_free(session->name.user);
     ff_mem_free(session);
 }
 
@@ -130,7 +130,7 @@ void session_accept(struct gateway *gateway, const struct newcomer *newcomer)
     ff_list_init(&session->pending);
     conn_init(&session->conn, &gateway->worker->net, fd, tls);
     gateway_enter_half_open(gateway, session);
-    session->accepted_at = net_tick(session->conn.net);
+    session->http.accepted_at = net_tick(session->conn.net);
     conn_set_timer(&session->conn, settings->handshake_ms);
     session->is_named = newcomer->is_named;
     session->is_of_proxy = newcomer->is_named &&

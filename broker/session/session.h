@@ -21,6 +21,15 @@
 
 enum session_mode { SESSION_HTTP, SESSION_TYPED, SESSION_PLAIN, SESSION_ECHO };
 
+/* What a session's `name` is. */
+enum session_name {
+    NAME_NONE,
+    NAME_TOPIC,        /* the plain topic, a text: it is not subscribed to it, */
+    NAME_TOPIC_SINCE,  /* and asked for the past of it: query_since() */
+    NAME_SUBSCRIPTION, /* of the plain topic, where its name stands */
+    NAME_USER,         /* typed: as members are told */
+};
+
 enum {
     CLOSE_AFTER_ERRORS = 10,  /* malformed messages in a minute */
     HEARTBEAT_LOST_MS = 2500, /* for each second of the interval */
@@ -49,43 +58,42 @@ struct session {
     struct ff_list pending;        /* those that have something to send */
     struct bucket *bucket;         /* NULL: no rate limit */
     struct address_count *address; /* NULL: not counted */
-    union {                        /* plain mode: where the name of its topic stands */
-        struct subscription *plain_subscription;
-        char *plain_text; /* a copy, while it is not subscribed to it */
-        char *user;       /* typed: as members are told, behind its length; NULL: none */
-    };
+    union {                        /* `name_kind` says which */
+        struct subscription *subscription;
+        char *topic;
+        char *user; /* behind its length */
+    } name;
     uint64_t tag;        /* gateway.h */
     uint32_t place;      /* among its gateway's */
     uint32_t awaited;    /* octets set aside for answers that are to come: answers.h */
     uint32_t errors_at;  /* tick of the first malformed message of this minute */
     uint32_t control_at; /* tick of the first control frame of this second */
-    union {
-        uint32_t accepted_at; /* in HTTP: tick */
-        uint32_t pinged_at;   /* later: tick of the last PING */
-    };
-    union {
-        uint32_t scanned;         /* in HTTP: octets of the head already looked at */
-        struct {                  /* ticks of 16 bits: they come again after 655 s */
-            uint16_t answered_at; /* a HEARTBEAT of the client */
-            uint16_t beat_at;     /* our own last one */
-        } plain;
+    union {              /* `mode` says which */
+        struct {
+            uint32_t accepted_at; /* tick */
+            uint32_t scanned;     /* octets of the head already looked at */
+        } http;
+        struct {
+            uint32_t pinged_at;   /* tick of the last PING */
+            uint16_t answered_at; /* plain mode: a HEARTBEAT of the client, by 16 bits of a tick, */
+            uint16_t beat_at;     /* and our own last one: they come again after 655 s */
+        } talk;
     };
     uint16_t controls;
     uint16_t heartbeat_s;
     uint8_t errors;
-    enum session_mode mode : 3;
+    enum session_mode mode : 2;
     enum ff_encoding encoding : 2; /* in which it is answered, */
     enum log_kind kind : 4;        /* and what its subscriptions read */
     enum refusal refusal : 3;
     unsigned window_bits : 4; /* of what it may be sent compressed; 0: nothing */
-    bool has_plain_text : 1;
-    bool has_plain_since : 1; /* behind the text: plain_text.h */
-    bool is_named : 1;        /* whose it is was said by a proxy before all else, */
-    bool is_of_proxy : 1;     /* and that is a proxy again, which names its client in HTTP */
-    bool is_head : 1;         /* in HTTP: it asked by HEAD */
-    bool is_parting : 1;      /* the close frame waits for answers: parting.h */
-    bool has_answered : 1;    /* plain mode: plain.answered_at holds */
-    bool has_subscribed : 1;  /* its user is who it is */
+    enum session_name name_kind : 3;
+    bool is_named : 1;       /* whose it is was said by a proxy before all else, */
+    bool is_of_proxy : 1;    /* and that is a proxy again, which names its client in HTTP */
+    bool is_head : 1;        /* in HTTP: it asked by HEAD */
+    bool is_parting : 1;     /* the close frame waits for answers: parting.h */
+    bool has_answered : 1;   /* plain mode: talk.answered_at holds */
+    bool has_subscribed : 1; /* its user is who it is */
 };
 
 /* With the heap's own head it fills 336 octets, and there is one for every connection. */
@@ -116,6 +124,12 @@ void session_accept(struct gateway *gateway, const struct newcomer *newcomer);
 /* The handshake is done: what follows are frames. */
 void session_open(struct session *session, enum session_mode mode, enum log_kind kind,
                   const struct ff_deflate_terms *terms);
+
+/* Does it keep a copy of its plain topic's name? */
+static inline bool session_has_topic_text(const struct session *session)
+{
+    return session->name_kind == NAME_TOPIC || session->name_kind == NAME_TOPIC_SINCE;
+}
 
 /* A plain client that is sent no envelopes: what went wrong can only be told by a close frame. */
 static inline bool session_is_raw(const struct session *session)

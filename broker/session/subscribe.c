@@ -362,8 +362,7 @@ static void on_subscribed(void *arg, struct ticket ticket, struct subscription *
     if (err)
         session_refuse_subscription(session, ticket, err);
     if (err && s && !is_news) {
-        if (session->mode == SESSION_PLAIN && !session->has_plain_text &&
-            s == session->plain_subscription)
+        if (session->name_kind == NAME_SUBSCRIPTION && s == session->name.subscription)
             refuse_plain(session);
         undo(session, ticket, s);
     }
@@ -491,23 +490,27 @@ enum request_outcome session_subscribe(struct session *session, const struct ff_
 
 struct ff_slice session_plain_topic(const struct session *session)
 {
-    return session->has_plain_text ? ff_slice_of(session->plain_text)
-                                   : subscription_name(session->plain_subscription);
+    return session->name_kind == NAME_SUBSCRIPTION ? subscription_name(session->name.subscription)
+                                                   : ff_slice_of(session->name.topic);
 }
 
 /* A plain client leaves its own topic: it goes on publishing there. */
 static bool keep_plain_text(struct session *session, const struct subscription *s)
 {
     struct ff_slice name;
+    char *copy;
 
-    if (session->has_plain_text || s != session->plain_subscription)
+    if (session->name_kind != NAME_SUBSCRIPTION || s != session->name.subscription)
         return true;
     name = session_plain_topic(session);
-    session->plain_text = ff_mem_dup(name.at, name.len);
-    session->has_plain_text = true;
-    if (!session->plain_text)
+    copy = ff_mem_dup(name.at, name.len);
+    if (!copy) {
         session_close(session, FF_CLOSE_INTERNAL, "out of memory");
-    return session->plain_text != NULL;
+        return false;
+    }
+    session->name.topic = copy;
+    session->name_kind = NAME_TOPIC;
+    return true;
 }
 
 enum request_outcome session_unsubscribe(struct session *session, const struct ff_message *m)
@@ -575,9 +578,9 @@ enum request_outcome session_subscribe_plain(struct session *session)
         return REQUEST_DEFERRED;
     s = session_find(session, name);
     if (s) { /* the name stands in the topic now: ten thousand copies of "lobby" are not needed */
-        ff_mem_free(session->plain_text);
-        session->plain_subscription = s;
-        session->has_plain_text = session->has_plain_since = false;
+        ff_mem_free(session->name.topic);
+        session->name.subscription = s;
+        session->name_kind = NAME_SUBSCRIPTION;
     } else {
         refuse_plain(session);
     }

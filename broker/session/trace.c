@@ -102,6 +102,12 @@ void trace_who(const struct session *session, struct trace_who *who)
         ask_peer(session, who->peer);
 }
 
+/* In HTTP it knows when it was accepted; of one that is traced only later this is when it began. */
+static uint32_t began(const struct session *session)
+{
+    return session->mode == SESSION_HTTP ? session->http.accepted_at : net_tick(session->conn.net);
+}
+
 /* The session's trace; a new one if it has none. NULL: out of memory. */
 static struct trace *get(struct session *session)
 {
@@ -114,7 +120,7 @@ static struct trace *get(struct session *session)
     if (!trace)
         return NULL;
     trace->tag = session->tag;
-    trace->began_at = session->accepted_at;
+    trace->began_at = began(session);
     ff_map_add(&traces->map, &trace->node, hash_of(trace->tag));
     return trace;
 }
@@ -185,7 +191,7 @@ void trace_open(const struct session *session, enum session_mode mode)
 
     if (mode == SESSION_PLAIN)
         LOG_SESSION(LOG_DEBUG, "open", session, LOG_TEXT("path", path),
-                    LOG_TEXT("mode", modes[mode]), LOG_TEXT("topic", session->plain_text));
+                    LOG_TEXT("mode", modes[mode]), LOG_TEXT("topic", session->name.topic));
     else
         LOG_SESSION(LOG_DEBUG, "open", session, LOG_TEXT("path", path),
                     LOG_TEXT("mode", modes[mode]));
@@ -214,7 +220,7 @@ void trace_refused(struct session *session, int status, const char *why)
 static void log_end_of(const struct session *session, const struct trace *trace)
 {
     struct traffic traffic = traffic_of(conn_fd(&session->conn));
-    uint32_t began_at = trace ? trace->began_at : session->accepted_at;
+    uint32_t began_at = trace ? trace->began_at : began(session);
     uint64_t ms = (uint64_t)(net_tick(session->conn.net) - began_at) * MS_A_TICK;
     int code = trace && trace->code ? trace->code : NO_CLOSE_FRAME;
 

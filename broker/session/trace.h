@@ -49,7 +49,7 @@ void trace_request_done(struct session *session);
 /* Whom a trusted proxy named. */
 void trace_client(struct session *session, const struct address *client);
 
-/* It becomes a WebSocket; in plain mode `plain_text` is its topic. */
+/* It becomes a WebSocket; in plain mode `name` is its topic. */
 void trace_open(const struct session *session, enum session_mode mode);
 
 /* The close code of either side, or the status that its request was answered with. */

@@ -313,8 +313,8 @@ static bool may_keep(struct session *session, uint32_t octets)
     struct gateway *gateway = gateway_of(session);
     struct ff_budget *budget = &session->conn.net->budget;
 
-    gateway->head_octets += octets - session->scanned;
-    session->scanned = octets;
+    gateway->head_octets += octets - session->http.scanned;
+    session->http.scanned = octets;
     return octets <= FF_BUDGET_SMALL ||
            (ff_budget_level(budget) < FF_MEMORY_FULL &&
             gateway->head_octets <= budget->max / LONG_HEADS_SHARE / gateway->shared->workers);
@@ -345,7 +345,7 @@ size_t upgrade_input(struct session *session, const uint8_t *bytes, size_t len)
 {
     const char *text = (const char *)bytes;
     struct ff_http_head head = {.count = 0};
-    size_t from = session->scanned;
+    size_t from = session->http.scanned;
     int size = ff_http_find_end(text, len, &from, gateway_of(session)->settings->max_head);
 
     if (is_tls(bytes, len)) {
