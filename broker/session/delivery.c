@@ -223,7 +223,8 @@ static bool on_ready(void *arg, struct subscription *s)
 
     (void)arg;
     link_set_pending(s, &session->pending);
-    conn_set_late(&session->conn, is_late(session));
+    if (session->conn.is_late || subscription_is_recovering(s)) /* rarely */
+        conn_set_late(&session->conn, is_late(session));
     conn_mark(&session->conn);
     return !session->conn.is_blocked;
 }
