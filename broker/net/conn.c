@@ -182,13 +182,15 @@ static void unblock_late(struct conn *conn)
     conn_mark(conn);
 }
 
+/* In three seconds one after another: who has just come is none of them. */
 static void note_talk(struct conn *conn)
 {
-    uint32_t silent = net_tick(conn->net) - conn->heard_at;
+    uint32_t now = net_tick(conn->net);
 
-    if (silent > REGULAR_TICKS)
+    if (now - conn->heard_at > REGULAR_TICKS || conn->is_new || conn->is_in_handshake)
         conn->talks = 0;
-    else if (!conn_is_regular(conn))
+    else if (now / WHEEL_TICKS_A_SECOND != conn->heard_at / WHEEL_TICKS_A_SECOND &&
+             !conn_is_regular(conn))
         conn->talks++;
 }
 
@@ -206,7 +208,7 @@ static void on_io(struct ev_loop *ev, ev_io *watcher, int events)
 
         if (conn->wants_write)
             events |= EV_READ;
-        if (was_blocked && conn->is_late && !conn->tls)
+        if (was_blocked && conn->is_late)
             unblock_late(conn);
         else if (was_blocked)
             flush(conn);
@@ -377,6 +379,7 @@ void conn_finish(struct conn *conn, const void *bytes, size_t len)
         return;
     }
     conn->state = CONN_CLOSING;
+    conn_set_late(conn, false);
     notify_end(conn);
     ff_list_append(&conn->net->closing, &conn->group);
     if (!conn->is_feeding)

@@ -99,7 +99,7 @@ struct conn {
     bool has_large : 1;     /* the outbox holds an answer that it need not have room for */
     bool is_offered : 1;    /* a plan of its bytes waits to be accounted for: they do not move */
     bool is_late : 1;       /* what it is owed is of the past: conn_set_late() */
-    uint8_t talks : 2; /* events of input that came soon after one another: conn_is_regular() */
+    uint8_t talks : 2;      /* seconds of late in which it said something: conn_is_regular() */
 };
 
 /* Does it say something all the time? Who does is read before those who speak up all at once. */

@@ -13,8 +13,6 @@
 #include "broker/net/turn.h"
 #include "protocol/base/mem.h"
 
-enum { REGULARS_US = 100 * 1000 /* who spoke so long ago is expected to speak on */ };
-
 struct stash {
     uint32_t start; /* octets consumed already */
     uint32_t len;   /* octets behind them */
@@ -123,6 +121,8 @@ static void feed_stash(struct conn *conn)
     used = conn->net->ops->input(conn, stash ? stash->bytes + stash->start : NULL,
                                  stash ? stash->len : 0);
     conn->is_feeding = false;
+    if (conn->state != CONN_DEAD && conn_transport(conn)->has_more(conn))
+        input_add(conn); /* of what TLS holds no event tells */
     if (!stash)
         return;
     FF_CHECK(used <= stash->len);
@@ -240,11 +240,15 @@ static void run_handshakes(struct net *net)
 }
 
 /* Where nobody speaks all the time the others have the whole turn, else a part of it. */
-static uint64_t choose_others_end(const struct input *input, uint64_t now_us, uint64_t until_us)
+static void run_others(struct input *input, uint64_t until_us)
 {
-    return input->regulars_at_us && now_us - input->regulars_at_us < REGULARS_US
-               ? now_us + turn_slice_us(TURN_OTHERS, 0)
-               : until_us;
+    uint64_t now_us = loop_clock_us();
+    uint64_t beside_us = input->others_at_us ? now_us - input->others_at_us : 0;
+
+    if (input_has_regulars(input, now_us))
+        until_us = now_us + turn_slice_us(TURN_OTHERS, beside_us);
+    run_queue(input, &input->ready, until_us);
+    input->others_at_us = input->ready.first ? loop_clock_us() : 0;
 }
 
 void input_run(struct net *net)
@@ -266,7 +270,7 @@ void input_run(struct net *net)
     if (input->newcomers.first)
         run_newcomers(input, until_us);
     if (input->ready.first)
-        run_queue(input, &input->ready, choose_others_end(input, loop_clock_us(), until_us));
+        run_others(input, until_us);
     input->is_over = true;
     input->spent_us = loop_clock_us() - begin_us;
     if (input->handshakes.count)

@@ -32,6 +32,7 @@ enum {
     INPUT_LOOK = 8192,              /* spent between looks at the clock: about 30 us */
     INPUT_ROUND = 256 * 1024, /* octets read from all that wait before the first is read again */
     INPUT_QUANTUM_LEAST = 1024,
+    INPUT_REGULARS_US = 100 * 1000, /* who spoke so long ago is expected to speak on */
 };
 
 struct input_queue {
@@ -52,7 +53,8 @@ struct input {
     size_t unlooked;   /* octets since */
     bool is_over;
     bool is_behind;          /* the last turn left work: some were not read, or the owner says so */
-    uint64_t regulars_at_us; /* when some of those were last read */
+    uint64_t regulars_at_us; /* when some of those were last read, */
+    uint64_t others_at_us;   /* and when others were last left unread; 0: none is */
 };
 
 void input_init(struct input *input);
@@ -71,6 +73,12 @@ static inline bool input_is_empty(const struct input *input)
 {
     return !input->ready.first && !input->regulars.first && !input->newcomers.first &&
            !input->handshakes.first;
+}
+
+/* Is somebody expected to speak on, whose words are not to wait? */
+static inline bool input_has_regulars(const struct input *input, uint64_t now_us)
+{
+    return input->regulars_at_us && now_us - input->regulars_at_us < INPUT_REGULARS_US;
 }
 
 bool input_look(struct input *input);

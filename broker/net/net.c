@@ -82,33 +82,45 @@ const char *net_use_uring(struct net *net)
 }
 
 /* One by one: a call that sends for many of them is too long for who waits meanwhile. */
-static void flush_late(struct net *net)
+static void flush_late(struct net *net, uint64_t until_us)
 {
-    uint64_t until = loop_clock_us() + turn_slice_us(TURN_LATE, 0);
     unsigned done = 0;
 
     while (!ff_list_is_empty(&net->late)) {
         conn_flush(FF_CONTAINER(ff_list_pop(&net->late), struct conn, link));
-        if (++done % NET_LOOK_LATE == 0 && loop_clock_us() > until)
+        if (++done % NET_LOOK_LATE == 0 && loop_clock_us() > until_us)
             return;
     }
 }
 
-bool net_flush(struct net *net, uint64_t slice_us)
+static void flush_new(struct net *net, uint64_t until_us)
 {
-    uint64_t until = loop_clock_us() + slice_us;
     unsigned done = 0;
 
     while (!ff_list_is_empty(&net->flush)) {
         if (!net->uring)
             conn_flush(FF_CONTAINER(ff_list_pop(&net->flush), struct conn, link));
-        else if (!uring_flush(net->uring, &net->flush, until))
+        else if (!uring_flush(net->uring, &net->flush, until_us))
             fall_back(net, "the kernel takes no more requests");
-        if ((net->uring || ++done % NET_LOOK_EVERY == 0) && loop_clock_us() > until)
-            break;
+        if ((net->uring || ++done % NET_LOOK_EVERY == 0) && loop_clock_us() > until_us)
+            return;
     }
-    if (!ff_list_is_empty(&net->late))
-        flush_late(net);
+}
+
+/* Where nothing is new, and nobody about to say something, the past has the whole slice. */
+bool net_flush(struct net *net, uint64_t slice_us)
+{
+    uint64_t begin_us = loop_clock_us();
+    bool has_new = !ff_list_is_empty(&net->flush);
+    uint64_t now_us;
+
+    flush_new(net, begin_us + slice_us);
+    if (!ff_list_is_empty(&net->late)) {
+        now_us = loop_clock_us();
+        if (has_new || input_has_regulars(&net->input, now_us))
+            slice_us = turn_slice_us(TURN_LATE, now_us - begin_us);
+        flush_late(net, now_us + slice_us);
+    }
     return ff_list_is_empty(&net->flush) && ff_list_is_empty(&net->late);
 }
 

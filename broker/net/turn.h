@@ -8,12 +8,14 @@
  *   accept       TURN_ACCEPTS sockets of a listener
  *   newcomers    TURN_NEWCOMERS connections are read that have no conversation yet
  *   input        TURN_INPUT: 2 ms, or INPUT_OCTETS of input (input.h), of those that speak
- *                all the time, then of the others: 0.5 ms where there are such (TURN_OTHERS)
+ *                all the time, then of the others: where there are such, TURN_OTHERS,
+ *                0.5 ms, or half as long as the rest of the turn
  *   handshakes   TURN_HANDSHAKES: 4 ms, TLS
  *   requests     TURN_REQUESTS of each other worker, about 1 ms
  *   output       TURN_OUTPUT: 4 ms, or as long as input took: what comes in must go out
- *   the past     TURN_LATE: 0.5 ms of output to who is owed what was said before, however
- *                many they are: what is said now does not wait for it
+ *   the past     TURN_LATE: 0.5 ms of output, or half as long as the rest of it took, to who is
+ *                owed what was said before, however many they are: what is said now does not
+ *                wait for it
  *
  * Within the output a connection sends at most TURN_SENT octets before the others
  * have their turn, in sends of at most its transport's `max_send`, with at most
@@ -35,18 +37,26 @@ enum {
 
 enum turn_share { TURN_INPUT, TURN_OTHERS, TURN_HANDSHAKES, TURN_OUTPUT, TURN_LATE };
 
-/* How long this share of the turn may take, in microseconds; `input_us`: what input took in it. */
-static inline uint64_t turn_slice_us(enum turn_share share, uint64_t input_us)
+/*
+ * How long this share of the turn may take, in microseconds. `beside_us`: of output, what input
+ * took; of the others and of the past, what the rest of the turn takes: a third of the time is
+ * theirs where that is much.
+ */
+static inline uint64_t turn_slice_us(enum turn_share share, uint64_t beside_us)
 {
-    static const uint64_t slices[] = {[TURN_INPUT] = 2000,
-                                      [TURN_OTHERS] = 500,
-                                      [TURN_HANDSHAKES] = 4000,
-                                      [TURN_OUTPUT] = 4000,
-                                      [TURN_LATE] = 500};
+    static const struct {
+        uint16_t least;
+        uint16_t most; /* where there is more beside it */
+    } slices[] = {
+        [TURN_INPUT] = {2000, 2000},      [TURN_OTHERS] = {500, 2000},
+        [TURN_HANDSHAKES] = {4000, 4000}, [TURN_OUTPUT] = {4000, UINT16_MAX},
+        [TURN_LATE] = {500, 4000},
+    };
+    uint64_t wanted = share == TURN_OUTPUT ? beside_us : beside_us / 2;
 
-    if (share == TURN_OUTPUT && input_us > slices[share])
-        return input_us;
-    return slices[share];
+    if (wanted > slices[share].most)
+        wanted = slices[share].most;
+    return wanted > slices[share].least ? wanted : slices[share].least;
 }
 
 #endif

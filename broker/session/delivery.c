@@ -85,6 +85,14 @@ void delivery_blocked(struct conn *conn)
     }
 }
 
+/* Is what it is sent next of the past? The next one may be: then it is asked again. */
+static bool is_late(const struct session *session)
+{
+    return !ff_list_is_empty(&session->pending) &&
+           subscription_is_recovering(
+               FF_CONTAINER_CONST(session->pending.next, struct subscription, pending));
+}
+
 /* Adds what this subscription is owed. False: the session was closed. */
 static bool collect_range(struct session *session, struct subscription *s, struct plan *plan)
 {
@@ -120,6 +128,8 @@ void delivery_collect(struct conn *conn, struct plan *plan)
     int own_count = plan->count;
     uint32_t gaps_before;
 
+    if (conn->is_late) /* its past may have ended otherwise than by being sent */
+        conn_set_late(conn, is_late(session));
     if (plan->is_first)
         all->range_count = all->gap_count = 0;
     plan->first_range = all->range_count;
@@ -190,14 +200,6 @@ static bool account_range(struct session *session, struct flush_range *range, si
         link_set_pending(s, &session->pending);
     }
     return true;
-}
-
-/* Is what it is sent next of the past? The next one may be: then it is asked again. */
-static bool is_late(const struct session *session)
-{
-    return !ff_list_is_empty(&session->pending) &&
-           subscription_is_recovering(
-               FF_CONTAINER_CONST(session->pending.next, struct subscription, pending));
 }
 
 void delivery_taken(struct conn *conn, const struct plan *plan, size_t len)

@@ -54,6 +54,8 @@ static void keep_marks_young(struct session *session, uint32_t now)
  */
 static bool is_waited_for(const struct conn *conn)
 {
+    if (conn->is_ready || (conn->is_late && ff_list_is_in(&conn->link)))
+        return true; /* it stands in a line of ours */
     return conn->pauses && !((conn->pauses & PAUSE_OUTBOX) && conn->is_blocked);
 }
 

@@ -277,7 +277,24 @@ def fifty_stalled_readers():
         assert gaps >= readers, "nobody was overrun: nothing was tried"
 
 
+def a_record_is_read_whole_where_many_wait():
+    """A turn reads a part of it, and is over: of the rest, which OpenSSL holds, no event tells."""
+    asked = b"".join(frame(TEXT, '{"type":1,"id":%d}' % n) for n in range(1, 600))
+    assert 12000 < len(asked) < 16384
+    with secure_broker("--workers", "1") as broker:
+        peers = [typed(broker.secure, tls=context) for _ in range(60)]
+        for _ in range(3):
+            os.kill(broker.process.pid, signal.SIGSTOP)
+            for p in peers:
+                p.send(asked)
+            os.kill(broker.process.pid, signal.SIGCONT)
+            for p in peers:
+                for n in range(1, 600):
+                    assert p.read_json()["id"] == n
+
+
 for run in (an_octet_at_a_time, records_of_every_size, old_versions_and_renegotiation, certificates,
-            a_record_is_read_whole_where_memory_is_short, fifty_stalled_readers):
+            a_record_is_read_whole_where_memory_is_short,
+            a_record_is_read_whole_where_many_wait, fifty_stalled_readers):
     run()
     print("ok", run.__name__, flush=True)

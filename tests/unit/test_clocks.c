@@ -409,6 +409,34 @@ static void of_two_clocks_the_later_one_counts_however_old_the_other_is(void **s
     }
 }
 
+/* Nor is who waits for us: to be read, or behind others who are sent their past. */
+static void who_stands_in_a_line_of_ours_lives(void **state)
+{
+    (void)state;
+    begin(0);
+    come("/ws", "fanfare.v1.json");
+    for (int line = 0; line < 2; line++) {
+        struct conn *conn = &session()->conn;
+        uint32_t now = net_tick(&worker.net);
+
+        conn->is_ready = line == 0;
+        conn->is_late = line == 1;
+        if (line == 1)
+            ff_list_append(&worker.net.late, &conn->link);
+        conn->heard_at = now - 5000;
+        session()->talk.pinged_at = now - 4000;
+        run_timer();
+        assert_non_null(session());
+        assert_int_equal(conn->heard_at, now);
+        conn->is_ready = conn->is_late = false;
+        ff_list_remove(&conn->link);
+    }
+    session()->conn.heard_at = net_tick(&worker.net) - 5000;
+    session()->talk.pinged_at = net_tick(&worker.net) - 4000;
+    run_timer();
+    assert_null(session());
+}
+
 /* A PING that was sent a whole wrap ago is none for this silence. */
 static void each_silence_gets_its_own_ping(void **state)
 {
@@ -567,6 +595,7 @@ int main(void)
         FROM_THE_BEGINNING(an_old_answer_to_a_heartbeat_keeps_no_new_one_back),
         FROM_THE_BEGINNING(of_two_clocks_the_later_one_counts_however_old_the_other_is),
         FROM_THE_BEGINNING(each_silence_gets_its_own_ping),
+        FROM_THE_BEGINNING(who_stands_in_a_line_of_ours_lives),
         FROM_THE_BEGINNING(who_takes_nothing_of_what_it_is_owed_is_closed),
         FROM_THE_BEGINNING(who_takes_a_little_of_what_it_is_owed_lives),
         FROM_THE_BEGINNING(a_limit_that_was_off_leaves_no_debt),

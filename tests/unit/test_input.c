@@ -279,6 +279,9 @@ static void who_speaks_all_the_time_is_read_first(void **state)
 
     (void)state;
     for (uint64_t i = 1; i <= 4; i++) {
+        assert_false(conn_is_regular(&regular->conn));
+        if (i > 1) /* a second later */
+            regular->conn.heard_at -= WHEEL_TICKS_A_SECOND;
         send_some(regular, i * MESSAGE);
         ev_run(net.loop.ev, EVRUN_NOWAIT);
         ev_run(net.loop.ev, EVRUN_NOWAIT);
