@@ -138,6 +138,9 @@ class Haproxy(Proxy):
     def sees(self, state):
         """Waits until its check of the broker says so; each look is a question, not a guess."""
         end = time.monotonic() + DEADLINE
+        while not os.path.exists(os.path.join(self.folder, "stats")):  # it opens its ports a little before
+            assert time.monotonic() < end, "haproxy has no stats"
+            time.sleep(0.01)
         while True:
             with socket.socket(socket.AF_UNIX) as s:
                 s.settimeout(DEADLINE)
