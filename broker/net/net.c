@@ -121,7 +121,7 @@ bool net_flush(struct net *net, uint64_t slice_us)
             slice_us = turn_slice_us(TURN_LATE, now_us - begin_us);
         flush_late(net, now_us + slice_us);
     }
-    return ff_list_is_empty(&net->flush) && ff_list_is_empty(&net->late);
+    return net_is_flushed(net);
 }
 
 bool net_is_shut(const struct net *net)

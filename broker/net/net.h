@@ -76,6 +76,11 @@ const char *net_use_uring(struct net *net);
  */
 bool net_flush(struct net *net, uint64_t slice_us);
 
+static inline bool net_is_flushed(const struct net *net)
+{
+    return ff_list_is_empty(&net->flush) && ff_list_is_empty(&net->late);
+}
+
 /* Has every closing connection sent all it had to send? */
 bool net_is_shut(const struct net *net);
 

@@ -6,10 +6,11 @@
  * next turn, which does not block then:
  *
  *   accept       TURN_ACCEPTS sockets of a listener
- *   newcomers    TURN_NEWCOMERS connections are read that have no conversation yet
  *   input        TURN_INPUT: 2 ms, or INPUT_OCTETS of input (input.h), of those that speak
- *                all the time, then of the others: where there are such, TURN_OTHERS,
- *                0.5 ms, or half as long as the rest of the turn
+ *                all the time
+ *   newcomers    TURN_NEWCOMERS connections are read that have no conversation yet
+ *   the others   what is left of TURN_INPUT; where some speak all the time TURN_OTHERS: 0.5 ms,
+ *                or half as long as the rest of the turn
  *   handshakes   TURN_HANDSHAKES: 4 ms, TLS
  *   requests     TURN_REQUESTS of each other worker, about 1 ms
  *   output       TURN_OUTPUT: 4 ms, or as long as input took: what comes in must go out

@@ -66,7 +66,7 @@ uint64_t worker_turn(void *arg)
     worker->ops->route(worker->arg);
     is_more = !net_flush(net, turn_slice_us(TURN_OUTPUT, net->input.spent_us));
     is_more |= worker->ops->end_turn(worker->arg);
-    is_more |= !ff_list_is_empty(&net->flush) || !ff_list_is_empty(&net->late); /* closed by that */
+    is_more |= !net_is_flushed(net); /* closed by that */
     net_free_dead(net);
     net->turns++;
     is_more |= !input_is_empty(&net->input);
