@@ -261,62 +261,42 @@ static void choose_start(const struct ff_since *since, uint64_t oldest, uint64_t
         start->missing == 0 && (!start->retained || start->retained == start->at.offset);
 }
 
-/* Without history what is retained comes first, whatever was asked for. */
-static uint64_t choose_retained(const struct topic *topic, const struct ff_since *since)
+/* The retained message's offset where one may be wanted; 0: there is none. */
+static uint64_t find_retained(const struct topic *topic, const struct ff_since *since)
 {
-    return topic && topic->has_retained && (since->is_position || since->count)
+    return topic && topic->has_retained && since && (since->is_position || since->count)
                ? topic_retained(topic)->offset + 1
                : 0;
 }
 
-/* The offset before the oldest message that a reader of this kind can have. */
-static enum ff_err find_oldest(struct router *router, struct topic *topic, enum log_kind kind,
-                               uint64_t *oldest)
+uint64_t history_oldest(const struct topic *topic, const struct log *log)
 {
-    struct topic_log *log = past_get_log(router, topic, kind);
-    struct log_window window;
-    struct log_view view;
+    struct log_window window = history_window(topic, log);
+    struct log_view view = log_look(log);
 
-    if (!log)
-        return FF_ENOMEM;
-    window = history_window(topic, &log->log);
-    view = log_look(&log->log);
-    *oldest = view_window_offset(&view, &window);
-    return FF_OK;
-}
-
-static enum ff_err find_start(struct router *router, struct ff_slice name, enum log_kind kind,
-                              const struct ff_since *since, struct history_start *start)
-{
-    struct registry *registry = &router->registry;
-    struct topic *topic = registry_find(registry, name);
-    enum ff_err err = FF_OK;
-    uint64_t oldest;
-    uint64_t retained;
-
-    *start = (struct history_start){.at = registry_position(registry, name)};
-    if (!start->at.epoch && !registry_has(registry, name))
-        start->at = registry_begin_life(registry, name);
-    start->head = oldest = start->at.offset;
-    retained = since ? choose_retained(topic, since) : 0;
-    if (!start->at.epoch)
-        start->retained = retained;
-    if (!since || !start->at.epoch)
-        return FF_OK;
-    if (topic)
-        err = find_oldest(router, topic, kind, &oldest);
-    if (!err)
-        choose_start(since, oldest, retained <= oldest ? retained : 0, start);
-    return err;
+    return view_window_offset(&view, &window);
 }
 
 enum ff_err history_find_start(struct router *router, struct ff_slice name, enum log_kind kind,
                                const struct ff_since *since, struct history_start *start)
 {
-    enum ff_err err = find_start(router, name, kind, since, start);
+    struct registry *registry = &router->registry;
+    struct topic *topic = registry_find(registry, name);
+    uint64_t retained = find_retained(topic, since);
 
-    if (err || !start->retained)
-        return err;
-    return past_get_retained(router, registry_find(&router->registry, name), kind) ? FF_OK
-                                                                                   : FF_ENOMEM;
+    *start = (struct history_start){.at = registry_position(registry, name)};
+    if (!start->at.epoch && !registry_has(registry, name))
+        start->at = registry_begin_life(registry, name);
+    start->head = start->at.offset;
+    if (!start->at.epoch) {
+        start->retained = retained; /* without history it comes first, whatever was asked for */
+    } else if (since) {
+        const struct topic_log *log = topic ? past_get_log(router, topic, kind) : NULL;
+        uint64_t oldest = log ? history_oldest(topic, &log->log) : start->head;
+
+        if (topic && !log)
+            return FF_ENOMEM;
+        choose_start(since, oldest, retained <= oldest ? retained : 0, start);
+    }
+    return !start->retained || past_get_retained(router, topic, kind) ? FF_OK : FF_ENOMEM;
 }

@@ -70,6 +70,9 @@ uint32_t history_octets(const struct topic *topic);
 /* What one of its logs is to keep now. */
 struct log_window history_window(const struct topic *topic, const struct log *log);
 
+/* The offset before the oldest message that the window of one of its logs holds. */
+uint64_t history_oldest(const struct topic *topic, const struct log *log);
+
 /* A message was published to a topic with history. */
 void history_note(struct topic *topic);
 

@@ -377,11 +377,11 @@ static enum ff_err append_retained(struct router *router, struct rendering *r, s
 
     FF_CHECK(topic);
     is_first = !topic->has_retained;
-    if (is_first && !retained_count(registry))
+    if (is_first && !tally_add(&registry->retained_tally, registry->limits.max_retained))
         return FF_ELIMIT;
     err = append(router, r, topic, receipt);
     if (err && is_first)
-        retained_uncount(registry);
+        tally_take(&registry->retained_tally);
     if (err)
         return err;
     retained_note(topic, kind_of_payload(&r->p->payload));

@@ -35,18 +35,14 @@ static void find_kept(struct router *router, struct ff_slice name, struct range 
 {
     const struct topic *topic = router_find(router, name);
     const struct topic_log *source = topic ? past_source(topic, &range->kind) : NULL;
-    struct log_window window;
-    struct log_view view;
 
     range->oldest = range->head;
     if (!topic || !topic->epoch)
         return;
     range->topic = topic;
     if (source) {
-        window = history_window(topic, &source->log);
-        view = log_look(&source->log);
         range->log = &source->log;
-        range->oldest = view_window_offset(&view, &window);
+        range->oldest = history_oldest(topic, &source->log);
     }
     if (topic->has_retained && topic_retained(topic)->offset < range->oldest)
         range->retained = topic_retained(topic);

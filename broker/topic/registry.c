@@ -23,8 +23,8 @@ enum ff_err registry_init(struct registry *registry, const struct registry_env *
 
     *registry = (struct registry){.key = env->key,
                                   .wheel = env->wheel,
-                                  .all_topics = env->all_topics,
-                                  .all_retained = env->all_retained};
+                                  .topic_tally = {.all = env->all_topics},
+                                  .retained_tally = {.all = env->all_retained}};
     history_init(&registry->history);
     limbo_init(&registry->limbo, env->pool, env->budget, env->qsbr);
     err = ff_map_init(&registry->topics);
@@ -173,24 +173,6 @@ bool registry_has(const struct registry *registry, struct ff_slice name)
     return find_topic(registry, name, hash) || find_idle(registry, name, hash);
 }
 
-/* One more name that it owns. False: max_topics of all workers is reached. */
-static bool count_topic(struct registry *registry)
-{
-    uint32_t all = registry->topic_count + 1;
-
-    if (registry->all_topics)
-        all = atomic_fetch_add_explicit(registry->all_topics, 1, memory_order_relaxed) + 1;
-    registry->topic_count++;
-    return all <= registry->limits.max_topics;
-}
-
-static void uncount_topic(struct registry *registry)
-{
-    registry->topic_count--;
-    if (registry->all_topics)
-        atomic_fetch_sub_explicit(registry->all_topics, 1, memory_order_relaxed);
-}
-
 /* NULL: out of memory. */
 static struct topic *add_topic(struct registry *registry, struct ff_slice name, bool is_foreign)
 {
@@ -216,10 +198,8 @@ static bool count_read(struct topic *topic)
 
     if (topic->is_counted || topic->is_filter || topic->is_foreign)
         return true;
-    if (!count_topic(registry)) {
-        uncount_topic(registry);
+    if (!tally_add(&registry->topic_tally, registry->limits.max_topics))
         return false;
-    }
     topic->is_counted = true;
     registry->history.unread--;
     if (!topic->was_subscribed)
@@ -233,7 +213,7 @@ static void uncount_read(struct topic *topic)
     if (!topic->is_counted)
         return;
     topic->is_counted = false;
-    uncount_topic(topic->registry);
+    tally_take(&topic->registry->topic_tally);
     topic->registry->history.unread++;
 }
 
@@ -389,12 +369,14 @@ enum ff_err registry_add_idle(struct registry *registry, struct subscription *s,
                               struct ff_slice name, enum log_kind kind,
                               const struct ff_position *life)
 {
-    bool is_within = count_topic(registry);
-    struct idle_topic *idle_topic = is_within ? make_idle(name, kind, life->epoch) : NULL;
+    struct idle_topic *idle_topic;
 
+    if (!tally_add(&registry->topic_tally, registry->limits.max_topics))
+        return FF_ELIMIT;
+    idle_topic = make_idle(name, kind, life->epoch);
     if (!idle_topic) {
-        uncount_topic(registry);
-        return is_within ? FF_ENOMEM : FF_ELIMIT;
+        tally_take(&registry->topic_tally);
+        return FF_ENOMEM;
     }
     s->cursor = (struct cursor){.byte = LOG_BEGIN, .offset = life->offset};
     add_idle(registry, idle_topic, s);
@@ -475,7 +457,7 @@ void registry_compact(struct registry *registry, struct topic *topic)
     if (!idle_topic)
         return;
     link_remove(s);
-    (void)count_topic(registry); /* it is counted on, as an idle one */
+    (void)tally_add(&registry->topic_tally, UINT32_MAX); /* counted on, as an idle one */
     registry_drop_log(topic, kind);
     free_topic(registry, topic);
     add_idle(registry, idle_topic, s);
@@ -499,7 +481,7 @@ void registry_drop_idle(struct registry *registry, struct idle_topic *idle_topic
     idle_topic->subscription->state = SUBSCRIPTION_DETACHED;
     ff_map_remove(&registry->idle_topics, &idle_topic->node);
     ff_mem_free(idle_topic);
-    uncount_topic(registry);
+    tally_take(&registry->topic_tally);
 }
 
 struct topic_log *registry_get_log(struct topic *topic, enum log_kind kind)

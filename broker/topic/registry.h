@@ -15,6 +15,7 @@
 #include "broker/topic/idle_topic.h"
 #include "broker/topic/limbo.h"
 #include "broker/topic/packer.h"
+#include "broker/topic/tally.h"
 
 struct router_limits {
     uint32_t max_message;  /* of a client's frame */
@@ -42,10 +43,8 @@ struct registry {
     uint32_t max_message_ever; /* the highest so far: sessions keep what they began with */
     const struct topic_rule *rules;
     uint32_t rule_count;
-    uint32_t topic_count;         /* names with subscriptions that this worker owns */
-    _Atomic uint32_t *all_topics; /* and all workers; NULL where there is one */
-    uint32_t retained_count;      /* topics with a retained message, the same way */
-    _Atomic uint32_t *all_retained;
+    struct tally topic_tally;    /* names with subscriptions */
+    struct tally retained_tally; /* and those with a retained message */
 };
 
 /* What a registry is given. */

@@ -23,10 +23,6 @@ bool retained_has_room(const struct topic *topic, size_t octets);
 /* May there be so many octets more, in another kind, for who reads that? */
 bool retained_may_copy(const struct registry *registry, size_t octets);
 
-/* One more topic has a retained message. False: max_retained of all workers is reached. */
-bool retained_count(struct registry *registry);
-void retained_uncount(struct registry *registry);
-
 /* The log of this kind has a new one: those of other kinds have what was there before no more. */
 void retained_note(struct topic *topic, enum log_kind kind);
 

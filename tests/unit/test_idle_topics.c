@@ -121,11 +121,11 @@ static void tell_the_story(void)
             anna_has_read != story[i].read)
             fail_msg("%s: asleep %d, read %u", story[i].why, anna.state == SUBSCRIPTION_IDLE,
                      anna_has_read);
-        assert_int_equal(router.registry.topic_count, 1);
+        assert_int_equal(router.registry.topic_tally.own, 1);
         assert_int_equal(anna.cursor.offset, anna_has_read);
     }
     router_unsubscribe(&router, &anna);
-    assert_int_equal(router.registry.topic_count, 0);
+    assert_int_equal(router.registry.topic_tally.own, 0);
     subscriber_deinit(&reader);
 }
 
@@ -195,7 +195,7 @@ static void for_want_of_memory_a_sleeper_sleeps_on(void **state)
         ff_mem_fail_at(++k);
         err = publish_hello("a", &receipt);
         ff_mem_fail_at(0);
-        assert_int_equal(router.registry.topic_count, 1);
+        assert_int_equal(router.registry.topic_tally.own, 1);
     } while (err);
     assert_true(k > 3);
     end_turn();

@@ -60,7 +60,7 @@ static void without_history_it_comes_first(void **state)
     forget("off/a");
     subscriber_deinit(&reader);
     assert_int_equal(router.registry.topics.count, 0);
-    assert_int_equal(router.registry.retained_count, 0);
+    assert_int_equal(router.registry.retained_tally.own, 0);
     assert_int_equal(router.registry.limbo.retained_bytes, 0);
 }
 
@@ -175,7 +175,7 @@ static void another_takes_its_place(void **state)
     assert_string_equal(end(&s), " @201 202 expired:98 301-401");
     forget("a");
     assert_int_equal(router.registry.limbo.retained_bytes, 0);
-    assert_int_equal(router.registry.retained_count, 0);
+    assert_int_equal(router.registry.retained_tally.own, 0);
 }
 
 static void rules_pass_over_nothing_that_was_asked_for(void **state)

@@ -20,7 +20,7 @@ static void a_topic_is_there_while_it_has_subscriptions(void **state)
     assert_non_null(router_find(&router, FF_SLICE("a")));
     router_unsubscribe(&router, &s);
     assert_null(router_find(&router, FF_SLICE("a")));
-    assert_int_equal(router.registry.topic_count, 0);
+    assert_int_equal(router.registry.topic_tally.own, 0);
     assert_true(ff_mem_live_blocks() <= before + 1); /* the pool keeps a block */
 }
 
