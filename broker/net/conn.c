@@ -153,24 +153,9 @@ long conn_recv(struct conn *conn, uint8_t *out, size_t size)
     return got;
 }
 
-enum { REGULAR_TICKS = 2 * WHEEL_TICKS_A_SECOND /* between two things that are said */ };
-
-/*
- * Whoever waits to be read is there to be read in each turn until then: ten thousand of them would
- * be told of again and again.
- */
-static void unwatch(struct conn *conn)
+void conn_watch_input(struct conn *conn, bool is_watched)
 {
-    conn->is_unwatched = true;
-    watch(conn);
-}
-
-void conn_watch_again(struct conn *conn)
-{
-    if (!conn->is_unwatched)
-        return;
-    conn->is_unwatched = false;
-    conn->heard_at = net_tick(conn->net); /* its clock stood while we did not read */
+    conn->is_unwatched = !is_watched;
     watch(conn);
 }
 
@@ -180,18 +165,6 @@ static void unblock_late(struct conn *conn)
     conn->is_blocked = false;
     watch(conn);
     conn_mark(conn);
-}
-
-/* In three seconds one after another: who has just come is none of them. */
-static void note_talk(struct conn *conn)
-{
-    uint32_t now = net_tick(conn->net);
-
-    if (now - conn->heard_at > REGULAR_TICKS || conn->is_new || conn->is_in_handshake)
-        conn->talks = 0;
-    else if (now / WHEEL_TICKS_A_SECOND != conn->heard_at / WHEEL_TICKS_A_SECOND &&
-             !conn_is_regular(conn))
-        conn->talks++;
 }
 
 static void on_io(struct ev_loop *ev, ev_io *watcher, int events)
@@ -214,16 +187,8 @@ static void on_io(struct ev_loop *ev, ev_io *watcher, int events)
             flush(conn);
     }
     if ((events & EV_READ) && conn->state != CONN_DEAD && !conn->is_peer_done &&
-        (conn->state != CONN_OPEN || !conn->pauses)) {
-        if (conn->is_ready) {
-            unwatch(conn);
-            return;
-        }
-        note_talk(conn);
-        conn->heard_at = net_tick(conn->net); /* whenever it will be its turn to be read */
-        conn->has_sent_data = false;
-        input_add(conn);
-    }
+        (conn->state != CONN_OPEN || !conn->pauses))
+        input_arrived(conn);
 }
 
 void conn_init(struct conn *conn, struct net *net, int fd, void *tls)

@@ -150,8 +150,8 @@ size_t conn_outbox_bytes(const struct conn *conn);
 /* Something can be collected: the connection is flushed when the turn ends. */
 void conn_mark(struct conn *conn);
 
-/* For input.c: it was in the queue. */
-void conn_watch_again(struct conn *conn);
+/* For input.c: are there to be events of what comes? */
+void conn_watch_input(struct conn *conn, bool is_watched);
 
 /* From here on it is flushed in its line behind those that are owed what is new, or in theirs. */
 void conn_set_late(struct conn *conn, bool is_late);

@@ -13,6 +13,8 @@
 #include "broker/net/turn.h"
 #include "protocol/base/mem.h"
 
+enum { REGULAR_TICKS = 2 * WHEEL_TICKS_A_SECOND /* between two things that are said */ };
+
 struct stash {
     uint32_t start; /* octets consumed already */
     uint32_t len;   /* octets behind them */
@@ -44,7 +46,10 @@ static struct conn *pop(struct input_queue *queue)
         queue->last = NULL;
     queue->count--;
     conn->is_ready = false;
-    conn_watch_again(conn);
+    if (conn->is_unwatched) {
+        conn->heard_at = net_tick(conn->net); /* its clock stood while we did not read */
+        conn_watch_input(conn, true);
+    }
     return conn;
 }
 
@@ -62,16 +67,46 @@ void input_add(struct conn *conn)
          conn);
 }
 
+/* In three seconds one after another: who has just come is none of them. */
+static void note_talk(struct conn *conn)
+{
+    uint32_t now = net_tick(conn->net);
+
+    if (now - conn->heard_at > REGULAR_TICKS || conn->is_new || conn->is_in_handshake)
+        conn->talks = 0;
+    else if (now / WHEEL_TICKS_A_SECOND != conn->heard_at / WHEEL_TICKS_A_SECOND &&
+             !conn_is_regular(conn))
+        conn->talks++;
+}
+
+/*
+ * Whoever waits to be read is there to be read in each turn until then: ten thousand of them would
+ * be told of again and again.
+ */
+void input_arrived(struct conn *conn)
+{
+    if (conn->is_ready) {
+        conn_watch_input(conn, false);
+        return;
+    }
+    note_talk(conn);
+    conn->heard_at = net_tick(conn->net); /* whenever it will be its turn to be read */
+    conn->has_sent_data = false;
+    input_add(conn);
+}
+
+static void clear(struct input_queue *queue)
+{
+    while (queue->first)
+        (void)pop(queue);
+}
+
 void input_clear(struct input *input)
 {
-    while (input->regulars.first)
-        (void)pop(&input->regulars);
-    while (input->ready.first)
-        (void)pop(&input->ready);
-    while (input->newcomers.first)
-        (void)pop(&input->newcomers);
-    while (input->handshakes.first)
-        (void)pop(&input->handshakes);
+    clear(&input->regulars);
+    clear(&input->ready);
+    clear(&input->newcomers);
+    clear(&input->handshakes);
 }
 
 bool input_look(struct input *input)

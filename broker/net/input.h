@@ -63,6 +63,9 @@ void input_init(struct input *input);
  */
 void input_add(struct conn *conn);
 
+/* The same, because of an event: its peer said something. */
+void input_arrived(struct conn *conn);
+
 /* Forgets who is to be read. */
 void input_clear(struct input *input);
 
