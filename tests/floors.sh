@@ -5,7 +5,7 @@
 set -u
 cd "${1:-$(dirname "$0")/..}" || exit 2
 failed=0
-floors="protocol/base protocol/websocket protocol/message broker/net broker/worker broker/topic broker/engine broker/carrier broker/session broker/app"
+floors="protocol/base protocol/websocket protocol/message broker/net broker/worker broker/redis broker/topic broker/engine broker/carrier broker/session broker/app"
 
 wrong() { echo "floors: $*"; failed=1; }
 
@@ -55,6 +55,7 @@ only 'ev\.h>' broker/net/loop.h
 only 'openssl/' broker/net/tls.c protocol/websocket/handshake.c broker/session/console.c clients/c/stream.c bench/load/hub.c
 only 'msgpack' protocol/message/transcode.c
 only 'zlib\.h>' protocol/websocket/zlib_memory.h
+only 'hiredis/' broker/redis/reply.c
 only 'confuse\.h>' broker/app/config_file.c
 only '(sys/socket|netinet|unistd|time|sys/random|poll)' $(ls broker/*/*.[ch] clients/*/*.[ch] bench/*/*.[ch])
 

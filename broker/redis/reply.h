@@ -7,10 +7,11 @@
  * Values and buffer are the reader's and are used again for the next reply: a reader that is
  * warm allocates nothing. What a large reply needed beyond REDIS_KEPT is given back after it.
  *
- * hiredis parses (0.14: version 1 has a `task` more, and neither is in this header). It keeps what
- * it was fed and could not parse yet in memory of its own, by malloc: that is not in the count of
- * live bytes, no test can make it fail, and when it fails the reader is BAD as with any other
- * failing allocation. There is never more of it than REDIS_REPLY_MAX and what is fed at once.
+ * hiredis parses. It keeps what it was fed and could not parse yet in memory of its own, by
+ * malloc: that is not in the count of live bytes, no test can make it fail, and when it fails the
+ * reader is BAD as with any other failing allocation. There is never more of it than
+ * REDIS_REPLY_MAX and what is fed at once. It moves what is left to the front each 1 KiB that it
+ * has parsed: who feeds it pieces of 16 KiB pays little for that.
  *
  * Whatever the octets are a reader ends: with BAD at the latest when a maximum is passed. An array
  * that announces many children costs nothing until they come (CVE-2021-32765 was about that).
@@ -89,7 +90,7 @@ struct redis_reader {
     const char *why; /* it is BAD */
 };
 
-/* Allocates nothing. A limit smaller than those above is a test's. */
+/* Allocates nothing. */
 void redis_reader_init(struct redis_reader *reader);
 
 /* Frees all memory; the reader can be used again, and knows nothing of what it was fed. */

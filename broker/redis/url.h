@@ -3,7 +3,7 @@
  * url.h - where a Redis is, and who we are there:
  *
  *   redis://[[user]:password@]host[:port][/db]
- *   unix:///path[?db=N]   redis+unix://[[user]:password@]/path[?db=N]
+ *   unix://[[user]:password@]/path[?db=N]   redis+unix://... is the same
  *
  * with %-escapes in user, password and path, and IPv6 in brackets. One Redis without TLS: what
  * asks for more is refused and told so. What is wrong is told without a word of the URL, and a
@@ -23,7 +23,7 @@ enum {
     REDIS_PATH_MAX = 108, /* as sun_path has it */
     REDIS_USER_MAX = 128,
     REDIS_PASSWORD_MAX = 256,
-    REDIS_URL_MAX = 320, /* as redis_url_write writes it */
+    REDIS_URL_MAX = 384, /* as redis_url_write writes it */
     REDIS_PORT = 6379,
     REDIS_DB_MAX = 65535,
 };
