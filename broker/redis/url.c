@@ -177,10 +177,12 @@ static bool parse_tcp(struct redis_url *url, struct ff_slice rest, char *why)
 
     if (!take_host(url, authority, why))
         return false;
-    if (memchr(rest.at ? rest.at : "", '?', rest.len))
+    if (rest.len == 0)
+        return true;
+    if (memchr(rest.at, '?', rest.len))
         return refuse(why,
                       "has something behind a ?: the database is written redis://HOST:PORT/DB");
-    return rest.len == 0 || take_db(url, rest, why);
+    return take_db(url, rest, why);
 }
 
 static bool parse_unix(struct redis_url *url, struct ff_slice rest, char *why)
