@@ -313,9 +313,14 @@ static void localhost_is_both_of_its_addresses(void **state)
 /* Names have the addresses that the test says, when it says so. */
 static sem_t may_resolve;
 static _Atomic int resolving;
-static int resolve_failure;
-static struct sockaddr_in resolved_address;
-static struct addrinfo resolved[2];
+static _Atomic int resolve_failure;
+static struct sockaddr_in resolved_address = {.sin_family = AF_INET};
+static struct addrinfo resolved[] = {
+    {.ai_family = AF_UNIX, .ai_next = &resolved[1]}, /* one that is of no use */
+    {.ai_family = AF_INET,
+     .ai_addr = (struct sockaddr *)&resolved_address,
+     .ai_addrlen = sizeof(resolved_address)},
+};
 
 int __wrap_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
                        struct addrinfo **found);
@@ -330,12 +335,6 @@ int __wrap_getaddrinfo(const char *name, const char *service, const struct addri
         continue;
     if (strcmp(name, "redis.example.org") != 0 || hints->ai_socktype != SOCK_STREAM)
         return EAI_NONAME;
-    resolved_address =
-        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    resolved[0] = (struct addrinfo){.ai_family = AF_UNIX, .ai_next = &resolved[1]};
-    resolved[1] = (struct addrinfo){.ai_family = AF_INET,
-                                    .ai_addr = (struct sockaddr *)&resolved_address,
-                                    .ai_addrlen = sizeof(resolved_address)};
     *found = resolved;
     return resolve_failure;
 }
@@ -362,7 +361,6 @@ static int begin_resolving(void **state)
 {
     resolving = 0;
     resolve_failure = 0;
-    assert_int_equal(sem_init(&may_resolve, 0, 0), 0);
     (void)redis_begin(state);
     (void)snprintf(redis_url.host, sizeof(redis_url.host), "redis.example.org");
     return 0;
@@ -473,6 +471,8 @@ int main(int argc, char **argv)
         RESOLVER(who_is_freed_leaves_the_mail),
     };
 
+    resolved_address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    (void)sem_init(&may_resolve, 0, 0);
     seed = test_option(argc - 1, argv + 1, "--seed", seed);
     return cmocka_run_group_tests_name("redis_attempts", tests, NULL, NULL);
 }
