@@ -86,6 +86,8 @@ static const struct {
     {"has rules", "+OK\r\n-NOPERM x\r\n+OK\r\n-NOPERM this user has no permissions\r\n",
      "it answers NOPERM to INFO"},
     {"has no run", "+OK\r\n+OK\r\n+OK\r\n$8\r\nrun_id:x\r\n", "its INFO has no run_id"},
+    {"has a run that is too short", "+OK\r\n+OK\r\n+OK\r\n$10\r\nrun_id:abc\r\n",
+     "its INFO has no run_id"},
     {"has no info", "+OK\r\n+OK\r\n+OK\r\n$-1\r\n", "its INFO has no run_id"},
     {"has a run of capitals",
      "+OK\r\n+OK\r\n+OK\r\n$47\r\nrun_id:0123456789ABCDEF0123456789ABCDEF01234567\r\n",
@@ -222,6 +224,7 @@ static void a_loss_is_mended_at_once_and_a_flutter_is_not(void **state)
     redis_hang_up();
     redis_turns();
     redis_saw("down(it has closed the connection) ");
+    redis_logged("warn redis_down(it has closed the connection) ");
     before_ms = redis_worker.net.loop.now_ms;
     redis_greet(false, false);
     assert_true(redis_worker.net.loop.now_ms - before_ms < REDIS_RETRY_MS);
@@ -229,6 +232,8 @@ static void a_loss_is_mended_at_once_and_a_flutter_is_not(void **state)
     redis_hang_up(); /* it was up for a moment */
     redis_turns();
     redis_saw("down(it has closed the connection) ");
+    redis_logged("info redis_up(" REDIS_TEST_RUN_ID ") " /* it is another loss, told again */
+                 "warn redis_down(it has closed the connection) ");
     assert_false(redis_accept());
     redis_pass_ms(REDIS_RETRY_MS - 20);
     assert_false(redis_accept());
@@ -253,6 +258,8 @@ static void who_does_not_answer_to_a_connection_is_tried_again(void **state)
         (void)connect(fillers[i], (struct sockaddr *)&to, len);
     }
     redis_url.port = ntohs(to.sin_port);
+    (void)snprintf(redis_url.host, sizeof(redis_url.host),
+                   "localhost"); /* of ::1 nothing is told */
     redis_link_begin(false);
     redis_pass_ms(REDIS_CONNECT_MS - 20);
     redis_logged("");

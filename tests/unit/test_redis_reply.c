@@ -128,6 +128,7 @@ static const struct {
     {"a text without a length", "$\r\n\r\n", "does not speak"},
     {"a text that does not end where it says", "$3\r\nabcde\r\n", "does not speak"},
     {"a text of another end", "$3\r\nabc\n\r", "does not speak"},
+    {"a text of half an end", "$3\r\nabc\rx", "does not speak"},
     {"a text of 64 MiB and 1", "$67108865\r\n", "larger than 64 MiB"},
     {"a text of 2^63-1", "$9223372036854775807\r\n", "larger than 64 MiB"},
     {"an array of a negative length", "*-2\r\n", "does not speak"},
@@ -247,6 +248,30 @@ static void a_large_text_comes_whole_and_its_memory_goes(void **state)
     redis_reader_deinit(&reader);
 }
 
+static void what_is_allowed_to_one_reply_is_to_the_next(void **state)
+{
+    enum { CHILDREN = 600000, PIECE = 1000 };
+    struct redis_reader reader;
+    struct redis_reply reply;
+    char piece[PIECE * 4 + 1];
+
+    (void)state;
+    for (size_t i = 0; i < PIECE; i++)
+        memcpy(piece + i * 4, "+x\r\n", 4);
+    piece[PIECE * 4] = '\0';
+    redis_reader_init(&reader);
+    for (int round = 0; round < 2; round++) {
+        feed(&reader, "*600000\r\n");
+        for (int i = 0; i < CHILDREN / PIECE; i++) {
+            assert_int_equal(redis_reader_next(&reader, &reply), REDIS_READER_MORE);
+            feed(&reader, piece);
+        }
+        assert_int_equal(redis_reader_next(&reader, &reply), REDIS_READER_REPLY);
+        assert_int_equal(reply.count, CHILDREN + 1);
+    }
+    redis_reader_deinit(&reader);
+}
+
 static void a_warm_reader_allocates_nothing(void **state)
 {
     static const char octets[] = "*3\r\n$7\r\nmessage\r\n$5\r\ntopic\r\n$5\r\nhello\r\n";
@@ -334,6 +359,7 @@ int main(void)
         NO_LEAK(what_is_no_answer_is_told),
         NO_LEAK(nothing_grows_without_end),
         NO_LEAK(a_large_text_comes_whole_and_its_memory_goes),
+        NO_LEAK(what_is_allowed_to_one_reply_is_to_the_next),
         NO_LEAK(a_warm_reader_allocates_nothing),
         NO_LEAK(what_is_not_there_can_be_asked_for),
         NO_LEAK(a_failing_allocation_ends_the_reader_and_no_more),
