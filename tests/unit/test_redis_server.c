@@ -232,11 +232,23 @@ static void a_server_that_dies_and_comes_back_is_another_run(void **state)
     assert_string_not_equal(redis_link_run_id(redis_link), run_id);
 }
 
-static bool has_logged(void)
+/* On a busy machine a greeting may take too long first: the loop's time is faster than the real. */
+static bool is_logged(void)
 {
+    if (strstr(redis_log, wanted))
+        return true;
+    if (strlen(redis_log) > REDIS_TEST_TEXT / 2)
+        redis_log[0] = '\0';
     (void)usleep(1000);
     redis_pass_ms(10);
-    return redis_log[0] != '\0';
+    return false;
+}
+
+static void await_log(const char *line)
+{
+    wanted = line;
+    redis_until(is_logged, line);
+    redis_log[0] = '\0';
 }
 
 static void passwords_and_databases_are_what_the_url_says(void **state)
@@ -244,7 +256,7 @@ static void passwords_and_databases_are_what_the_url_says(void **state)
     static const struct {
         const char *user;
         const char *database;
-        const char *log; /* how it begins */
+        const char *log; /* a part of it */
     } cases[] = {
         {"", "", "warn redis_down(it answers NOAUTH to CLIENT) "},
         {":wrong@", "", "warn redis_down(it answers WRONGPASS to AUTH) "},
@@ -267,8 +279,7 @@ static void passwords_and_databases_are_what_the_url_says(void **state)
         redis_log[0] = '\0';
         use_server(cases[i].user, cases[i].database);
         redis_link_begin(false);
-        redis_until(has_logged, cases[i].log);
-        assert_int_equal(strncmp(redis_log, cases[i].log, strlen(cases[i].log)), 0);
+        await_log(cases[i].log);
         redis_link_free(redis_link);
         redis_link = before;
     }
@@ -282,13 +293,10 @@ static void a_replica_is_none_that_serves_us(void **state)
     assert_true(redis_ask("REPLICAOF 127.0.0.1 1", "r"));
     redis_link_flush(redis_link);
     await("r:+OK ");
-    redis_log[0] = '\0';
     redis_link_drop(redis_link, "let us see");
     redis_pass_ms(20);
     redis_saw("down(let us see) ");
-    redis_log[0] = '\0';
-    redis_until(has_logged, "it is found out");
-    assert_int_equal(strncmp(redis_log, "warn redis_down(it is a replica) ", 33), 0);
+    await_log("warn redis_down(it is a replica) ");
 }
 
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, begin, end)
