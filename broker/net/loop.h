@@ -2,7 +2,7 @@
 /*
  * loop.h - one event loop, and the end of each of its turns.
  *
- * libev stands behind this file, conn.c and listener.c only. A turn is: wait
+ * libev stands behind this file, conn.c, listener.c and the link to Redis only. A turn is: wait
  * for events, run their callbacks, then `turn` once. `turn` answers how long
  * the next wait may be: 0 when work is left, so that sockets are looked at
  * without blocking.
