@@ -22,14 +22,11 @@ static struct channel *channel_from(const struct carrier *carrier, uint32_t work
 
 uint32_t carrier_owner(const struct carrier *carrier, struct ff_slice name)
 {
-    uint64_t hash;
-
     if (carrier->owners == 1)
         return 0;
     if (bulletin_is(name))
         name = bulletin_topic(name);
-    hash = ff_hash(&carrier->env.router->registry.key, name.at, name.len);
-    return (uint32_t)(hash * carrier->owners >> 32); /* the map takes the lower bits */
+    return registry_owner(&carrier->env.router->registry, name, carrier->owners);
 }
 
 /* Members who left. False: there is no room. */
@@ -434,6 +431,7 @@ void carrier_notify(struct carrier *carrier)
             channel_notify(channel_to(carrier, i));
         owner_notify(channel_from(carrier, i));
     }
+    engine_flush(carrier->env.engine);
 }
 
 /* Each ring by the worker that writes into it. An answer that is being written is in none yet. */

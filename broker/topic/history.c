@@ -71,6 +71,17 @@ bool history_is_on(const struct registry *registry, struct ff_slice name)
            choose(registry_rule(registry, name)->history, registry->limits.history.messages) > 0;
 }
 
+struct history_limits history_limits_for(const struct registry *registry, struct ff_slice name)
+{
+    const struct topic_rule *rule = registry_rule(registry, name);
+    struct history_limits limits = registry->limits.history;
+
+    limits.messages = ff_topic_is_reserved(name) ? 0 : choose(rule->history, limits.messages);
+    limits.octets = choose(rule->history_bytes, limits.octets);
+    limits.seconds = choose(rule->history_seconds, limits.seconds);
+    return limits;
+}
+
 uint32_t history_octets(const struct topic *topic)
 {
     return choose(topic->rule->history_bytes, limits_of(topic)->octets);

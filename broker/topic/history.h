@@ -64,6 +64,9 @@ uint32_t history_second(const struct registry *registry);
 /* Does a name's rule keep messages? */
 bool history_is_on(const struct registry *registry, struct ff_slice name);
 
+/* The window of a name, as its rule and the limits have it. */
+struct history_limits history_limits_for(const struct registry *registry, struct ff_slice name);
+
 /* Octets that the window of a topic may hold. */
 uint32_t history_octets(const struct topic *topic);
 

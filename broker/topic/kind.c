@@ -188,7 +188,7 @@ size_t kind_write_gap(enum log_kind kind, const struct gap *gap, char out[GAP_MA
     ff_writer_begin(&w, &body, log_kinds[kind].encoding, FF_BROKER, FF_TYPE_GAP);
     ff_writer_string(&w, FF_FIELD_TOPIC, gap->topic);
     ff_writer_string(&w, FF_FIELD_CAUSE, ff_slice_of(gap->cause));
-    if (gap->skipped)
+    if (gap->skipped || gap->from)
         ff_writer_integer(&w, FF_FIELD_SKIPPED, gap->skipped);
     if (gap->from) {
         ff_writer_integer(&w, FF_FIELD_FROM, gap->from);

@@ -40,10 +40,16 @@ void log_keep(struct log *log, struct limbo *limbo, uint64_t epoch, uint64_t oct
 
     most = most < KEPT_SMALLEST ? (uint64_t)KEPT_SMALLEST : most;
     log->segment_most = most < SEGMENT_LARGEST ? (uint32_t)most : SEGMENT_LARGEST;
-    log->epoch = epoch;
+    atomic_store_explicit(&log->epoch, epoch, memory_order_relaxed);
     if (!log->is_kept)
         count_from(log, limbo, atomic_load_explicit(&log->first, memory_order_relaxed));
     log->is_kept = true;
+}
+
+void log_begin_epoch(struct log *log, uint64_t epoch, uint64_t after)
+{
+    atomic_store_explicit(&log->epoch, epoch, memory_order_relaxed);
+    atomic_store_explicit(&log->begun, after, memory_order_relaxed);
 }
 
 /*
@@ -328,16 +334,19 @@ static void admit_reserved(struct log *log, struct limbo *limbo, uint32_t tick)
         limbo->kept_bytes += segment_size(log->reserved);
 }
 
+/* `leap`: offsets that are passed over before it, which has a segment of its own then. */
 static void append(struct log *log, struct limbo *limbo, const struct log_stamp *stamp,
-                   uint32_t messages)
+                   uint32_t messages, uint64_t leap)
 {
     size_t size = log->reserved_size;
     struct segment *last = last_of(log);
     uint64_t offset = atomic_load_explicit(&log->offset, memory_order_relaxed);
 
     count_burst(log, size);
-    if (log->reserved)
+    if (log->reserved) {
         log->reserved->wall_ms = stamp->wall_ms;
+        log->reserved->offset += leap;
+    }
     write_entry(log->reserved ? log->reserved : last, size, stamp, messages);
     if (log->reserved)
         admit_reserved(log, limbo, stamp->tick);
@@ -351,7 +360,7 @@ static void append(struct log *log, struct limbo *limbo, const struct log_stamp 
         log->reserved = NULL;
     }
     atomic_store_explicit(&log->head_byte, log_head_byte(log) + size, memory_order_release);
-    atomic_store_explicit(&log->offset, offset + messages, memory_order_release);
+    atomic_store_explicit(&log->offset, offset + leap + messages, memory_order_release);
     change_end(log);
     if (log->is_kept && !log->counted)
         count_from(log, limbo, last_of(log));
@@ -390,17 +399,20 @@ void log_commit(struct log *log, struct limbo *limbo, const struct log_stamp *st
         log_retain(log, limbo, atomic_load_explicit(&log->offset, memory_order_relaxed),
                    log->reserved_size, stamp);
     }
-    append(log, limbo, stamp, 1);
+    append(log, limbo, stamp, 1, 0);
 }
 
-void log_commit_hole(struct log *log, struct limbo *limbo, uint32_t count,
+void log_commit_hole(struct log *log, struct limbo *limbo, uint64_t count,
                      const struct log_stamp *stamp)
 {
     struct log_stamp of_hole = *stamp;
 
-    FF_CHECK(log->reserved && count <= HOLE_MAX);
+    FF_CHECK(log->reserved && count);
     of_hole.publisher = LOG_HOLE;
-    append(log, limbo, &of_hole, count);
+    if (count <= HOLE_MAX)
+        append(log, limbo, &of_hole, (uint32_t)count, 0);
+    else
+        append(log, limbo, &of_hole, 1, count - 1);
 }
 
 /* Was it published before this tick? Both are younger than 497 days. */

@@ -42,7 +42,7 @@ enum {
     SEGMENT_SMALLEST = 256,
     SEGMENT_LARGEST = 65536,
     FRAME_OWN_SEGMENT = 4096, /* frames over this have a segment of their own */
-    HOLE_MAX = INT32_MAX,     /* messages that one hole counts */
+    HOLE_MAX = INT32_MAX,     /* what one entry counts; a larger hole is a leap of its segment */
 };
 
 /* A log's first byte. What is less names the retained message of a log: cursor.h. */
@@ -105,7 +105,8 @@ struct log {
     struct segment *reserved;    /* reserved and not yet in the log */
     struct segment *counted;     /* from it on they count as history's; NULL: none does */
     _Atomic uint32_t version;    /* odd: it is being changed */
-    uint64_t epoch;              /* of its offsets, 0: its topic has no positions */
+    _Atomic uint64_t epoch;      /* of its offsets, 0: its topic has no positions */
+    _Atomic uint64_t begun;      /* those up to this one are of epochs before */
     uint32_t reserved_size;      /* octets that log_reserve() was asked for */
     uint32_t segment_most;       /* octets of a segment with several frames */
     uint32_t burst;              /* octets of frames and entries since it was empty, up to 64 KiB */
@@ -132,6 +133,14 @@ void log_deinit(struct log *log, struct limbo *limbo);
  * the window may hold; its offsets are of this epoch.
  */
 void log_keep(struct log *log, struct limbo *limbo, uint64_t epoch, uint64_t octets);
+
+/* Its offsets after this one are of another epoch. */
+void log_begin_epoch(struct log *log, uint64_t epoch, uint64_t after);
+
+static inline uint64_t log_epoch(const struct log *log)
+{
+    return atomic_load_explicit(&log->epoch, memory_order_relaxed);
+}
 
 /* What a log was at one moment. */
 struct log_view {
@@ -254,12 +263,12 @@ uint8_t *log_reserved(const struct log *log);
 void log_commit(struct log *log, struct limbo *limbo, const struct log_stamp *stamp);
 
 /*
- * The same for a hole: one frame, a GAP, that stands for `count` messages (at most
- * HOLE_MAX) which nobody has any more. It is in its place among the others, so
+ * The same for a hole: one frame, a GAP, that stands for `count` messages which nobody has
+ * any more. It is in its place among the others, so
  * that order, filters and slow readers need nothing else.
  */
 FF_MUST_CHECK enum ff_err log_reserve_hole(struct log *log, struct limbo *limbo, size_t size);
-void log_commit_hole(struct log *log, struct limbo *limbo, uint32_t count,
+void log_commit_hole(struct log *log, struct limbo *limbo, uint64_t count,
                      const struct log_stamp *stamp);
 
 /*

@@ -18,6 +18,8 @@
 #include "broker/topic/router.h"
 #include "protocol/message/transcode.h"
 
+enum { OLDEST_MS = 24 * 24 * 3600 * 1000U /* log.c, is_older() */ };
+
 /* What is on its way into the logs: a publication, or a hole. */
 struct rendering {
     const struct publication *p;
@@ -157,6 +159,14 @@ static size_t render_hole(const struct rendering *r, const struct topic *to, enu
         gap.epoch = r->position.epoch;
         gap.offset = gap.to + 1;
     }
+    if (r->hole->is_uncounted)
+        gap.skipped = gap.from = gap.to = 0;
+    if (r->hole->epoch) {
+        gap.skipped = 0;
+        gap.from = r->hole->from;
+        gap.to = r->hole->to;
+        gap.epoch = to->is_filter ? 0 : r->hole->epoch;
+    }
     return kind_write_gap(kind, &gap, out);
 }
 
@@ -292,27 +302,67 @@ static enum ff_err reserve_all(struct router *router, struct rendering *r, struc
     return err;
 }
 
+/* The tick at which a message of this wall time would have come: its age counts, not its way. */
+static uint32_t tick_of(const struct router *router, uint64_t wall_ms)
+{
+    uint64_t now_ms = loop_wall_ms();
+    uint64_t age = wall_ms && wall_ms < now_ms ? now_ms - wall_ms : 0;
+
+    if (age > OLDEST_MS)
+        age = OLDEST_MS;
+    return wheel_now(router->wheel) - (uint32_t)(age / WHEEL_TICK_MS);
+}
+
 /* Which place it takes, and when. */
 static void stamp(struct router *router, struct rendering *r, struct topic *topic)
 {
+    const struct placement *placement = r->p->placement;
+
     r->stamp = (struct log_stamp){.publisher = r->p->publisher, .tick = wheel_now(router->wheel)};
+    if (placement) {
+        r->position = placement->at;
+        r->stamp.wall_ms = placement->wall_ms;
+        r->stamp.tick = tick_of(router, placement->wall_ms);
+    }
     if (!topic || !topic->epoch)
         return;
-    r->stamp.wall_ms = loop_wall_ms();
+    if (!r->stamp.wall_ms)
+        r->stamp.wall_ms = loop_wall_ms();
     if (r->stamp.wall_ms < topic->wall_ms)
         r->stamp.wall_ms = topic->wall_ms;
     topic->wall_ms = r->stamp.wall_ms;
     r->position = (struct ff_position){topic->epoch, topic->offset + 1};
 }
 
+/* Is the place that it is given the one after those that its topic has? */
+static bool is_next(const struct topic *topic, const struct placement *placement)
+{
+    return !placement || !topic->epoch ||
+           (placement->at.epoch == topic->epoch && placement->at.offset == topic->offset + 1);
+}
+
+/* The filters that are to have it. */
+static uint32_t match(struct router *router, const struct rendering *r, struct topic *topic,
+                      struct topic ***filters)
+{
+    bool skips =
+        r->hole ? r->hole->skips_filters : r->p->placement && r->p->placement->skips_filters;
+
+    return skips ? 0 : registry_match(&router->registry, topic, r->p->topic, filters);
+}
+
 /* To a topic, if there is one, and to the filters that match: to all of them or to none. */
 static enum ff_err append(struct router *router, struct rendering *r, struct topic *topic,
                           struct receipt *receipt)
 {
-    struct topic **filters;
-    uint32_t count = registry_match(&router->registry, topic, r->p->topic, &filters);
+    struct topic **filters = NULL;
+    uint32_t count = match(router, r, topic, &filters);
     enum ff_err err;
 
+    if (r->p->placement && r->p->placement->skips_topic)
+        topic = NULL;
+    if (topic && !is_next(topic, r->p->placement))
+        return FF_EOTHER;
     stamp(router, r, topic);
     err = reserve_all(router, r, topic, filters, count);
 
@@ -323,9 +373,11 @@ static enum ff_err append(struct router *router, struct rendering *r, struct top
     if (err)
         return err;
     receipt->position = r->position;
+    if (topic && r->hole && r->hole->epoch)
+        registry_begin_epoch(topic, r->hole->epoch, r->hole->count);
     if (topic)
         commit(router, r, topic, receipt);
-    else /* nobody counts it: who comes back to where he was has missed it */
+    else if (!r->p->placement) /* nobody counts it: who comes back to where he was missed it */
         (void)registry_forget_position(&router->registry, r->p->topic);
     if (topic && topic->epoch)
         history_note(topic);
@@ -349,9 +401,11 @@ static enum ff_err find_topic(struct router *router, const struct rendering *r,
         *topic = NULL; /* it sleeps on */
         return err;
     }
-    if (!*topic && (r->is_retained || history_is_on(registry, name)) &&
-        registry_get(registry, name, TOPIC_KEEP, NULL, topic))
+    if (!*topic && !r->p->placement && (r->is_retained || history_is_on(registry, name)) &&
+        registry_get(registry, name, TOPIC_KEEP, NULL, topic)) /* who places it has made it */
         *topic = NULL;
+    if (r->p->placement && r->p->placement->skips_topic)
+        return FF_OK;
     if (*topic && ((*topic)->epoch || r->is_retained) &&
         past_get_log(router, *topic, kind_of_payload(&r->p->payload)))
         return FF_OK;
@@ -406,6 +460,16 @@ static void drop_bare(struct router *router, struct topic *topic)
         router_drop_unused(router, topic);
 }
 
+static bool is_over(const struct topic_rule *rule, const struct ff_payload *payload)
+{
+    return rule->max_message && payload_size(payload) > rule->max_message;
+}
+
+bool publication_is_too_big(const struct router *router, const struct publication *p)
+{
+    return is_over(registry_rule(&router->registry, p->topic), &p->payload);
+}
+
 enum ff_err router_publish(struct router *router, const struct publication *p,
                            struct receipt *receipt)
 {
@@ -428,7 +492,7 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
     if (topic) /* what was given may have been the name of the idle topic, which is gone */
         named.topic = topic_name(topic);
     rule = topic ? topic->rule : registry_rule(&router->registry, named.topic);
-    if (rule->max_message && payload_size(&p->payload) > rule->max_message)
+    if (!p->placement && is_over(rule, &p->payload))
         return give_up(router, topic, FF_ETOOBIG);
     err = r.is_retained ? append_retained(router, &r, topic, receipt)
                         : append(router, &r, topic, receipt);
@@ -438,7 +502,7 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
         retained_forget(topic);
     if (ff_topic_is_reserved(named.topic))
         return FF_OK; /* what the broker says of itself is no traffic, and is not kept */
-    router->published++;
+    router->published += !p->placement; /* whoever placed it counts it where it was published */
     if (router->heard && receipt->receivers && (!topic || !topic->is_counted))
         heard_count(router->heard, named.topic, receipt->receivers);
     drop_bare(router, topic);

@@ -484,6 +484,14 @@ void registry_drop_idle(struct registry *registry, struct idle_topic *idle_topic
     tally_take(&registry->topic_tally);
 }
 
+void registry_begin_epoch(struct topic *topic, uint64_t epoch, uint64_t passed)
+{
+    topic->epoch = epoch;
+    for (int i = 0; i < KINDS; i++)
+        if (topic->logs[i])
+            log_begin_epoch(&topic->logs[i]->log, epoch, topic->offset + passed);
+}
+
 struct topic_log *registry_get_log(struct topic *topic, enum log_kind kind)
 {
     struct topic_log *log = topic->logs[kind];

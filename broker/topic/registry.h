@@ -71,6 +71,14 @@ void registry_deinit(struct registry *registry);
 void registry_configure(struct registry *registry, const struct router_limits *limits,
                         const struct topic_rule *rules, uint32_t rule_count);
 
+/* Which of so many workers owns a name. */
+static inline uint32_t registry_owner(const struct registry *registry, struct ff_slice name,
+                                      uint32_t owners)
+{
+    /* the maps take the lower bits */
+    return (uint32_t)((uint64_t)ff_hash(&registry->key, name.at, name.len) * owners >> 32);
+}
+
 /* The rule for a name or filter; never NULL. */
 const struct topic_rule *registry_rule(const struct registry *registry, struct ff_slice name);
 
@@ -149,6 +157,10 @@ struct ff_position registry_position(const struct registry *registry, struct ff_
  * True: one was.
  */
 bool registry_forget_position(struct registry *registry, struct ff_slice name);
+
+/* From behind the next `passed` messages on, a hole that tells so, a topic's offsets are of another
+ * epoch. */
+void registry_begin_epoch(struct topic *topic, uint64_t epoch, uint64_t passed);
 
 /* Finds or makes its log, empty. NULL: out of memory. */
 FF_MUST_CHECK struct topic_log *registry_get_log(struct topic *topic, enum log_kind kind);

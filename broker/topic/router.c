@@ -74,6 +74,30 @@ void router_configure(struct router *router, const struct router_limits *limits,
             router->payload_bufs[i].max = PACKER_MOST + FF_FRAME_HEAD_MAX;
 }
 
+static void count_readers(const struct topic *topic, uint32_t *receivers, uint64_t *buffered)
+{
+    uint64_t behind = topic_buffered(topic);
+
+    *receivers += topic_subscribers(topic);
+    if (behind > *buffered)
+        *buffered = behind;
+}
+
+uint32_t router_receivers(struct router *router, struct ff_slice name, uint64_t *buffered)
+{
+    struct topic *topic = registry_find(&router->registry, name);
+    struct topic **filters;
+    uint32_t count = registry_match(&router->registry, topic, name, &filters);
+    uint32_t receivers = !topic && registry_find_idle(&router->registry, name);
+
+    *buffered = 0;
+    if (topic)
+        count_readers(topic, &receivers, buffered);
+    for (uint32_t i = 0; i < count; i++)
+        count_readers(filters[i], &receivers, buffered);
+    return receivers;
+}
+
 struct topic *router_find(const struct router *router, struct ff_slice name)
 {
     return registry_find(&router->registry, name);

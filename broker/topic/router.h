@@ -135,10 +135,16 @@ bool router_release_idle(struct router *router);
  * Appends to the logs of the topic and of all filters that match it: to all of
  * them or, on failure, to none. FF_OK, FF_ENOMEM (memory is short, and cutting logs
  * did not help), FF_ETOOBIG (over the topic's own size limit), FF_EINVAL (the
- * payload cannot be rewritten).
+ * payload cannot be rewritten), FF_EOTHER (the place that it is given is not the next one).
  */
 FF_MUST_CHECK enum ff_err router_publish(struct router *router, const struct publication *p,
                                          struct receipt *receipt);
+
+/*
+ * Subscriptions that a message to this name would go to, and how far the slowest of them was behind
+ * when the last turn ended, in octets.
+ */
+uint32_t router_receivers(struct router *router, struct ff_slice name, uint64_t *buffered);
 
 /*
  * The same for a hole: what an engine knows that a topic lost. FF_OK, FF_ENOMEM.

@@ -128,9 +128,14 @@ size_t subscription_write_gap(const struct subscription *s, const struct missed 
     struct gap gap = {.topic = topic_name(s->link->topic),
                       .cause = missed->cause,
                       .skipped = missed->count,
-                      .epoch = s->link->log->epoch};
+                      .epoch = log_epoch(s->link->log)};
 
-    if (gap.epoch) {
+    if (gap.epoch &&
+        missed->from < atomic_load_explicit(&s->link->log->begun, memory_order_relaxed)) {
+        gap.cause = "lost"; /* with the word that another epoch has begun */
+        gap.skipped = 0;
+        gap.offset = missed->to + 1;
+    } else if (gap.epoch) {
         gap.from = missed->from + 1;
         gap.to = missed->to;
         gap.offset = missed->to + 1;
@@ -198,7 +203,7 @@ static void target_log(struct subscription *s, struct flush_range *range)
 
     enter_log(&range->target, &range->view);
     missed.to = range->target.offset;
-    if (!s->link->log->epoch)
+    if (!log_epoch(s->link->log))
         missed.from = goes_on;
     if (!is_sent || missed.to > goes_on)
         missed.cause = "slow";
