@@ -100,6 +100,7 @@ static const struct choice {
     {"log_level", {"error", "warn", "info", "debug"}},
     {"log_format", {"text", "json"}},
     {"flush", {"auto", "send", "uring"}},
+    {"engine", {"memory", "redis"}},
     {"deflate", {"off", "on"}},
     {"plain_format", {"json", "text", "raw"}},
     {"overflow", {"skip", "latest", "close"}},

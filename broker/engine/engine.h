@@ -32,7 +32,7 @@
  *   FF_ETOOBIG   the payload is over its topic's own limit
  *   FF_EINVAL    the payload cannot be rewritten for another encoding
  *   FF_EGONE     the messages that were asked for are not kept any more
- *   FF_ENONE     the topic keeps none
+ *   FF_ENONE     the topic keeps none; of a publish: this engine cannot retain
  *   FF_EOTHER    the key of a publish was used with another payload: nothing is done
  *   FF_ETIMEDOUT nobody knows whether the message was kept: 408, retry with the same key
  *   FF_EAWAY     what keeps the messages cannot be reached, or the worker ends: 503
@@ -65,10 +65,14 @@ struct engine_caller {
     uint32_t worker;
 };
 
+/* What an acknowledged publish is worth. */
+enum stored { STORED_MEMORY, STORED_REDIS };
+
 struct engine_receipt {
     enum ff_err err; /* FF_OK: the message has its place in the topic's order */
     struct receipt receipt;
     bool is_duplicate; /* the key was seen before, and this is the first answer again */
+    uint8_t stored;    /* enum stored */
 };
 
 /* Who subscribes, as others are told. */
@@ -138,6 +142,7 @@ struct engine_ops {
     void (*list)(struct engine *engine, struct ff_slice name, struct engine_listing listing,
                  struct engine_caller caller);
     void (*pass)(struct engine *engine, struct ff_slice name, struct engine_caller caller);
+    void (*flush)(struct engine *engine); /* NULL: nothing is ever gathered */
     struct engine_figures (*figures)(const struct engine *engine);
     /* All that is unanswered is answered in this step, and what is asked later at once: FF_EAWAY.
      */
@@ -180,6 +185,13 @@ static inline void engine_pass(struct engine *engine, struct ff_slice name,
                                struct engine_caller caller)
 {
     engine->ops->pass(engine, name, caller);
+}
+
+/* The end of a turn's input: what was asked, and gathered, is on its way from here on. */
+static inline void engine_flush(struct engine *engine)
+{
+    if (engine->ops->flush)
+        engine->ops->flush(engine);
 }
 
 static inline struct engine_figures engine_figures(const struct engine *engine)

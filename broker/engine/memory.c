@@ -2,6 +2,7 @@
 #include "broker/engine/memory.h"
 
 #include "broker/engine/dedup.h"
+#include "broker/engine/listing.h"
 #include "broker/engine/presence.h"
 #include "broker/topic/bulletin.h"
 #include "broker/topic/history.h"
@@ -50,23 +51,6 @@ static void memory_leave(struct engine *engine, struct ff_slice name, uint64_t s
     presence_leave(FF_CONTAINER(engine, struct memory_engine, engine)->presence, serial);
 }
 
-static void recall_list(struct router *router, struct ff_slice name,
-                        const struct engine_listing *listing, struct ff_buf *out,
-                        struct engine_roll *roll)
-{
-    struct recalled recalled = {.epoch = 0};
-    struct recall what = listing->recall;
-
-    what.encoding = listing->encoding;
-    what.max_octets = listing->max_octets;
-
-    *roll = (struct engine_roll){.err = FF_OK};
-    roll->err = recall_messages(router, name, &what, out, &recalled);
-    roll->items = ff_buf_slice(out);
-    roll->epoch = recalled.epoch;
-    roll->has_more = recalled.has_more;
-}
-
 static void memory_list(struct engine *engine, struct ff_slice name, struct engine_listing listing,
                         struct engine_caller caller)
 {
@@ -75,7 +59,7 @@ static void memory_list(struct engine *engine, struct ff_slice name, struct engi
     struct ff_buf out = {.max = 0};
 
     if (listing.of_messages)
-        recall_list(memory->router, name, &listing, &out, &roll);
+        listing_recall(memory->router, name, &listing, &out, &roll);
     else
         presence_list(memory->presence, name, 0, listing, &roll);
     engine->events->listed(engine->arg, caller, &roll);

@@ -12,6 +12,7 @@
 #include "broker/carrier/carrier.h"
 #include "broker/engine/dedup.h"
 #include "broker/engine/memory.h"
+#include "broker/engine/redis.h"
 #include "broker/net/logger.h"
 #include "broker/session/session.h"
 #include "broker/session/sys.h"
@@ -221,9 +222,29 @@ static enum ff_err draw_entropy(struct gateway *gateway)
 }
 
 /* NULL: out of memory. */
+static struct engine *make_engine(struct gateway *gateway)
+{
+    struct redis_url url;
+    char why[REDIS_WHY_MAX];
+    struct redis_engine_env env = {.router = &gateway->router,
+                                   .net = &gateway->worker->net,
+                                   .box = &gateway->worker->mailbox,
+                                   .url = &url,
+                                   .prefix = gateway->settings->redis_prefix,
+                                   .node = gateway->shared->life,
+                                   .index = gateway->worker->index,
+                                   .workers = gateway->shared->workers};
+
+    if (gateway->settings->engine == ENGINE_MEMORY)
+        return memory_engine_new(&gateway->router);
+    FF_CHECK(redis_url_parse(&url, gateway->settings->redis, why)); /* the configuration has */
+    return redis_engine_new(&env);
+}
+
+/* NULL: out of memory. */
 static struct carrier *make_carrier(struct gateway *gateway)
 {
-    struct carrier_env env = {.engine = memory_engine_new(&gateway->router),
+    struct carrier_env env = {.engine = make_engine(gateway),
                               .router = &gateway->router,
                               .exchange = gateway->shared->exchange,
                               .box = &gateway->worker->mailbox,

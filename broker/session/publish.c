@@ -63,6 +63,9 @@ static void refuse(struct session *session, struct ticket ticket, enum ff_err er
         session_error(session, ticket, FF_ERROR_TOO_MANY,
                       "max_retained of the broker is %u, in half of history_memory, %llu bytes",
                       settings->max_retained, (unsigned long long)settings->history_memory);
+    else if (err == FF_ENONE)
+        session_error(session, ticket, FF_ERROR_NOT_FOUND,
+                      "retain: the engine redis keeps no retained messages yet");
     else if (err == FF_ETIMEDOUT)
         session_error(session, ticket, FF_ERROR_TIMEOUT, "%s", ff_error_text(FF_ERROR_TIMEOUT));
     else if (err == FF_EAWAY)
@@ -86,7 +89,8 @@ static void acknowledge(struct session *session, struct ticket ticket,
     ff_writer_integer(&w, FF_FIELD_BUFFERED, receipt->receipt.buffered);
     if (receipt->is_duplicate)
         ff_writer_bool(&w, FF_FIELD_DUPLICATE, true);
-    ff_writer_string(&w, FF_FIELD_STORED, FF_SLICE("memory"));
+    ff_writer_string(&w, FF_FIELD_STORED,
+                     receipt->stored == STORED_REDIS ? FF_SLICE("redis") : FF_SLICE("memory"));
     session_end_message(session, &w);
 }
 

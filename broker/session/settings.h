@@ -20,9 +20,15 @@ enum flush_kind { FLUSH_AUTO, FLUSH_SEND, FLUSH_URING };
 /* What a plain client is sent where its URL does not say: upgrade.c has the names. */
 enum plain_format { PLAIN_JSON, PLAIN_TEXT, PLAIN_RAW };
 
+/* What has the order of messages: engine/engine.h. */
+enum engine_kind { ENGINE_MEMORY, ENGINE_REDIS };
+
 struct settings {
-    uint32_t flush;    /* enum flush_kind; read at the start only */
-    uint32_t max_head; /* octets of a request's head */
+    uint32_t engine;   /* enum engine_kind; this and the next two are read at the start only */
+    const char *redis; /* a URL that redis_url_parse() takes, where the engine is redis */
+    const char *redis_prefix; /* at most REDIS_PREFIX_MAX octets */
+    uint32_t flush;           /* enum flush_kind; read at the start only */
+    uint32_t max_head;        /* octets of a request's head */
     uint32_t max_message;
     uint32_t max_buffered;
     uint32_t max_topics;

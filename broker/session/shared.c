@@ -25,6 +25,7 @@ enum ff_err shared_init(struct shared *shared, uint32_t workers)
     if (getrandom(bits, sizeof(bits), 0) != (ssize_t)sizeof(bits))
         return FF_ESYS;
     shared->key = (struct ff_hash_key){{bits[0], bits[1]}};
+    shared->life = bits[2];
     (void)snprintf(shared->node, sizeof(shared->node), "%016llx", (unsigned long long)bits[2]);
     shared->shares = ff_mem_zalloc(workers * sizeof(*shared->shares));
     if (workers > 1) {

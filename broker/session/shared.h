@@ -53,6 +53,7 @@ struct shared {
     uint32_t workers;
     struct ff_hash_key key;
     char node[17];
+    uint64_t life; /* of this process: no other one ever has the same */
     uint64_t started_ms;
     struct qsbr qsbr;
     struct trimmer trimmer;    /* of the heap, which they share, too */

@@ -7,7 +7,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
-from peer import BINARY, DEADLINE, TEXT, Broker, Peer, frame, typed  # noqa: E402
+from peer import BINARY, DEADLINE, STORED, TEXT, Broker, Peer, frame, typed  # noqa: E402
 
 tests = []
 
@@ -22,7 +22,9 @@ def publish(peer, i, topic, message, key=None, **more):
 
 
 def without_id(answer):
-    return {name: value for name, value in answer.items() if name != "id"}
+    """What is the same in the first answer and the next; Redis does not keep how many heard it."""
+    unlike = ("id", "receivers") if STORED == "redis" else ("id",)
+    return {name: value for name, value in answer.items() if name not in unlike}
 
 
 def listen(port, *topics):
@@ -193,6 +195,8 @@ def a_key_is_forgotten_in_its_time_by_topic():
 @test
 def keys_are_counted_and_bounded():
     """The figure in $SYS/broker: those of all workers, a second old; it says how many went early."""
+    if STORED == "redis":
+        return # no worker has any: Redis' own memory bounds them
     with Broker("--sys", "--max-keys", "60") as broker:
         p, watcher = typed(broker.port), listen(broker.port, "$SYS/broker")
         before = publish(p, 1, "t", 1, "first")

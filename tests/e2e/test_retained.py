@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
-from peer import BIN, BINARY, TEXT, Broker, Peer, frame, typed  # noqa: E402
+from peer import BIN, BINARY, TEXT, STORED, Broker, Peer, frame, typed  # noqa: E402
 
 WORKERS = os.environ.get("FANFARE_WORKERS", "1")
 RULES = 'topic "off/#" { history = 0 }\ntopic "few/#" { history = 3 }\n'
@@ -103,7 +103,7 @@ def what_is_next_to_the_window_is_recovered(broker):
 def without_history_it_comes_first(broker):
     a = client(broker)
     ack = retain(a, "off/a", {"now": 1})
-    assert ack == {"type": 8, "id": 0, "receivers": 0, "buffered": 0, "stored": "memory"}
+    assert ack == {"type": 8, "id": 0, "receivers": 0, "buffered": 0, "stored": STORED}
     publish(a, "off/a", 2, 3)
     for since in 1, 100, {"epoch": "x", "offset": 7}:
         p, ack = subscribe(broker, "off/a", since)

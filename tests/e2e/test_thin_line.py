@@ -4,14 +4,14 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
-from peer import BINARY, TEXT, Broker, Peer, bare, frame, typed  # noqa: E402
+from peer import BINARY, TEXT, STORED, Broker, Peer, bare, frame, typed  # noqa: E402
 
 with Broker() as broker:
     reader = typed(broker.port)
     assert reader.ask({"type": 5, "id": 1, "topic": "room/1"}) == {"type": 8, "id": 1, "topic": "room/1"}
     writer = typed(broker.port)
     ack = writer.ask({"type": 7, "id": 9, "topic": "room/1", "message": {"hi": 1}})
-    assert ack == {"type": 8, "id": 9, "receivers": 1, "buffered": 0, "stored": "memory"}, ack
+    assert ack == {"type": 8, "id": 9, "receivers": 1, "buffered": 0, "stored": STORED}, ack
     assert reader.read_json() == {"type": 2, "topic": "room/1", "message": {"hi": 1}}
 
     plain = Peer(broker.port, path="/ws?topic=room/1")

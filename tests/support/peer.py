@@ -3,8 +3,10 @@
 
 Blocking, with a deadline on every read, so that a test reads like the conversation it checks.
 """
+import atexit
 import base64
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -23,6 +25,9 @@ CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 DEADLINE = float(os.environ.get("TEST_DEADLINE", 120))
 # No clock of the broker's strikes in a test that does not ask for it by an option of its own.
 QUIET = {"FANFARE_HEARTBEAT": "300", "FANFARE_PLAIN_HEARTBEAT": "0", "FANFARE_HANDSHAKE_SECONDS": "600"}
+
+# What an ACK is worth: the engine is the one that a run is given by the broker's own variables.
+STORED = os.environ.get("FANFARE_ENGINE", "memory")
 
 BIN = os.environ.get("TEST_BIN", os.path.join(os.path.dirname(__file__), "../../build/dev/bin"))
 
@@ -333,10 +338,22 @@ def typed(port, **more):
     return peer
 
 
+@functools.cache
+def shared_redis():
+    """The address of a Redis that ends with the test."""
+    from redis_server import Redis
+    redis = Redis(is_kept=False)
+    atexit.register(redis.stop)
+    return redis.url
+
+
 class Broker:
     """The real broker on a port of its own."""
 
     def __init__(self, *args, listen="127.0.0.1:0", env=None, prefix=()):
+        if STORED == "redis": # one for all of a test; what each broker keeps there is its own
+            env = {"FANFARE_REDIS": shared_redis(),
+                   "FANFARE_REDIS_PREFIX": "%d-%f:" % (os.getpid(), time.monotonic()), **(env or {})}
         command = list(prefix) + [os.path.join(BIN, "fanfared")]
         if listen:
             command += ["--listen", listen]

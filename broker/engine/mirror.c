@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mirror.c - the life of a mirror, from whom it is wanted by to its end.
+ *
+ * What a message does to the topic's log stands in replica.c.
+ */
+#include "broker/engine/mirror.h"
+
+#include "broker/engine/replica.h"
+#include "broker/net/logger.h"
+#include "protocol/base/mem.h"
+
+enum { CHANNELS_AT_ONCE = 512, SWEPT_PART = 4, SWEPT_LEAST = 1000 };
+
+/* What came while the stream was read. */
+struct held {
+    struct ff_list node;
+    size_t len;
+    char text[];
+};
+
+enum ff_err mirrors_init(struct mirrors *mirrors, struct router *router, uint64_t node,
+                         const struct mirrors_ops *ops, void *arg)
+{
+    *mirrors = (struct mirrors){.router = router, .node = node, .ops = ops, .arg = arg};
+    ff_list_init(&mirrors->all);
+    ff_list_init(&mirrors->waiting);
+    return ff_map_init(&mirrors->map);
+}
+
+static bool is_named(const void *arg, const struct ff_map_node *node)
+{
+    const struct ff_slice *name = arg;
+
+    return ff_slice_is_equal(mirror_name(FF_CONTAINER_CONST(node, struct mirror, node)), *name);
+}
+
+static uint32_t hash_of(const struct mirrors *mirrors, struct ff_slice name)
+{
+    return ff_hash(&mirrors->router->registry.key, name.at, name.len);
+}
+
+struct mirror *mirrors_find(const struct mirrors *mirrors, struct ff_slice name)
+{
+    struct ff_map_node *node = ff_map_find(&mirrors->map, hash_of(mirrors, name), is_named, &name);
+
+    return node ? FF_CONTAINER(node, struct mirror, node) : NULL;
+}
+
+struct mirror *mirrors_get(struct mirrors *mirrors, struct ff_slice name)
+{
+    struct mirror *mirror = mirrors_find(mirrors, name);
+
+    if (mirror)
+        return mirror;
+    mirror = ff_mem_zalloc(sizeof(*mirror) + name.len);
+    if (!mirror)
+        return NULL;
+    mirror->mirrors = mirrors;
+    mirror->name_len = (uint8_t)name.len;
+    memcpy(mirror->name, name.at, name.len);
+    ff_list_init(&mirror->asks);
+    ff_list_init(&mirror->held);
+    ff_map_add(&mirrors->map, &mirror->node, hash_of(mirrors, name));
+    ff_list_append(&mirrors->all, &mirror->all);
+    return mirror;
+}
+
+static void let_go(struct mirror *mirror)
+{
+    struct ff_list *node;
+
+    while ((node = ff_list_pop(&mirror->held))) {
+        struct held *held = FF_CONTAINER(node, struct held, node);
+
+        mirror->mirrors->held_bytes -= held->len;
+        ff_mem_free(held);
+    }
+}
+
+static void free_mirror(struct mirror *mirror)
+{
+    FF_CHECK(ff_list_is_empty(&mirror->asks));
+    let_go(mirror);
+    ff_list_remove(&mirror->all);
+    ff_list_remove(&mirror->waiting);
+    ff_map_remove(&mirror->mirrors->map, &mirror->node);
+    ff_mem_free(mirror);
+}
+
+void mirrors_deinit(struct mirrors *mirrors)
+{
+    while (!ff_list_is_empty(&mirrors->all))
+        free_mirror(FF_CONTAINER(mirrors->all.next, struct mirror, all));
+    ff_map_deinit(&mirrors->map);
+}
+
+/* It follows nothing: what is asked about it waits for the links, or is refused. */
+static void fail(struct mirror *mirror, enum ff_err err)
+{
+    let_go(mirror);
+    mirror->has_lost |= mirror->state == MIRROR_LIVE;
+    mirror->state = MIRROR_OFF;
+    if (err != FF_EAWAY || !mirror->mirrors->is_patient)
+        mirror->mirrors->ops->settled(mirror->mirrors->arg, mirror, err);
+}
+
+static bool has_links(const struct mirrors *mirrors)
+{
+    return mirrors->can_subscribe && mirrors->can_look;
+}
+
+static bool is_wanted(const struct mirror *mirror)
+{
+    return !ff_list_is_empty(&mirror->asks) || replica_is_needed(mirror);
+}
+
+/* Following: its channel. */
+
+void mirror_want(struct mirror *mirror)
+{
+    struct mirrors *mirrors = mirror->mirrors;
+
+    mirror->idle_seconds = 0;
+    if (mirror->state != MIRROR_OFF)
+        return;
+    if (!has_links(mirrors)) {
+        fail(mirror, FF_EAWAY);
+        return;
+    }
+    mirror->state = MIRROR_SUBSCRIBING;
+    if (!ff_list_is_in(&mirror->waiting))
+        ff_list_append(&mirrors->waiting, &mirror->waiting);
+}
+
+void mirrors_flush(struct mirrors *mirrors)
+{
+    struct mirror *some[CHANNELS_AT_ONCE];
+    struct ff_slice names[CHANNELS_AT_ONCE];
+
+    while (mirrors->can_subscribe && !ff_list_is_empty(&mirrors->waiting)) {
+        uint32_t count = 0;
+
+        for (struct ff_list *node = mirrors->waiting.next;
+             node != &mirrors->waiting && count < CHANNELS_AT_ONCE; node = node->next)
+            some[count++] = FF_CONTAINER(node, struct mirror, waiting);
+        for (uint32_t i = 0; i < count; i++)
+            names[i] = mirror_name(some[i]);
+        if (!mirrors->ops->subscribe(mirrors->arg, names, count))
+            return; /* with the next turn, or when the link is up again */
+        for (uint32_t i = 0; i < count; i++)
+            ff_list_remove(&some[i]->waiting);
+    }
+}
+
+/* Reading: its stream. */
+
+static void look(struct mirror *mirror)
+{
+    struct mirrors *mirrors = mirror->mirrors;
+
+    mirror->state = MIRROR_LOADING;
+    if (mirror->is_looking)
+        return;
+    mirror->has_overrun = false;
+    mirror->is_looking =
+        mirrors->can_look && mirrors->ops->look(mirrors->arg, mirror, mirror->at.offset);
+}
+
+static void settle(struct mirror *mirror)
+{
+    mirror->state = MIRROR_LIVE;
+    mirror->mirrors->ops->settled(mirror->mirrors->arg, mirror, FF_OK);
+}
+
+void mirrors_confirmed(struct mirrors *mirrors, struct ff_slice name)
+{
+    struct mirror *mirror = mirrors_find(mirrors, name);
+
+    if (!mirror || mirror->state != MIRROR_SUBSCRIBING)
+        return;
+    replica_find(mirror);
+    if (mirror->at.epoch || history_is_on(&mirrors->router->registry, name)) {
+        look(mirror);
+        return;
+    }
+    if (mirror->has_lost)
+        replica_tell_lost(mirrors->router, name);
+    mirror->has_lost = false;
+    settle(mirror);
+}
+
+/* What was held back is told, as far as it is the next. False: a message is missing in it. */
+static bool tell_held(struct mirror *mirror)
+{
+    struct ff_list *node;
+    bool is_whole = !mirror->has_overrun;
+
+    while (is_whole && (node = ff_list_pop(&mirror->held))) {
+        struct held *held = FF_CONTAINER(node, struct held, node);
+        struct parcel parcel;
+
+        mirror->mirrors->held_bytes -= held->len;
+        if (parcel_read((struct ff_slice){held->text, held->len}, &parcel) == PARCEL_GOOD)
+            is_whole = replica_take_next(mirror, &parcel, true) != FF_EOTHER;
+        ff_mem_free(held);
+    }
+    let_go(mirror);
+    return is_whole;
+}
+
+void mirror_looked(struct mirror *mirror, const struct redis_reply *reply)
+{
+    bool has_more = false;
+    enum ff_err err = reply ? replica_take_page(mirror, reply, &has_more) : FF_EAWAY;
+
+    mirror->is_looking = false;
+    if (mirror->state != MIRROR_LOADING)
+        return; /* the link was lost meanwhile: it is begun anew */
+    if (err == FF_EGONE)
+        mirror->mirrors->ops->behind(mirror->mirrors->arg);
+    if (err) {
+        fail(mirror, err == FF_EGONE ? FF_EAWAY : err);
+        return;
+    }
+    if (has_more || !tell_held(mirror)) {
+        look(mirror);
+        return;
+    }
+    settle(mirror);
+}
+
+/* Delivering. */
+
+/* False: it could not be held, and is to be read from the stream. */
+static bool hold(struct mirror *mirror, struct ff_slice text)
+{
+    struct mirrors *mirrors = mirror->mirrors;
+    struct held *held = mirrors->held_bytes + text.len <= MIRRORS_HELD_MAX
+                            ? ff_mem_alloc(sizeof(*held) + text.len)
+                            : NULL;
+
+    if (!held)
+        return false;
+    *held = (struct held){.len = text.len};
+    memcpy(held->text, text.at, text.len);
+    ff_list_append(&mirror->held, &held->node);
+    mirrors->held_bytes += text.len;
+    return true;
+}
+
+static bool is_readable(enum parcel_fault fault, struct ff_slice name)
+{
+    if (fault)
+        LOG_EVENT(LOG_WARN, "redis_message_unreadable", LOG_SLICE("topic", name),
+                  LOG_TEXT("why", fault == PARCEL_NEWER
+                                      ? "a newer version of Fanfare wrote it: upgrade this node"
+                                      : "it is no message of Fanfare's"));
+    return !fault;
+}
+
+void mirrors_deliver(struct mirrors *mirrors, struct ff_slice name, struct ff_slice text)
+{
+    struct mirror *mirror = mirrors_find(mirrors, name);
+    struct parcel parcel;
+
+    if (!mirror || mirror->state < MIRROR_LOADING || !is_readable(parcel_read(text, &parcel), name))
+        return;
+    if (mirror->state == MIRROR_LIVE && replica_take_next(mirror, &parcel, false) != FF_EOTHER)
+        return;
+    replica_tell_filters(mirrors, name, &parcel);
+    if (replica_has(mirror, &parcel))
+        return; /* it was read from the stream before it came */
+    if (!hold(mirror, text))
+        mirror->has_overrun = true;
+    look(mirror);
+}
+
+void mirrors_deliver_to_filters(struct mirrors *mirrors, struct ff_slice text, uint32_t index,
+                                uint32_t owners)
+{
+    const struct mirror *mirror;
+    struct parcel parcel;
+    struct ff_slice name = {NULL, 0};
+    enum parcel_fault fault = parcel_read_named(text, &name, &parcel);
+
+    if (!is_readable(fault, name) ||
+        registry_owner(&mirrors->router->registry, name, owners) != index)
+        return;
+    mirror = mirrors_find(mirrors, name);
+    if (!mirror || mirror->state < MIRROR_LOADING)
+        replica_tell_filters(mirrors, name, &parcel);
+}
+
+/* The links. */
+
+void mirrors_can_subscribe(struct mirrors *mirrors, bool can)
+{
+    struct ff_list *next;
+
+    mirrors->can_subscribe = can;
+    for (struct ff_list *node = mirrors->all.next; node != &mirrors->all; node = next) {
+        struct mirror *mirror = FF_CONTAINER(node, struct mirror, all);
+
+        next = node->next;
+        ff_list_remove(&mirror->waiting);
+        if (!can)
+            fail(mirror, FF_EAWAY);
+        else if (mirrors->can_look && is_wanted(mirror))
+            mirror_want(mirror);
+    }
+}
+
+void mirrors_lose_patience(struct mirrors *mirrors)
+{
+    struct ff_list *next;
+
+    mirrors->is_patient = false;
+    for (struct ff_list *node = mirrors->all.next; node != &mirrors->all; node = next) {
+        struct mirror *mirror = FF_CONTAINER(node, struct mirror, all);
+
+        next = node->next;
+        if (mirror->state == MIRROR_OFF)
+            fail(mirror, FF_EAWAY);
+    }
+}
+
+void mirrors_can_look(struct mirrors *mirrors, bool can)
+{
+    struct ff_list *next;
+
+    mirrors->can_look = can;
+    for (struct ff_list *node = mirrors->all.next; node != &mirrors->all; node = next) {
+        struct mirror *mirror = FF_CONTAINER(node, struct mirror, all);
+
+        next = node->next;
+        if (!can && mirror->state != MIRROR_LIVE && mirror->state != MIRROR_OFF)
+            fail(mirror, FF_EAWAY);
+        else if (can && mirrors->can_subscribe && is_wanted(mirror))
+            mirror->state == MIRROR_LIVE ? look(mirror) : mirror_want(mirror);
+    }
+}
+
+/* False: it has ended. */
+static bool sweep_one(struct mirror *mirror)
+{
+    struct mirrors *mirrors = mirror->mirrors;
+
+    if (mirror->is_looking || is_wanted(mirror)) {
+        mirror->idle_seconds = 0;
+        if (mirror->state == MIRROR_OFF && has_links(mirrors))
+            mirror_want(mirror);
+        else if (mirror->state == MIRROR_LOADING && !mirror->is_looking)
+            look(mirror); /* there was no room for the request */
+        return true;
+    }
+    mirror->idle_seconds += SWEPT_PART;
+    if (mirror->idle_seconds < MIRROR_IDLE_SECONDS ||
+        (mirror->state != MIRROR_OFF && !mirrors->ops->unsubscribe(mirrors->arg, mirror)))
+        return true;
+    free_mirror(mirror);
+    return false;
+}
+
+/* A part of them, so that each comes every few seconds. */
+void mirrors_sweep(struct mirrors *mirrors)
+{
+    size_t most = mirrors->map.count / SWEPT_PART + SWEPT_LEAST;
+
+    for (size_t i = 0, count = mirrors->map.count; i < most && i < count; i++) {
+        struct mirror *mirror = FF_CONTAINER(mirrors->all.next, struct mirror, all);
+
+        ff_list_remove(&mirror->all);
+        ff_list_append(&mirrors->all, &mirror->all);
+        (void)sweep_one(mirror);
+    }
+}
+
+uint64_t mirrors_top(const struct mirrors *mirrors)
+{
+    uint64_t top = 0;
+
+    for (const struct ff_list *node = mirrors->all.next; node != &mirrors->all; node = node->next) {
+        const struct mirror *mirror = FF_CONTAINER_CONST(node, struct mirror, all);
+
+        if (mirror->at.offset > top)
+            top = mirror->at.offset;
+    }
+    return top;
+}
+
+struct ff_position mirror_translate(const struct mirror *mirror, struct ff_position position)
+{
+    for (uint32_t i = 0; i < mirror->former_count; i++)
+        if (mirror->former[i].epoch == position.epoch &&
+            position.offset <= mirror->former[i].offset)
+            return (struct ff_position){mirror->at.epoch, position.offset};
+    return position;
+}

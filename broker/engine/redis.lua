@@ -1,0 +1,196 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- What the Redis engine has done within Redis, each request in one atomic step.
+--
+-- Keys, behind a prefix:
+--   generation  hash: id (random), n, run (the run_id of the Redis that it began in), base
+--   m:TOPIC     hash: e epoch, s newest offset, f the epoch begins behind it, g generation,
+--               b octets in the stream, w wall time of the newest message, h former epochs
+--   s:TOPIC     stream: one field m, a message as it is published, by its offset
+--   k:TOPIC,KEY what a publish with a key came to
+-- Channels, behind a prefix with the number of the database, which channels do not know:
+--   c:TOPIC     its messages;  f:*  all messages, for nodes with filters
+--
+-- A generation ends when Redis is another one than before: a restart, a failover. Nobody knows
+-- what that one still knew, so each topic begins a new epoch with the first request about it.
+-- Its offsets begin behind all that any node can have told under the epochs before: behind base,
+-- which is the time in ms, as no topic has a thousand messages each second of its life. The former
+-- epoch stays in h with its last offset: up to that one both are the same.
+
+local P, C, generation, fresh = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local FORKS = 8
+
+local function number(n)
+    return string.format('%.0f', n)
+end
+
+local function time_ms()
+    local t = redis.call('TIME')
+    return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- The generation that this Redis is in; whoever was told another one has to ask again.
+local function current()
+    local g = redis.call('HMGET', P .. 'generation', 'id', 'n', 'base')
+    if not g[1] or g[1] .. '.' .. g[2] ~= generation then return nil end
+    return tonumber(g[3])
+end
+
+-- A topic as it stands now. What is changed here is written by store().
+local function load(topic, base)
+    local v = redis.call('HMGET', P .. 'm:' .. topic, 'e', 's', 'f', 'g', 'b', 'w', 'h')
+    local m = {key = P .. 'm:' .. topic, e = v[1], s = tonumber(v[2] or base),
+               f = tonumber(v[3] or base), b = tonumber(v[5] or 0), w = tonumber(v[6] or 0),
+               h = v[7] or '', is_new = false}
+    if v[1] and v[4] == generation then return m end
+    m.is_new = true
+    if not v[1] then
+        redis.call('DEL', P .. 's:' .. topic) -- of an epoch that nobody remembers
+    else
+        m.h = v[1] .. ':' .. number(m.s) .. ',' .. m.h
+        local at = 0
+        for _ = 1, FORKS do at = at and string.find(m.h, ',', at + 1, true) end
+        if at then m.h = string.sub(m.h, 1, at) end
+        m.s = math.max(m.s + 1, base)
+    end
+    m.e, m.f = fresh, m.s
+    return m
+end
+
+local function store(m, seconds)
+    if m.is_new then
+        redis.call('HSET', m.key, 'e', m.e, 's', number(m.s), 'f', number(m.f), 'g', generation,
+                   'b', number(m.b), 'w', number(m.w), 'h', m.h)
+    else
+        redis.call('HSET', m.key, 's', number(m.s), 'b', number(m.b), 'w', number(m.w))
+    end
+    redis.call('EXPIRE', m.key, seconds)
+end
+
+-- Until the stream is within its limits, the newest message in any case. It is let grow to twice
+-- of them before, so that this is done seldom.
+local function trim(stream, m, count, most, octets)
+    while count > 1 and (count > most or m.b > octets) do
+        local old = redis.call('XRANGE', stream, '-', '+', 'COUNT', 100)
+        local last
+        for _, entry in ipairs(old) do
+            if count <= 1 or (count <= most and m.b <= octets) then break end
+            count = count - 1
+            m.b = m.b - #entry[2][2]
+            last = entry[1]
+        end
+        redis.call('XTRIM', stream, 'MINID', string.match(last, '^%d+') .. '-1')
+    end
+end
+
+local function append(stream, id, text)
+    local added = redis.pcall('XADD', stream, id, 'm', text)
+    if type(added) ~= 'table' or not added.err then return end
+    if not string.find(added.err, 'equal or smaller', 1, true) then error(added) end
+    redis.call('DEL', stream) -- somebody else has written to it
+    redis.call('XADD', stream, id, 'm', text)
+end
+
+local function announce(topic, text)
+    redis.call('PUBLISH', C .. 'c:' .. topic, text)
+    redis.call('PUBLISH', C .. 'f:*', #topic .. ':' .. topic .. text)
+end
+
+-- What the key came to before; nil: nothing yet. `digest` is of what the publisher said.
+local function recall(key, digest)
+    local done = redis.call('GET', key)
+    if not done then return nil end
+    if string.sub(done, 1, 40) ~= digest then return 'OTHER' end
+    return '=' .. string.sub(done, 41)
+end
+
+-- topic, parcel, octets of its head, messages, octets and seconds of its window, seconds for which
+-- the position is kept, key, seconds for which that is kept
+local function publish_one(i, base, now)
+    local topic, parcel, most = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 3])
+    local key, digest
+    if ARGV[i + 7] ~= '' then
+        key = P .. 'k:' .. #topic .. ':' .. topic .. ',' .. ARGV[i + 7]
+        digest = redis.sha1hex(string.sub(parcel, tonumber(ARGV[i + 2])))
+        local done = recall(key, digest)
+        if done then return done end
+    end
+    local place = '0:0'
+    if most > 0 then
+        local m, stream = load(topic, base), P .. 's:' .. topic
+        m.s = m.s + 1
+        m.w = math.max(m.w, now)
+        place = m.e .. ':' .. number(m.s)
+        local text = place .. ':' .. number(m.w) .. ':' .. parcel
+        append(stream, number(m.s) .. '-0', text)
+        local count = redis.call('XLEN', stream)
+        m.b = (count == 1 and 0 or m.b) + #text
+        if count > 2 * most or m.b > 2 * tonumber(ARGV[i + 4]) then
+            trim(stream, m, count, most, tonumber(ARGV[i + 4]))
+        end
+        redis.call('EXPIRE', stream, ARGV[i + 5])
+        store(m, ARGV[i + 6])
+        announce(topic, text)
+    else
+        announce(topic, place .. ':' .. number(now) .. ':' .. parcel)
+    end
+    if key then redis.call('SET', key, digest .. place, 'EX', ARGV[i + 8]) end
+    return place
+end
+
+local function why(fault)
+    return '-' .. (type(fault) == 'table' and fault.err or tostring(fault))
+end
+
+local function publish(base)
+    local answers, now = {}, time_ms()
+    for i = 6, #ARGV, 9 do
+        local ok, answer = pcall(publish_one, i, base, now)
+        answers[#answers + 1] = ok and answer or why(answer)
+    end
+    return answers
+end
+
+-- topic, seconds for which its position is kept, the offset after which messages are wanted, how
+-- many octets of them at most
+local function look(base)
+    local topic, after, most = ARGV[6], tonumber(ARGV[8]), tonumber(ARGV[9])
+    local m = load(topic, base)
+    local answer = {m.e, number(m.s), number(m.f), m.h}
+    local size, full = 0, false
+    store(m, ARGV[7])
+    while not full do
+        local found = redis.call('XRANGE', P .. 's:' .. topic, '(' .. number(after) .. '-0', '+',
+                                 'COUNT', 64)
+        for _, entry in ipairs(found) do
+            full = size > most
+            if full then break end
+            answer[#answer + 1] = entry[2][2]
+            size = size + #entry[2][2]
+            after = tonumber(string.match(entry[1], '^%d+'))
+        end
+        if #found < 64 then break end
+    end
+    return answer
+end
+
+-- run_id, the generation that who asks knew ('': none), the highest offset that it has told
+local function fence()
+    local key = P .. 'generation'
+    local g = redis.call('HMGET', key, 'id', 'n', 'run', 'base')
+    local id, n, base = g[1] or fresh, tonumber(g[2] or 0), tonumber(g[4] or 0)
+    local known, top = ARGV[7], tonumber(ARGV[8])
+    local is_other = g[3] ~= ARGV[6]
+    if is_other or (known ~= '' and known ~= id .. '.' .. n and top >= base) then
+        n = n + 1
+        if g[1] or known ~= '' then base = math.max(base, top + 1, time_ms()) end
+        redis.call('HSET', key, 'id', id, 'n', n, 'run', ARGV[6], 'base', number(base))
+    end
+    return id .. '.' .. n
+end
+
+if ARGV[1] == 'fence' then return fence() end
+local base = current()
+if not base then return redis.error_reply('REFENCE this is another Redis than before') end
+if ARGV[1] == 'publish' then return publish(base) end
+return look(base)

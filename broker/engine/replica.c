@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/engine/replica.h"
+
+#include "broker/net/logger.h"
+
+/* What look() answers before the messages. */
+enum { PAGE_EPOCH = 1, PAGE_NEWEST, PAGE_BEGUN, PAGE_FORMER, PAGE_MESSAGES };
+
+static struct registry *registry_of(const struct mirror *mirror)
+{
+    return &mirror->mirrors->router->registry;
+}
+
+void replica_find(struct mirror *mirror)
+{
+    const struct topic *topic = registry_find(registry_of(mirror), mirror_name(mirror));
+
+    if (mirror->at.epoch)
+        return;
+    if (topic)
+        mirror->at = (struct ff_position){topic->epoch, topic->epoch ? topic->offset : 0};
+    else if (!registry_find_idle(registry_of(mirror), mirror_name(mirror)))
+        (void)registry_forget_position(registry_of(mirror), mirror_name(mirror));
+}
+
+bool replica_is_needed(const struct mirror *mirror)
+{
+    const struct topic *topic = registry_find(registry_of(mirror), mirror_name(mirror));
+
+    return topic ? topic->is_counted
+                 : registry_find_idle(registry_of(mirror), mirror_name(mirror)) != NULL;
+}
+
+struct topic *replica_topic(struct mirror *mirror)
+{
+    struct topic *topic;
+
+    if (registry_get(registry_of(mirror), mirror_name(mirror), TOPIC_KEEP, &mirror->at, &topic))
+        return NULL;
+    return topic;
+}
+
+/* So many messages are gone from the stream, too. Where memory is short they are looked for again.
+ */
+static enum ff_err tell_hole(struct mirror *mirror, uint64_t to, const char *cause)
+{
+    struct hole hole = {.topic = mirror_name(mirror), .cause = cause, .skips_filters = true};
+
+    if (mirror->at.offset >= to)
+        return FF_OK;
+    hole.count = to - mirror->at.offset;
+    if (!replica_topic(mirror) || router_publish_hole(mirror->mirrors->router, &hole))
+        return FF_ENOMEM;
+    mirror->at.offset = to;
+    return FF_OK;
+}
+
+/* The last offset of a former epoch, as Redis knows it. False: it does not know the epoch. */
+static bool find_former(const struct mirror *mirror, uint64_t epoch, uint64_t *last)
+{
+    for (uint32_t i = 0; i < mirror->former_count; i++) {
+        if (mirror->former[i].epoch != epoch)
+            continue;
+        *last = mirror->former[i].offset;
+        return true;
+    }
+    return false;
+}
+
+/* The topic goes on behind `begun` in another epoch. Redis has begun it behind all that was told.
+ */
+static enum ff_err begin_epoch(struct mirror *mirror, uint64_t epoch, uint64_t begun)
+{
+    struct hole hole = {
+        .topic = mirror_name(mirror), .cause = "lost", .skips_filters = true, .epoch = epoch};
+    uint64_t last;
+    enum ff_err err = FF_OK;
+
+    if (find_former(mirror, mirror->at.epoch, &last)) {
+        hole.cause = "rollback";
+        if (last > mirror->at.offset && last < begun)
+            err = tell_hole(mirror, last, "expired");
+        hole.from = last < mirror->at.offset ? last + 1 : 0;
+        hole.to = last < mirror->at.offset ? mirror->at.offset : 0;
+    }
+    if (err || begun <= mirror->at.offset)
+        return err ? err : FF_EGONE;
+    hole.count = begun - mirror->at.offset;
+    if (!replica_topic(mirror) || router_publish_hole(mirror->mirrors->router, &hole))
+        return FF_ENOMEM;
+    mirror->at = (struct ff_position){epoch, begun};
+    return FF_OK;
+}
+
+static enum ff_err publish(struct mirrors *mirrors, struct ff_slice name,
+                           const struct parcel *parcel, struct placement placement)
+{
+    const struct publication p = {.topic = name,
+                                  .payload = parcel->payload,
+                                  .publisher = parcel->node == mirrors->node ? parcel->session : 0,
+                                  .placement = &placement};
+    struct receipt receipt;
+
+    placement.at = parcel->at;
+    placement.wall_ms = parcel->wall_ms;
+    return router_publish(mirrors->router, &p, &receipt);
+}
+
+/* A message that comes right behind the log. What cannot be kept is told in its place. */
+static enum ff_err append(struct mirror *mirror, const struct parcel *parcel, bool skips_filters)
+{
+    struct placement placement = {.skips_filters = skips_filters};
+    enum ff_err err = replica_topic(mirror)
+                          ? publish(mirror->mirrors, mirror_name(mirror), parcel, placement)
+                          : FF_ENOMEM;
+
+    if (!err)
+        mirror->at.offset = parcel->at.offset;
+    return err ? tell_hole(mirror, parcel->at.offset, "slow") : FF_OK;
+}
+
+bool replica_has(const struct mirror *mirror, const struct parcel *parcel)
+{
+    return parcel->at.epoch == mirror->at.epoch && parcel->at.offset <= mirror->at.offset;
+}
+
+enum ff_err replica_take_next(struct mirror *mirror, const struct parcel *parcel,
+                              bool skips_filters)
+{
+    struct placement placement = {.skips_filters = skips_filters};
+
+    if (!parcel->at.epoch) {
+        (void)publish(mirror->mirrors, mirror_name(mirror), parcel, placement);
+        return FF_OK;
+    }
+    if (parcel->at.epoch != mirror->at.epoch)
+        return FF_EOTHER;
+    if (skips_filters && replica_has(mirror, parcel))
+        return FF_OK;
+    if (parcel->at.offset != mirror->at.offset + 1)
+        return FF_EOTHER;
+    return append(mirror, parcel, skips_filters);
+}
+
+void replica_tell_filters(struct mirrors *mirrors, struct ff_slice name,
+                          const struct parcel *parcel)
+{
+    if (mirrors->router->registry.filters.count)
+        (void)publish(mirrors, name, parcel, (struct placement){.skips_topic = true});
+}
+
+void replica_tell_lost(struct router *router, struct ff_slice name)
+{
+    const struct hole hole = {
+        .topic = name, .cause = "lost", .count = 1, .skips_filters = true, .is_uncounted = true};
+
+    (void)!router_publish_hole(router, &hole);
+}
+
+/* A message of the stream, wherever the log stands. */
+static enum ff_err take_kept(struct mirror *mirror, const struct parcel *parcel)
+{
+    enum ff_err err = FF_OK;
+
+    if (!mirror->at.epoch)
+        mirror->at = (struct ff_position){parcel->at.epoch, parcel->at.offset - 1};
+    if (parcel->at.epoch != mirror->at.epoch)
+        err = begin_epoch(mirror, parcel->at.epoch, parcel->at.offset - 1);
+    else if (parcel->at.offset <= mirror->at.offset)
+        return FF_OK;
+    if (!err)
+        err = tell_hole(mirror, parcel->at.offset - 1, "expired");
+    return err ? err : append(mirror, parcel, true);
+}
+
+static bool read_number(const struct redis_reply *reply, uint32_t i, uint64_t *number)
+{
+    char text[32];
+    struct ff_slice given = redis_text(reply, i);
+    struct ff_slice ended = {text, given.len + 1};
+
+    if (given.len + 1 >= sizeof(text))
+        return false;
+    memcpy(text, given.at, given.len);
+    text[given.len] = ' ';
+    return parcel_take_number(&ended, ' ', number) && ended.len == 0;
+}
+
+/* EPOCH:LAST, for each, the newest first. */
+static void read_former(struct mirror *mirror, struct ff_slice text)
+{
+    mirror->former_count = 0;
+    while (text.len && mirror->former_count < MIRROR_FORKS) {
+        struct ff_position *at = &mirror->former[mirror->former_count];
+
+        if (!parcel_take_number(&text, ':', &at->epoch) ||
+            !parcel_take_number(&text, ',', &at->offset))
+            return;
+        mirror->former_count++;
+    }
+}
+
+/* Behind the last message that was kept: to where the topic is. */
+static enum ff_err catch_up(struct mirror *mirror, const struct ff_position *newest, uint64_t begun)
+{
+    enum ff_err err = FF_OK;
+
+    if (!mirror->at.epoch)
+        mirror->at = *newest;
+    if (mirror->at.epoch != newest->epoch)
+        err = begin_epoch(mirror, newest->epoch, begun);
+    return err ? err : tell_hole(mirror, newest->offset, "expired");
+}
+
+enum ff_err replica_take_page(struct mirror *mirror, const struct redis_reply *reply,
+                              bool *has_more)
+{
+    struct ff_position newest;
+    uint64_t begun;
+    struct parcel parcel;
+    uint32_t taken = 0;
+    enum ff_err err = FF_OK;
+
+    if (!reply->count || reply->values[0].kind != REDIS_ARRAY ||
+        !read_number(reply, PAGE_EPOCH, &newest.epoch) || !newest.epoch ||
+        !read_number(reply, PAGE_NEWEST, &newest.offset) || !read_number(reply, PAGE_BEGUN, &begun))
+        return FF_EAWAY;
+    read_former(mirror, redis_text(reply, PAGE_FORMER));
+    for (uint32_t i = PAGE_MESSAGES; i <= reply->values[0].count && !err; i++) {
+        if (parcel_read(redis_text(reply, i), &parcel) != PARCEL_GOOD || !parcel.at.epoch)
+            continue; /* told as a hole, in its place */
+        err = take_kept(mirror, &parcel);
+        taken++;
+    }
+    *has_more = taken > 0 && !err &&
+                (mirror->at.epoch != newest.epoch || mirror->at.offset < newest.offset);
+    if (!err && !*has_more)
+        err = catch_up(mirror, &newest, begun);
+    return err;
+}

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/engine/shard.h"
+
+#include <stdio.h>
+
+#include "broker/net/logger.h"
+#include "protocol/base/mem.h"
+
+extern const char redis_script[];
+extern const unsigned long redis_script_len;
+
+enum {
+    WORD_EVALSHA,
+    WORD_SHA,
+    WORD_KEYS,
+    WORD_WHAT,
+    WORD_KEY_PREFIX,
+    WORD_CHANNEL_PREFIX,
+    WORD_GENERATION,
+    WORD_FRESH
+};
+
+static const char *const kinds[CHANNEL_KINDS] = {
+    [CHANNEL_TOPIC] = "c:", [CHANNEL_ALL] = "f:*", [CHANNEL_PROBE] = "p:"};
+
+struct ff_slice shard_number(char out[SHARD_NUMBER], uint64_t number)
+{
+    return (struct ff_slice){
+        out, (size_t)snprintf(out, SHARD_NUMBER, "%llu", (unsigned long long)number)};
+}
+
+/* Calls. */
+
+void shard_begin_call(struct shard *shard, struct shard_call *call, const char *what)
+{
+    struct ff_slice *words = call->words;
+
+    words[WORD_EVALSHA] = FF_SLICE("EVALSHA");
+    words[WORD_SHA] = (struct ff_slice){shard->sha, SHARD_SHA};
+    words[WORD_KEYS] = FF_SLICE("0");
+    words[WORD_WHAT] = ff_slice_of(what);
+    words[WORD_KEY_PREFIX] = ff_slice_of(shard->keys);
+    words[WORD_CHANNEL_PREFIX] = ff_slice_of(shard->names);
+    words[WORD_GENERATION] = ff_slice_of(shard->generation);
+    words[WORD_FRESH] = shard_number(call->fresh, shard->env.random(shard->env.arg));
+}
+
+bool shard_call(struct shard *shard, const struct ff_slice *words, uint32_t count,
+                redis_answer_fn *answer, void *context)
+{
+    return shard->is_ready && redis_link_command(shard->commands, count, words, answer, context);
+}
+
+void shard_distrust(struct shard *shard, const char *why)
+{
+    if (shard->commands)
+        redis_link_drop(shard->commands, why);
+}
+
+void shard_end_generation(struct shard *shard)
+{
+    shard->is_behind = true;
+    shard_distrust(shard, "Redis is behind what was told: its generation ends");
+}
+
+/* Channels. */
+
+static struct ff_slice channel_of(const struct shard *shard, enum channel channel,
+                                  struct ff_slice name, char room[SHARD_CHANNEL_MAX])
+{
+    size_t prefix = strlen(shard->names);
+    size_t kind = strlen(kinds[channel]);
+
+    memcpy(room, shard->names, prefix);
+    memcpy(room + prefix, kinds[channel], kind);
+    if (name.len)
+        memcpy(room + prefix + kind, name.at, name.len);
+    return (struct ff_slice){room, prefix + kind + name.len};
+}
+
+bool shard_join(struct shard *shard, enum channel channel, const struct ff_slice *names,
+                uint32_t count)
+{
+    struct ff_slice *words = ff_mem_alloc((count + 1) * sizeof(*words));
+    char *rooms = ff_mem_alloc((size_t)count * SHARD_CHANNEL_MAX);
+    bool is_taken = false;
+
+    if (words && rooms && shard->channels) {
+        words[0] = FF_SLICE("SUBSCRIBE");
+        for (uint32_t i = 0; i < count; i++)
+            words[i + 1] =
+                channel_of(shard, channel, names[i], rooms + (size_t)i * SHARD_CHANNEL_MAX);
+        is_taken = redis_link_command(shard->channels, count + 1, words, NULL, NULL);
+    }
+    ff_mem_free(words);
+    ff_mem_free(rooms);
+    return is_taken;
+}
+
+bool shard_leave(struct shard *shard, enum channel channel, struct ff_slice name)
+{
+    char room[SHARD_CHANNEL_MAX];
+    struct ff_slice words[] = {FF_SLICE("UNSUBSCRIBE"), channel_of(shard, channel, name, room)};
+
+    return shard->channels && redis_link_command(shard->channels, 2, words, NULL, NULL);
+}
+
+/* The link for requests. */
+
+static bool refuses(const struct redis_reply *reply, const char *what)
+{
+    if (reply && redis_is(reply, 0, REDIS_ERROR))
+        LOG_EVENT(LOG_WARN, "redis_refused", LOG_TEXT("what", what),
+                  LOG_SLICE("why", redis_text(reply, 0)));
+    return !reply || redis_is(reply, 0, REDIS_ERROR);
+}
+
+static void on_fenced(void *context, const struct redis_reply *reply, bool was_sent)
+{
+    struct shard *shard = context;
+    struct ff_slice text = reply ? redis_text(reply, 0) : (struct ff_slice){NULL, 0};
+
+    (void)was_sent;
+    if (refuses(reply, "fence") || !text.len || text.len >= SHARD_GENERATION) {
+        shard_distrust(shard, "it does not say which generation it is in");
+        return;
+    }
+    memcpy(shard->generation, text.at, text.len);
+    shard->generation[text.len] = '\0';
+    shard->is_behind = false;
+    shard->is_ready = true;
+    shard->env.events->ready(shard->env.arg, true);
+}
+
+/* Which generation Redis is in; a new one, where it is another Redis than before. */
+static void fence(struct shard *shard)
+{
+    struct ff_slice words[SHARD_WORDS + 3];
+    struct shard_call call;
+    char top[SHARD_NUMBER];
+
+    shard_begin_call(shard, &call, "fence");
+    memcpy(words, call.words, sizeof(call.words));
+    words[WORD_GENERATION] = FF_SLICE("");
+    words[SHARD_WORDS] = ff_slice_of(redis_link_run_id(shard->commands));
+    words[SHARD_WORDS + 1] = shard->is_behind ? FF_SLICE("?") : ff_slice_of(shard->generation);
+    words[SHARD_WORDS + 2] = shard_number(top, shard->env.events->top(shard->env.arg));
+    if (!redis_link_command(shard->commands, SHARD_WORDS + 3, words, on_fenced, shard))
+        shard_distrust(shard, "out of memory");
+    redis_link_flush(shard->commands);
+}
+
+static void on_script(void *context, const struct redis_reply *reply, bool was_sent)
+{
+    struct shard *shard = context;
+    struct ff_slice sha = reply ? redis_text(reply, 0) : (struct ff_slice){NULL, 0};
+
+    (void)was_sent;
+    if (refuses(reply, "SCRIPT LOAD") || sha.len != SHARD_SHA) {
+        shard_distrust(shard, "it does not take the script");
+        return;
+    }
+    memcpy(shard->sha, sha.at, SHARD_SHA);
+    fence(shard);
+}
+
+static void on_commands_up(void *arg)
+{
+    struct shard *shard = arg;
+    struct ff_slice words[] = {
+        FF_SLICE("SCRIPT"), FF_SLICE("LOAD"), {redis_script, redis_script_len}};
+
+    if (!redis_link_command(shard->commands, 3, words, on_script, shard))
+        shard_distrust(shard, "out of memory");
+    redis_link_flush(shard->commands);
+}
+
+static void on_commands_down(void *arg, const char *why)
+{
+    struct shard *shard = arg;
+    bool was_ready = shard->is_ready;
+
+    (void)why; /* the link has logged it */
+    shard->is_ready = false;
+    if (was_ready)
+        shard->env.events->ready(shard->env.arg, false);
+}
+
+/* The link that subscribes. */
+
+static void on_channels_up(void *arg)
+{
+    struct shard *shard = arg;
+
+    shard->probes = 0;
+    if (shard_join(shard, CHANNEL_PROBE, &(struct ff_slice){NULL, 0}, 1))
+        shard->env.events->open(shard->env.arg, true);
+    else
+        redis_link_drop(shard->channels, "out of memory");
+    redis_link_flush(shard->channels);
+}
+
+static void on_channels_down(void *arg, const char *why)
+{
+    struct shard *shard = arg;
+
+    (void)why;
+    shard->env.events->open(shard->env.arg, false);
+}
+
+/* Cuts the prefix and the kind off a channel's name. False: it is none of ours. */
+static bool read_channel(const struct shard *shard, struct ff_slice *name, enum channel *channel)
+{
+    char room[SHARD_CHANNEL_MAX];
+
+    for (int i = 0; i < CHANNEL_KINDS; i++) {
+        struct ff_slice start =
+            channel_of(shard, (enum channel)i, (struct ff_slice){NULL, 0}, room);
+
+        if (name->len < start.len || memcmp(name->at, start.at, start.len) != 0)
+            continue;
+        *name = (struct ff_slice){name->at + start.len, name->len - start.len};
+        *channel = (enum channel)i;
+        return true;
+    }
+    return false;
+}
+
+static void on_pushed(void *arg, const struct redis_reply *reply)
+{
+    struct shard *shard = arg;
+    struct ff_slice what = redis_text(reply, 1);
+    struct ff_slice name = redis_text(reply, 2);
+    bool is_message = ff_slice_is_equal(what, FF_SLICE("message"));
+    enum channel channel;
+
+    if (refuses(reply, "SUBSCRIBE")) { /* whatever it was about is not told: begin anew */
+        redis_link_drop(shard->channels, "it refuses to subscribe");
+        return;
+    }
+    if ((!is_message && !ff_slice_is_equal(what, FF_SLICE("subscribe"))) ||
+        !read_channel(shard, &name, &channel))
+        return;
+    if (channel == CHANNEL_PROBE)
+        shard->probes = 0;
+    else if (is_message)
+        shard->env.events->message(shard->env.arg, channel, name, redis_text(reply, 3));
+    else
+        shard->env.events->joined(shard->env.arg, channel, name);
+}
+
+static void swallow(void *context, const struct redis_reply *reply, bool was_sent)
+{
+    (void)context;
+    (void)reply;
+    (void)was_sent;
+}
+
+void shard_probe(struct shard *shard)
+{
+    char room[SHARD_CHANNEL_MAX];
+    struct ff_slice words[] = {FF_SLICE("PUBLISH"),
+                               channel_of(shard, CHANNEL_PROBE, (struct ff_slice){NULL, 0}, room),
+                               FF_SLICE("?")};
+
+    if (!shard->is_ready || !shard_is_open(shard)) {
+        shard->probes = 0;
+        return;
+    }
+    if (shard->probes >= SHARD_PROBES)
+        redis_link_drop(shard->channels, "messages do not come back by it");
+    else if (redis_link_command(shard->commands, 3, words, swallow, shard))
+        shard->probes++;
+}
+
+/* Life. */
+
+void shard_flush(struct shard *shard)
+{
+    if (!shard->commands)
+        return;
+    redis_link_flush(shard->commands);
+    redis_link_flush(shard->channels);
+}
+
+void shard_close(struct shard *shard)
+{
+    struct redis_link *commands = shard->commands;
+    struct redis_link *channels = shard->channels;
+
+    shard->is_ready = false;
+    shard->commands = shard->channels = NULL;
+    redis_link_free(commands);
+    redis_link_free(channels);
+}
+
+static struct redis_link *make_link(struct shard *shard, bool is_subscriber)
+{
+    static const struct redis_link_events of_commands = {.up = on_commands_up,
+                                                         .down = on_commands_down};
+    static const struct redis_link_events of_channels = {
+        .up = on_channels_up, .down = on_channels_down, .pushed = on_pushed};
+    const struct redis_link_env env = {.net = shard->env.net,
+                                       .box = shard->env.box,
+                                       .url = &shard->url,
+                                       .is_subscriber = is_subscriber,
+                                       .seed = shard->env.random(shard->env.arg),
+                                       .events = is_subscriber ? &of_channels : &of_commands,
+                                       .arg = shard};
+
+    return redis_link_new(&env);
+}
+
+enum ff_err shard_init(struct shard *shard, const struct shard_env *env)
+{
+    *shard = (struct shard){.env = *env, .url = *env->url};
+    (void)snprintf(shard->keys, sizeof(shard->keys), "%s", env->prefix);
+    (void)snprintf(shard->names, sizeof(shard->names), "%s%u:", shard->keys, shard->url.db);
+    shard->commands = make_link(shard, false);
+    shard->channels = shard->commands ? make_link(shard, true) : NULL;
+    if (shard->channels)
+        return FF_OK;
+    shard_close(shard);
+    return FF_ENOMEM;
+}

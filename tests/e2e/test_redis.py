@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many nodes as one by a real Redis: order, recovery, filters and keys across nodes, and what becomes of
+them when links, Redis or its memory are lost (docs/cluster.md).
+"""
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
+from peer import BIN, DEADLINE, TEXT, Broker, Gone, frame, typed  # noqa: E402
+from redis_server import Redis, free_port  # noqa: E402
+
+WORKERS = os.environ.get("FANFARE_WORKERS", "1")
+tests = []
+
+
+def test(function):
+    tests.append(function)
+    return function
+
+
+def client_of(broker):
+    client = typed(broker.port)
+    client.seen = []
+    return client
+
+
+def node(redis, *args):
+    return Broker("--engine", "redis", "--redis", redis.url, "--workers", WORKERS, *args,
+                  env={"FANFARE_ENGINE": "redis", "FANFARE_REDIS_PREFIX": "fanfare:"})
+
+
+def publish(client, topic, message, **more):
+    """The answer as it came, with its position."""
+    client.send_json({"type": 7, "id": 70, "topic": topic, "message": message, **more})
+    while True:
+        answer = json.loads(client.read()[1])
+        if answer.get("id") == 70:
+            return answer
+        client.seen.append(answer)
+
+
+def publish_until_taken(client, topic, message, key):
+    """As a client does that is told to come back: the same key, until there is an ACK."""
+    end = time.monotonic() + DEADLINE
+    while True:
+        answer = publish(client, topic, message, key=key)
+        if answer["type"] == 8:
+            return answer
+        assert answer["code"] in (408, 503) and answer["retry"] is True, answer
+        assert time.monotonic() < end, answer
+        time.sleep(0.05)
+
+
+def subscribe(client, topic, **more):
+    client.send_json({"type": 5, "id": 50, "topic": topic, **more})
+    while True:
+        answer = json.loads(client.read()[1])
+        if answer.get("id") == 50:
+            return answer
+        client.seen.append(answer)
+
+
+def until(client, topic, last):
+    """What comes of a topic up to this message: messages as values, GAPs as they are."""
+    got, at = [], 0
+    while True:
+        if at == len(client.seen):
+            client.seen.append(json.loads(client.read()[1]))
+        m = client.seen[at]
+        if m.get("topic") != topic or m["type"] not in (2, 10):
+            at += 1
+            continue
+        client.seen.pop(at)
+        got.append(m["message"] if m["type"] == 2 else m)
+        if m["type"] == 2 and m["message"] == last:
+            return got
+
+
+@test
+def two_nodes_are_one():
+    with Redis() as redis, node(redis) as one, node(redis) as two:
+        a, b = client_of(one), client_of(two)
+        first = subscribe(b, "room/1")
+        assert first["offset"] == 0 and subscribe(a, "room/1")["epoch"] == first["epoch"]
+        for n in range(1, 51):
+            ack = publish(a if n % 2 else b, "room/1", n)
+            assert (ack["epoch"], ack["offset"], ack["stored"]) == (first["epoch"], n, "redis"), ack
+        for client in a, b:
+            assert until(client, "room/1", 50) == list(range(1, 51))
+        # A third one that comes later, by a position and by a list, has all of it.
+        c = client_of(two)
+        ack = subscribe(c, "room/1", since={"epoch": first["epoch"], "offset": 20})
+        assert ack["recovered"] and until(c, "room/1", 50) == list(range(21, 51))
+        c.send_json({"type": 12, "id": 1, "topic": "room/1", "limit": 1000})
+        listed = json.loads(c.read()[1])
+        assert [m["message"] for m in listed["messages"]] == list(range(1, 51))
+
+
+@test
+def a_key_is_done_once_whatever_node_is_asked():
+    with Redis() as redis, node(redis) as one, node(redis) as two:
+        a, b = client_of(one), client_of(two)
+        first = publish(a, "orders", "pay", key="k")
+        again = publish(b, "orders", "pay", key="k")
+        assert again["duplicate"] and again["offset"] == first["offset"] == 1, (first, again)
+        assert publish(b, "orders", "pay twice", key="k")["code"] == 422
+        assert publish(b, "orders", "next")["offset"] == 2
+
+
+@test
+def filters_hear_each_message_once():
+    with Redis() as redis, node(redis) as one, node(redis) as two:
+        a, b = client_of(one), client_of(two)
+        subscribe(b, "news/+")
+        for n in range(200):
+            publish(a, "news/%d" % (n % 3), n)
+            if n == 100: # of one of them there is a log of its own now
+                subscribe(b, "news/1")
+        heard, named = [], []
+        while len(heard) < 200:
+            m = b.seen.pop(0) if b.seen else json.loads(b.read()[1])
+            (heard if m.get("filter") else named).append(m["message"])
+        for topic in range(3): # the order is each topic's own
+            assert [n for n in heard if n % 3 == topic] == list(range(topic, 200, 3)), heard
+        while len(named) < 33:
+            named.append(json.loads(b.read()[1])["message"])
+        assert named == [n for n in range(101, 200) if n % 3 == 1]
+
+
+@test
+def who_joins_amid_a_flood_loses_and_repeats_nothing():
+    """S41: from the offset of his ACK on, every message, once."""
+    with Redis() as redis, node(redis) as one, node(redis) as two:
+        stop = threading.Event()
+
+        def flood():
+            writer, n = client_of(one), 0
+            while not stop.is_set():
+                batch = range(n, n + 20)
+                writer.send_json([{"type": 7, "topic": "flood/%d" % (m % 2), "message": m // 2} for m in batch])
+                writer.ask({"type": 7, "id": 1, "topic": "pace", "message": 0})
+                n += 20
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        try:
+            for join in range(100):
+                client = client_of((one, two)[join % 2])
+                topic = "flood/%d" % (join // 2 % 2)
+                since = {"since": join % 7} if join % 3 == 0 else {}
+                ack = subscribe(client, topic, **since)
+                offsets = []
+                while len(offsets) < 40:
+                    m = client.seen.pop(0) if client.seen else json.loads(client.read()[1])
+                    assert m["type"] == 2, m
+                    offsets.append(m["offset"])
+                begin = offsets[0] if since.get("since") else ack["offset"] + 1
+                assert offsets == list(range(begin, begin + 40)), (join, ack, offsets)
+                client.close()
+        finally:
+            stop.set()
+            thread.join()
+
+
+@test
+def lost_links_are_healed():
+    """Redis drops both kinds of links, again and again: nobody notices but by a retry."""
+    with Redis() as redis, node(redis) as one, node(redis) as two:
+        readers = [client_of(one), client_of(two)]
+        for reader in readers:
+            subscribe(reader, "room")
+        writer = client_of(one)
+        for n in range(1, 301):
+            if n % 50 == 0:
+                redis.ask("CLIENT", "KILL", "TYPE", "pubsub" if n % 100 else "normal")
+            publish_until_taken(writer, "room", n, "k%d" % n)
+        for reader in readers:
+            assert until(reader, "room", 300) == list(range(1, 301))
+
+
+def told(gaps):
+    return [gap["cause"] for gap in gaps if isinstance(gap, dict)]
+
+
+@test
+def redis_is_killed_and_comes_back_with_what_it_had():
+    with Redis() as redis, node(redis) as one, node(redis) as two:
+        reader, writer = client_of(two), client_of(one)
+        subscribe(reader, "room")
+        for n in range(1, 11):
+            publish(writer, "room", n)
+        redis.kill()
+        refused = publish(writer, "room", 11, key="k")
+        assert refused["code"] in (408, 503) and refused["retry"] is True, refused
+        redis.start()
+        ack = publish_until_taken(writer, "room", 11, "k")
+        got = until(reader, "room", 11)
+        # Nobody knows whether Redis lost something: the epoch is another one, and that is told.
+        assert [m for m in got if not isinstance(m, dict)] == list(range(1, 12)), got
+        gaps = [m for m in got if isinstance(m, dict)]
+        assert [g["cause"] for g in gaps] == ["rollback"] and "from" not in gaps[0], gaps
+        assert gaps[0]["epoch"] == ack["epoch"] and gaps[0]["offset"] == ack["offset"], (gaps, ack)
+
+
+@test
+def redis_is_killed_and_comes_back_empty():
+    with Redis(is_kept=False) as redis, node(redis) as one, node(redis) as two:
+        reader, writer, old = client_of(two), client_of(one), client_of(one)
+        epoch = subscribe(reader, "room")["epoch"]
+        for n in range(1, 11):
+            publish(writer, "room", n)
+        assert until(reader, "room", 10) == list(range(1, 11))
+        redis.kill()
+        redis.start()
+        ack = publish_until_taken(writer, "room", 11, "k")
+        got = until(reader, "room", 11)
+        assert told(got) == ["lost"] and got[-1] == 11 and len(got) == 2, got
+        assert got[0]["epoch"] == ack["epoch"] != epoch and got[0]["offset"] == ack["offset"], (got, ack)
+        again = subscribe(old, "room", since={"epoch": epoch, "offset": 5})
+        assert again["recovered"] is False and again["epoch"] == ack["epoch"], again
+        assert json.loads(old.read()[1])["cause"] == "lost"
+
+
+@test
+def what_has_no_history_is_told_that_it_may_have_lost():
+    config = "/tmp/fanfare-redis-%d.conf" % os.getpid()
+    with open(config, "w") as f:
+        f.write('topic "live/#" { history = 0 }\n')
+    with Redis() as redis, node(redis, "--config", config) as one:
+        reader, writer = client_of(one), client_of(one)
+        assert "epoch" not in subscribe(reader, "live/a")
+        subscribe(reader, "+/b")
+        assert "offset" not in publish(writer, "live/a", 1)
+        publish(writer, "x/b", 1)
+        assert until(reader, "live/a", 1) == [1] and until(reader, "x/b", 1) == [1]
+        redis.ask("CLIENT", "KILL", "TYPE", "pubsub")
+        # Each worker tells what its own link may have lost of a filter.
+        gaps = [json.loads(reader.read()[1]) for _ in range(int(WORKERS) + 1)]
+        assert sorted(g["topic"] for g in gaps) == ["+/b"] * int(WORKERS) + ["live/a"], gaps
+        assert all(g["cause"] == "lost" and "skipped" not in g for g in gaps), gaps
+        publish(writer, "live/a", 2)
+        publish(writer, "x/b", 2)
+        assert until(reader, "live/a", 2) == [2] and until(reader, "x/b", 2) == [2]
+    os.unlink(config)
+
+
+@test
+def redis_that_stands_still_holds_nobody_for_long():
+    with Redis() as redis, node(redis) as one:
+        reader, writer = client_of(one), client_of(one)
+        subscribe(reader, "room")
+        publish(writer, "room", 1)
+        redis.stall()
+        answer = publish(writer, "room", 2, key="two")
+        assert answer["code"] in (408, 503) and answer["retry"], answer
+        answer = subscribe(client_of(one), "other")
+        assert answer["code"] == 503 and answer["retry"], answer
+        redis.go_on()
+        publish_until_taken(writer, "room", 2, "two") # done before or now: once
+        publish(writer, "room", 3)
+        assert until(reader, "room", 3) == [1, 2, 3]
+
+
+@test
+def a_script_that_is_gone_is_loaded_again():
+    with Redis() as redis, node(redis) as one:
+        writer = client_of(one)
+        publish(writer, "room", 1)
+        redis.ask("SCRIPT", "FLUSH")
+        assert publish_until_taken(writer, "room", 2, "k")["offset"] == 2
+
+
+@test
+def who_subscribes_and_publishes_at_once_hears_himself():
+    with Redis() as redis, node(redis) as one:
+        for topic in "fresh", "fresh/+":
+            client = client_of(one)
+            client.send_json([{"type": 5, "id": 1, "topic": topic},
+                              {"type": 7, "id": 2, "topic": topic.replace("+", "a"), "message": "me"}])
+            got = [json.loads(client.read()[1]) for _ in range(3)]
+            assert [m["type"] for m in got if "id" in m] == [8, 8], got
+            assert [m["message"] for m in got if m["type"] == 2] == ["me"], got
+
+
+@test
+def messages_of_another_hand_end_nothing():
+    with Redis() as redis, node(redis) as one:
+        reader, writer = client_of(one), client_of(one)
+        subscribe(reader, "room")
+        subscribe(reader, "+")
+        for channel in "fanfare:0:c:room", "fanfare:0:f:*":
+            for text in "", "x", "1:2:3:", "4:room1:1:1:", "999999999999999999999:1:1:", "4:room0:0:0:\x01\x01\x15":
+                redis.ask("PUBLISH", channel, text)
+        redis.ask("XADD", "fanfare:s:room", "1-0", "m", "junk")
+        assert publish(writer, "room", "real")["offset"] == 1
+        assert until(reader, "room", "real")[-1] == "real"
+
+
+@test
+def what_is_not_there_yet_says_so():
+    with Redis() as redis, node(redis) as one:
+        answer = publish(client_of(one), "room", 1, retain=True)
+        assert answer["code"] == 404 and "retain" in answer["reason"], answer
+    for args, text in ((["--engine", "redis"], "needs an address"),
+                       (["--redis", "redis://localhost"], "engine = redis"),
+                       (["--engine", "redis", "--redis", "rediss://localhost"], "not there yet"),
+                       (["--engine", "redis", "--redis", "redis://a,redis://b"], "not there yet"),
+                       (["--engine", "redis", "--redis", "http://a"], "redis://")):
+        done = subprocess.run([os.path.join(BIN, "fanfared"), "--listen", "127.0.0.1:0", *args],
+                              capture_output=True, text=True)
+        assert done.returncode and text in done.stderr, (args, done.stderr)
+
+
+@test
+def a_node_that_comes_before_its_redis_waits():
+    port = free_port()
+    redis = Redis.__new__(Redis)
+    redis.port = port
+    with Broker("--engine", "redis", "--redis", "redis://127.0.0.1:%d" % port,
+                env={"FANFARE_ENGINE": "redis"}) as one:
+        client = client_of(one)
+        answer = publish(client, "room", 1)
+        assert answer["code"] == 503 and answer["retry"], answer
+        with Redis() as real: # on another port: this one is still not there
+            assert real.port != port
+        answer = subscribe(client, "room")
+        assert answer["code"] == 503, answer
+
+
+if __name__ == "__main__":
+    for run in tests:
+        if len(sys.argv) < 2 or run.__name__ in sys.argv[1:]:
+            run()
+            print("ok", run.__name__, flush=True)
