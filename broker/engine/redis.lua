@@ -4,8 +4,9 @@
 --
 -- Keys, behind a prefix:
 --   generation  hash: id (random), n, run (the run_id of the Redis that it began in), base
---   m:TOPIC     hash: e epoch, s newest offset, f the epoch begins behind it, g generation,
---               b octets in the stream, w wall time of the newest message, h former epochs
+--   m:TOPIC     text: e epoch, s newest offset, f the epoch begins behind it, g generation,
+--               b octets in the stream, w wall time of the newest message, c messages in the stream,
+--               t when the stream's end was last put off, h former epochs
 --   s:TOPIC     stream: one field m, a message as it is published, by its offset
 --   k:TOPIC,KEY what a publish with a key came to
 -- Channels, behind a prefix with the number of the database, which channels do not know:
@@ -21,7 +22,7 @@ local P, C, generation, fresh = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local FORKS = 8
 
 local function number(n)
-    return string.format('%.0f', n)
+    return string.format('%d', n)
 end
 
 local function time_ms()
@@ -36,51 +37,61 @@ local function current()
     return tonumber(g[3])
 end
 
--- A topic as it stands now. What is changed here is written by store().
+-- A topic as it stands now. What is changed here is written by store(). It is one text, since each
+-- call of Redis costs more than reading it.
 local function load(topic, base)
-    local v = redis.call('HMGET', P .. 'm:' .. topic, 'e', 's', 'f', 'g', 'b', 'w', 'h')
-    local m = {key = P .. 'm:' .. topic, e = v[1], s = tonumber(v[2] or base),
-               f = tonumber(v[3] or base), b = tonumber(v[5] or 0), w = tonumber(v[6] or 0),
-               h = v[7] or '', is_new = false}
-    if v[1] and v[4] == generation then return m end
-    m.is_new = true
-    if not v[1] then
-        redis.call('DEL', P .. 's:' .. topic) -- of an epoch that nobody remembers
-    else
-        m.h = v[1] .. ':' .. number(m.s) .. ',' .. m.h
+    local m = {key = P .. 'm:' .. topic, h = ''}
+    local text = redis.call('GET', m.key) or ''
+    local e, s, f, g, b, w, c, t, h =
+        string.match(text, '^(%d+) (%d+) (%d+) (%S+) (%d+) (%d+) (%d+) (%d+) (.*)$')
+    if e then
+        m.e, m.s, m.f, m.h = e, tonumber(s), tonumber(f), h
+        m.b, m.w, m.c, m.t = tonumber(b), tonumber(w), tonumber(c), tonumber(t)
+        if g == generation then return m end
+        m.h = e .. ':' .. s .. ',' .. h
         local at = 0
         for _ = 1, FORKS do at = at and string.find(m.h, ',', at + 1, true) end
         if at then m.h = string.sub(m.h, 1, at) end
         m.s = math.max(m.s + 1, base)
+    else
+        redis.call('DEL', P .. 's:' .. topic) -- of an epoch that nobody remembers
+        m.s, m.b, m.w, m.c, m.t = base, 0, 0, 0, 0
     end
     m.e, m.f = fresh, m.s
     return m
 end
 
 local function store(m, seconds)
-    if m.is_new then
-        redis.call('HSET', m.key, 'e', m.e, 's', number(m.s), 'f', number(m.f), 'g', generation,
-                   'b', number(m.b), 'w', number(m.w), 'h', m.h)
-    else
-        redis.call('HSET', m.key, 's', number(m.s), 'b', number(m.b), 'w', number(m.w))
-    end
-    redis.call('EXPIRE', m.key, seconds)
+    redis.call('SET', m.key, string.format('%s %d %d %s %d %d %d %d %s', m.e, m.s, m.f, generation,
+                                           m.b, m.w, m.c, m.t, m.h), 'EX', seconds)
 end
 
 -- Until the stream is within its limits, the newest message in any case. It is let grow to twice
 -- of them before, so that this is done seldom.
-local function trim(stream, m, count, most, octets)
-    while count > 1 and (count > most or m.b > octets) do
+local function trim(stream, m, most, octets)
+    while m.c > 1 and (m.c > most or m.b > octets) do
         local old = redis.call('XRANGE', stream, '-', '+', 'COUNT', 100)
         local last
         for _, entry in ipairs(old) do
-            if count <= 1 or (count <= most and m.b <= octets) then break end
-            count = count - 1
+            if m.c <= 1 or (m.c <= most and m.b <= octets) then break end
+            m.c = m.c - 1
             m.b = m.b - #entry[2][2]
             last = entry[1]
         end
+        if not last then -- it has less than was counted
+            m.c, m.b = #old, 0
+            return
+        end
         redis.call('XTRIM', stream, 'MINID', string.match(last, '^%d+') .. '-1')
     end
+end
+
+-- The stream lives for `seconds` after its newest message, and for up to a quarter longer, so that
+-- this need not be said with each.
+local function keep(stream, m, now, seconds)
+    if now - m.t < 250 * seconds then return end
+    redis.call('EXPIRE', stream, math.floor(seconds * 5 / 4) + 1)
+    m.t = now
 end
 
 local function append(stream, id, text)
@@ -119,16 +130,18 @@ local function publish_one(i, base, now)
     if most > 0 then
         local m, stream = load(topic, base), P .. 's:' .. topic
         m.s = m.s + 1
+        local octets, seconds = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
         m.w = math.max(m.w, now)
         place = m.e .. ':' .. number(m.s)
         local text = place .. ':' .. number(m.w) .. ':' .. parcel
         append(stream, number(m.s) .. '-0', text)
-        local count = redis.call('XLEN', stream)
-        m.b = (count == 1 and 0 or m.b) + #text
-        if count > 2 * most or m.b > 2 * tonumber(ARGV[i + 4]) then
-            trim(stream, m, count, most, tonumber(ARGV[i + 4]))
+        m.c, m.b = m.c + 1, m.b + #text
+        if now - m.t >= 1000 * seconds then -- what was counted may be gone
+            m.c = redis.call('XLEN', stream)
+            if m.c == 1 then m.b = #text end
         end
-        redis.call('EXPIRE', stream, ARGV[i + 5])
+        if m.c > 2 * most or m.b > 2 * octets then trim(stream, m, most, octets) end
+        keep(stream, m, now, seconds)
         store(m, ARGV[i + 6])
         announce(topic, text)
     else
