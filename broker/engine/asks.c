@@ -123,7 +123,8 @@ void asks_dispatch(struct redis_engine *redis, struct errand *errand, const stru
 {
     struct registry *registry = &redis->env.router->registry;
     struct batch_terms terms = {history_limits_for(registry, p->topic),
-                                registry_dedup_seconds(registry, p->topic)};
+                                registry_dedup_seconds(registry, p->topic),
+                                registry->limits.max_retained};
 
     if (!errand->receipt.err)
         errand->receipt.err = batch_add(&redis->batch, errand, p, &terms);

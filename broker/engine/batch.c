@@ -154,7 +154,14 @@ static enum ff_err add_arguments(struct batch *batch, const struct publication *
         err = add_number(batch, numbers[i]);
     if (!err)
         err = add_text(batch, p->key);
-    return err ? err : add_number(batch, terms->dedup_seconds);
+    if (!err)
+        err = add_number(batch, terms->dedup_seconds);
+    if (err)
+        return err;
+    if (!p->retain)
+        return add_text(batch, (struct ff_slice){NULL, 0});
+    return publication_is_null(p) ? add_text(batch, FF_SLICE("-"))
+                                  : add_number(batch, terms->max_retained);
 }
 
 enum ff_err batch_add(struct batch *batch, struct errand *errand, const struct publication *p,
@@ -189,7 +196,7 @@ static void note_error(const struct batch *batch, struct ff_slice text)
     }
 }
 
-/* "EPOCH:OFFSET", with = before it if the key was known; OTHER; - and an error. */
+/* "EPOCH:OFFSET", with = before it if the key was known; OTHER; LIMIT; - and an error. */
 static void read_answer(struct ff_slice text, struct engine_receipt *receipt)
 {
     char room[64];
@@ -199,6 +206,8 @@ static void read_answer(struct ff_slice text, struct engine_receipt *receipt)
     receipt->err = FF_EAWAY;
     if (ff_slice_is_equal(text, FF_SLICE("OTHER")))
         receipt->err = FF_EOTHER;
+    if (ff_slice_is_equal(text, FF_SLICE("LIMIT")))
+        receipt->err = FF_ELIMIT;
     if (text.len && text.at[0] == '-')
         LOG_EVENT(LOG_WARN, "redis_refused", LOG_SLICE("why", text));
     if (ended.len > sizeof(room) || !text.len)

@@ -19,7 +19,7 @@
 enum {
     BATCH_PUBLISHES = 64,
     BATCH_OCTETS = 256 * 1024,
-    BATCH_ARGUMENTS = 9,
+    BATCH_ARGUMENTS = 10,
     BATCH_POSITION_SECONDS = 3600,
 
 };
@@ -46,6 +46,7 @@ struct errand {
 struct batch_terms {
     struct history_limits window;
     uint32_t dedup_seconds;
+    uint32_t max_retained;
 };
 
 /* How long Redis remembers where a topic stands: longer than it has its messages. */

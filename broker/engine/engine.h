@@ -32,7 +32,7 @@
  *   FF_ETOOBIG   the payload is over its topic's own limit
  *   FF_EINVAL    the payload cannot be rewritten for another encoding
  *   FF_EGONE     the messages that were asked for are not kept any more
- *   FF_ENONE     the topic keeps none; of a publish: this engine cannot retain
+ *   FF_ENONE     the topic keeps none
  *   FF_EOTHER    the key of a publish was used with another payload: nothing is done
  *   FF_ETIMEDOUT nobody knows whether the message was kept: 408, retry with the same key
  *   FF_EAWAY     what keeps the messages cannot be reached, or the worker ends: 503

@@ -81,6 +81,7 @@ static void let_go(struct mirror *mirror)
 static void free_mirror(struct mirror *mirror)
 {
     FF_CHECK(ff_list_is_empty(&mirror->asks));
+    replica_end(mirror);
     let_go(mirror);
     ff_list_remove(&mirror->all);
     ff_list_remove(&mirror->waiting);
@@ -169,6 +170,9 @@ static void look(struct mirror *mirror)
 
 static void settle(struct mirror *mirror)
 {
+    if (!mirror->at.epoch && mirror->has_lost) /* else what is gone is known, and told */
+        replica_tell_lost(mirror->mirrors->router, mirror_name(mirror));
+    mirror->has_lost = false;
     mirror->state = MIRROR_LIVE;
     mirror->mirrors->ops->settled(mirror->mirrors->arg, mirror, FF_OK);
 }
@@ -180,14 +184,7 @@ void mirrors_confirmed(struct mirrors *mirrors, struct ff_slice name)
     if (!mirror || mirror->state != MIRROR_SUBSCRIBING)
         return;
     replica_find(mirror);
-    if (mirror->at.epoch || history_is_on(&mirrors->router->registry, name)) {
-        look(mirror);
-        return;
-    }
-    if (mirror->has_lost)
-        replica_tell_lost(mirrors->router, name);
-    mirror->has_lost = false;
-    settle(mirror);
+    look(mirror);
 }
 
 /* What was held back is told, as far as it is the next. False: a message is missing in it. */

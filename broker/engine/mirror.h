@@ -52,6 +52,7 @@ struct mirror {
     int8_t due_err;         /* with this error */
     struct ff_list asks;    /* the engine's: what is asked about the name, in order */
     struct ff_list held;    /* what came while the stream was read */
+    uint64_t retained_ms;   /* when what is retained was published: of a topic without history */
     struct mirrors *mirrors;
     struct ff_position at; /* where the log ends; epoch 0: nowhere yet, or no history */
     struct ff_position former[MIRROR_FORKS]; /* epochs before, each with its last offset */

@@ -9,6 +9,8 @@
 
 enum { DIGITS_MAX = 20, OFFSET_BITS = 53 };
 
+enum { FLAG_RETAIN = 1 };
+
 /* Where a head has what. */
 enum { AT_VERSION, AT_LEAST, AT_SIZE, AT_FLAGS, AT_NODE, AT_SESSION = 12, AT_KIND = 20 };
 
@@ -22,6 +24,7 @@ enum ff_err parcel_write(struct ff_buf *out, const struct publication *p, uint64
 
     if (err)
         return err;
+    head[AT_FLAGS] = p->retain ? FLAG_RETAIN : 0;
     ff_store_u64(head + AT_NODE, node);
     ff_store_u64(head + AT_SESSION, p->publisher);
     err = ff_buf_append(out, head, sizeof(head));
@@ -96,6 +99,7 @@ enum parcel_fault parcel_read(struct ff_slice text, struct parcel *parcel)
         return PARCEL_NEWER;
     if (head[AT_SIZE] < PARCEL_HEAD || head[AT_SIZE] > text.len)
         return PARCEL_BAD;
+    parcel->retain = head[AT_FLAGS] & FLAG_RETAIN;
     parcel->node = ff_load_u64(head + AT_NODE);
     parcel->session = ff_load_u64(head + AT_SESSION);
     parcel->payload = (struct ff_payload){(enum ff_payload_kind)head[AT_KIND],

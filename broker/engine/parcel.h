@@ -28,6 +28,7 @@ struct parcel {
     uint64_t wall_ms;
     uint64_t node;    /* that it was published by, in this one of its lives, */
     uint64_t session; /* and the tag of the session there */
+    bool retain;
     struct ff_payload payload;
 };
 

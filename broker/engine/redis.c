@@ -41,7 +41,7 @@ static bool on_look(void *arg, struct mirror *mirror, uint64_t after)
     struct redis_engine *redis = arg;
     struct history_limits window =
         history_limits_for(&redis->env.router->registry, mirror_name(mirror));
-    struct ff_slice words[SHARD_WORDS + 4];
+    struct ff_slice words[SHARD_WORDS + 5];
     struct shard_call call;
     char seconds[SHARD_NUMBER];
     char behind[SHARD_NUMBER];
@@ -53,7 +53,8 @@ static bool on_look(void *arg, struct mirror *mirror, uint64_t after)
     words[SHARD_WORDS + 1] = shard_number(seconds, batch_position_seconds(&window));
     words[SHARD_WORDS + 2] = shard_number(behind, after);
     words[SHARD_WORDS + 3] = shard_number(octets, PAGE_OCTETS);
-    return shard_call(&redis->shard, words, SHARD_WORDS + 4, on_looked, mirror);
+    words[SHARD_WORDS + 4] = mirror->at.epoch || window.messages ? FF_SLICE("1") : FF_SLICE("0");
+    return shard_call(&redis->shard, words, SHARD_WORDS + 5, on_looked, mirror);
 }
 
 static void on_behind(void *arg)
@@ -222,8 +223,6 @@ static void ask_filter(struct redis_engine *redis, struct question *question)
 /* FF_OK: it may be published. */
 static enum ff_err judge(const struct redis_engine *redis, const struct publication *p)
 {
-    if (p->retain)
-        return FF_ENONE;
     if (redis->is_stopped || (!redis->shard.is_ready && !redis->mirrors.is_patient) ||
         batch_is_full(&redis->batch))
         return FF_EAWAY;

@@ -12,7 +12,7 @@
  * FF_ETIMEDOUT, where Redis may have done them), and so is who subscribes to what is not followed.
  * When it is back all topics go on where their logs end.
  *
- * Who is there (presence) and retained messages are not kept by Redis yet: FF_ENONE.
+ * Who is there (presence) is not kept by Redis yet: nobody joins.
  */
 #ifndef ENGINE_REDIS_H
 #define ENGINE_REDIS_H

@@ -6,8 +6,10 @@
 --   generation  hash: id (random), n, run (the run_id of the Redis that it began in), base
 --   m:TOPIC     text: e epoch, s newest offset, f the epoch begins behind it, g generation,
 --               b octets in the stream, w wall time of the newest message, c messages in the stream,
---               t when the stream's end was last put off, h former epochs
+--               t when the stream's end was last put off, r 1 if it has a retained message (then
+--               the topic does not end), h former epochs
 --   s:TOPIC     stream: one field m, a message as it is published, by its offset
+--   r:TOPIC     its retained message, as it was published;  retained: how many topics have one
 --   k:TOPIC,KEY what a publish with a key came to
 -- Channels, behind a prefix with the number of the database, which channels do not know:
 --   c:TOPIC     its messages;  f:*  all messages, for nodes with filters
@@ -42,10 +44,10 @@ end
 local function load(topic, base)
     local m = {key = P .. 'm:' .. topic, h = ''}
     local text = redis.call('GET', m.key) or ''
-    local e, s, f, g, b, w, c, t, h =
-        string.match(text, '^(%d+) (%d+) (%d+) (%S+) (%d+) (%d+) (%d+) (%d+) (.*)$')
+    local e, s, f, g, b, w, c, t, r, h =
+        string.match(text, '^(%d+) (%d+) (%d+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d) (.*)$')
     if e then
-        m.e, m.s, m.f, m.h = e, tonumber(s), tonumber(f), h
+        m.e, m.s, m.f, m.r, m.h = e, tonumber(s), tonumber(f), r, h
         m.b, m.w, m.c, m.t = tonumber(b), tonumber(w), tonumber(c), tonumber(t)
         if g == generation then return m end
         m.h = e .. ':' .. s .. ',' .. h
@@ -55,15 +57,17 @@ local function load(topic, base)
         m.s = math.max(m.s + 1, base)
     else
         redis.call('DEL', P .. 's:' .. topic) -- of an epoch that nobody remembers
-        m.s, m.b, m.w, m.c, m.t = base, 0, 0, 0, 0
+        m.s, m.b, m.w, m.c, m.t, m.r = base, 0, 0, 0, 0, '0'
     end
     m.e, m.f = fresh, m.s
     return m
 end
 
 local function store(m, seconds)
-    redis.call('SET', m.key, string.format('%s %d %d %s %d %d %d %d %s', m.e, m.s, m.f, generation,
-                                           m.b, m.w, m.c, m.t, m.h), 'EX', seconds)
+    local text = string.format('%s %d %d %s %d %d %d %d %s %s', m.e, m.s, m.f, generation, m.b, m.w,
+                               m.c, m.t, m.r, m.h)
+    if m.r == '1' then redis.call('SET', m.key, text)
+    else redis.call('SET', m.key, text, 'EX', seconds) end
 end
 
 -- Until the stream is within its limits, the newest message in any case. It is let grow to twice
@@ -115,10 +119,27 @@ local function recall(key, digest)
     return '=' .. string.sub(done, 41)
 end
 
+-- A message is retained, or ('-') none is any more. False: there may be no more such topics.
+local function retain(topic, how, text)
+    local key, count = P .. 'r:' .. topic, P .. 'retained'
+    if how == '-' then
+        if redis.call('DEL', key) == 1 then redis.call('DECR', count) end
+        return true
+    end
+    if redis.call('EXISTS', key) == 0 then
+        if tonumber(redis.call('GET', count) or 0) >= tonumber(how) then return false end
+        redis.call('INCR', count)
+    end
+    redis.call('SET', key, text)
+    return true
+end
+
 -- topic, parcel, octets of its head, messages, octets and seconds of its window, seconds for which
--- the position is kept, key, seconds for which that is kept
+-- the position is kept, key, seconds for which that is kept, how many topics may have a retained
+-- message if this one is to be ('': it is not, '-': there is none any more)
 local function publish_one(i, base, now)
     local topic, parcel, most = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 3])
+    local how = ARGV[i + 9]
     local key, digest
     if ARGV[i + 7] ~= '' then
         key = P .. 'k:' .. #topic .. ':' .. topic .. ',' .. ARGV[i + 7]
@@ -134,6 +155,8 @@ local function publish_one(i, base, now)
         m.w = math.max(m.w, now)
         place = m.e .. ':' .. number(m.s)
         local text = place .. ':' .. number(m.w) .. ':' .. parcel
+        if how ~= '' and not retain(topic, how, text) then return 'LIMIT' end
+        if how ~= '' then m.r = how == '-' and '0' or '1' end
         append(stream, number(m.s) .. '-0', text)
         m.c, m.b = m.c + 1, m.b + #text
         if now - m.t >= 1000 * seconds then -- what was counted may be gone
@@ -145,7 +168,9 @@ local function publish_one(i, base, now)
         store(m, ARGV[i + 6])
         announce(topic, text)
     else
-        announce(topic, place .. ':' .. number(now) .. ':' .. parcel)
+        local text = place .. ':' .. number(now) .. ':' .. parcel
+        if how ~= '' and not retain(topic, how, text) then return 'LIMIT' end
+        announce(topic, text)
     end
     if key then redis.call('SET', key, digest .. place, 'EX', ARGV[i + 8]) end
     return place
@@ -157,7 +182,7 @@ end
 
 local function publish(base)
     local answers, now = {}, time_ms()
-    for i = 6, #ARGV, 9 do
+    for i = 6, #ARGV, 10 do
         local ok, answer = pcall(publish_one, i, base, now)
         answers[#answers + 1] = ok and answer or why(answer)
     end
@@ -165,11 +190,13 @@ local function publish(base)
 end
 
 -- topic, seconds for which its position is kept, the offset after which messages are wanted, how
--- many octets of them at most
+-- many octets of them at most, whether it has history (else there is only what is retained)
 local function look(base)
     local topic, after, most = ARGV[6], tonumber(ARGV[8]), tonumber(ARGV[9])
+    local retained = redis.call('GET', P .. 'r:' .. topic) or ''
+    if ARGV[10] == '0' then return {'0', '0', '0', '', retained} end
     local m = load(topic, base)
-    local answer = {m.e, number(m.s), number(m.f), m.h}
+    local answer = {m.e, number(m.s), number(m.f), m.h, retained}
     local size, full = 0, false
     store(m, ARGV[7])
     while not full do

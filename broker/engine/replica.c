@@ -2,9 +2,10 @@
 #include "broker/engine/replica.h"
 
 #include "broker/net/logger.h"
+#include "broker/topic/retained.h"
 
 /* What look() answers before the messages. */
-enum { PAGE_EPOCH = 1, PAGE_NEWEST, PAGE_BEGUN, PAGE_FORMER, PAGE_MESSAGES };
+enum { PAGE_EPOCH = 1, PAGE_NEWEST, PAGE_BEGUN, PAGE_FORMER, PAGE_RETAINED, PAGE_MESSAGES };
 
 static struct registry *registry_of(const struct mirror *mirror)
 {
@@ -21,6 +22,21 @@ void replica_find(struct mirror *mirror)
         mirror->at = (struct ff_position){topic->epoch, topic->epoch ? topic->offset : 0};
     else if (!registry_find_idle(registry_of(mirror), mirror_name(mirror)))
         (void)registry_forget_position(registry_of(mirror), mirror_name(mirror));
+}
+
+static void forget_retained(struct mirror *mirror)
+{
+    struct topic *topic = registry_find(registry_of(mirror), mirror_name(mirror));
+
+    if (!topic || !topic->has_retained)
+        return;
+    retained_forget(topic);
+    router_drop_unused(mirror->mirrors->router, topic);
+}
+
+void replica_end(struct mirror *mirror)
+{
+    forget_retained(mirror);
 }
 
 bool replica_is_needed(const struct mirror *mirror)
@@ -95,14 +111,21 @@ static enum ff_err begin_epoch(struct mirror *mirror, uint64_t epoch, uint64_t b
 static enum ff_err publish(struct mirrors *mirrors, struct ff_slice name,
                            const struct parcel *parcel, struct placement placement)
 {
-    const struct publication p = {.topic = name,
-                                  .payload = parcel->payload,
-                                  .publisher = parcel->node == mirrors->node ? parcel->session : 0,
-                                  .placement = &placement};
+    struct publication p = {.topic = name,
+                            .payload = parcel->payload,
+                            .publisher = parcel->node == mirrors->node ? parcel->session : 0,
+                            .retain = parcel->retain && !placement.skips_topic,
+                            .placement = &placement};
     struct receipt receipt;
+    enum ff_err err;
 
     placement.at = parcel->at;
     placement.wall_ms = parcel->wall_ms;
+    err = router_publish(mirrors->router, &p, &receipt);
+    if (err != FF_ELIMIT || !p.retain)
+        return err;
+    LOG_EVENT(LOG_WARN, "retained_limit", LOG_SLICE("topic", name)); /* of this node's memory */
+    p.retain = false;
     return router_publish(mirrors->router, &p, &receipt);
 }
 
@@ -124,13 +147,24 @@ bool replica_has(const struct mirror *mirror, const struct parcel *parcel)
     return parcel->at.epoch == mirror->at.epoch && parcel->at.offset <= mirror->at.offset;
 }
 
+/* Of a topic without history. */
+static void take_uncounted(struct mirror *mirror, const struct parcel *parcel,
+                           struct placement placement)
+{
+    if (parcel->retain) {
+        mirror->retained_ms = parcel->wall_ms;
+        (void)replica_topic(mirror);
+    }
+    (void)publish(mirror->mirrors, mirror_name(mirror), parcel, placement);
+}
+
 enum ff_err replica_take_next(struct mirror *mirror, const struct parcel *parcel,
                               bool skips_filters)
 {
     struct placement placement = {.skips_filters = skips_filters};
 
     if (!parcel->at.epoch) {
-        (void)publish(mirror->mirrors, mirror_name(mirror), parcel, placement);
+        take_uncounted(mirror, parcel, placement);
         return FF_OK;
     }
     if (parcel->at.epoch != mirror->at.epoch)
@@ -212,29 +246,74 @@ static enum ff_err catch_up(struct mirror *mirror, const struct ff_position *new
     return err ? err : tell_hole(mirror, newest->offset, "expired");
 }
 
+/* What is retained of a topic without history, if it is another one than before. */
+static void take_retained(struct mirror *mirror, const struct parcel *retained)
+{
+    if (retained && retained->wall_ms != mirror->retained_ms)
+        take_uncounted(mirror, retained, (struct placement){.skips_filters = true});
+}
+
+/* What is retained comes in its place, where the stream does not have it any more. */
+static enum ff_err take_retained_before(struct mirror *mirror, const struct parcel *retained,
+                                        const struct ff_position *next)
+{
+    bool is_first = !mirror->at.epoch;
+
+    if (!retained || (!is_first && retained->at.epoch != mirror->at.epoch) ||
+        (!is_first && retained->at.offset <= mirror->at.offset) ||
+        (retained->at.epoch == next->epoch && retained->at.offset >= next->offset))
+        return FF_OK;
+    return take_kept(mirror, retained);
+}
+
+/* The messages of a page. */
+static enum ff_err take_messages(struct mirror *mirror, const struct redis_reply *reply,
+                                 const struct parcel *retained, uint32_t *taken)
+{
+    struct parcel parcel;
+    enum ff_err err = FF_OK;
+
+    for (uint32_t i = PAGE_MESSAGES; i <= reply->values[0].count && !err; i++) {
+        if (parcel_read(redis_text(reply, i), &parcel) != PARCEL_GOOD || !parcel.at.epoch)
+            continue; /* told as a hole, in its place */
+        err = take_retained_before(mirror, retained, &parcel.at);
+        if (!err)
+            err = take_kept(mirror, &parcel);
+        (*taken)++;
+    }
+    return err;
+}
+
 enum ff_err replica_take_page(struct mirror *mirror, const struct redis_reply *reply,
                               bool *has_more)
 {
     struct ff_position newest;
+    struct ff_position end;
     uint64_t begun;
     struct parcel parcel;
+    const struct parcel *retained = NULL;
     uint32_t taken = 0;
-    enum ff_err err = FF_OK;
+    enum ff_err err;
 
     if (!reply->count || reply->values[0].kind != REDIS_ARRAY ||
-        !read_number(reply, PAGE_EPOCH, &newest.epoch) || !newest.epoch ||
+        !read_number(reply, PAGE_EPOCH, &newest.epoch) ||
         !read_number(reply, PAGE_NEWEST, &newest.offset) || !read_number(reply, PAGE_BEGUN, &begun))
         return FF_EAWAY;
     read_former(mirror, redis_text(reply, PAGE_FORMER));
-    for (uint32_t i = PAGE_MESSAGES; i <= reply->values[0].count && !err; i++) {
-        if (parcel_read(redis_text(reply, i), &parcel) != PARCEL_GOOD || !parcel.at.epoch)
-            continue; /* told as a hole, in its place */
-        err = take_kept(mirror, &parcel);
-        taken++;
+    if (parcel_read(redis_text(reply, PAGE_RETAINED), &parcel) == PARCEL_GOOD)
+        retained = &parcel;
+    if (!retained)
+        forget_retained(mirror);
+    if (!newest.epoch) {
+        take_retained(mirror, retained);
+        return mirror->at.epoch ? FF_EAWAY : FF_OK;
     }
+    err = take_messages(mirror, reply, retained, &taken);
     *has_more = taken > 0 && !err &&
                 (mirror->at.epoch != newest.epoch || mirror->at.offset < newest.offset);
-    if (!err && !*has_more)
-        err = catch_up(mirror, &newest, begun);
-    return err;
+    if (err || *has_more)
+        return err;
+    end = (struct ff_position){newest.epoch, newest.offset + 1};
+    err = take_retained_before(mirror, retained, &end);
+    return err ? err : catch_up(mirror, &newest, begun);
 }

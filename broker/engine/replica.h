@@ -13,6 +13,9 @@
 /* Where the log stands that is left from an earlier mirror of the name, if there is one. */
 void replica_find(struct mirror *mirror);
 
+/* The mirror ends: what is retained is Redis' to keep. */
+void replica_end(struct mirror *mirror);
+
 /* Is anybody subscribed to it? */
 bool replica_is_needed(const struct mirror *mirror);
 

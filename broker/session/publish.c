@@ -63,9 +63,6 @@ static void refuse(struct session *session, struct ticket ticket, enum ff_err er
         session_error(session, ticket, FF_ERROR_TOO_MANY,
                       "max_retained of the broker is %u, in half of history_memory, %llu bytes",
                       settings->max_retained, (unsigned long long)settings->history_memory);
-    else if (err == FF_ENONE)
-        session_error(session, ticket, FF_ERROR_NOT_FOUND,
-                      "retain: the engine redis keeps no retained messages yet");
     else if (err == FF_ETIMEDOUT)
         session_error(session, ticket, FF_ERROR_TIMEOUT, "%s", ff_error_text(FF_ERROR_TIMEOUT));
     else if (err == FF_EAWAY)

@@ -412,9 +412,10 @@ static enum ff_err find_topic(struct router *router, const struct rendering *r,
     return r->is_retained ? FF_ENOMEM : FF_OK;
 }
 
-/* null, in its encoding, takes back what was retained. */
-static bool is_null(const struct ff_payload *payload)
+bool publication_is_null(const struct publication *p)
 {
+    const struct ff_payload *payload = &p->payload;
+
     return payload->kind == FF_PAYLOAD_MSGPACK
                ? payload->bytes.len == 1 && (uint8_t)payload->bytes.at[0] == 0xc0
                : payload->kind == FF_PAYLOAD_JSON &&
@@ -481,7 +482,7 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
 
     begin(&r, &named, NULL);
     *receipt = (struct receipt){.receivers = 0};
-    r.is_retained = p->retain && !is_null(&p->payload);
+    r.is_retained = p->retain && !publication_is_null(p);
     err = find_topic(router, &r, &topic);
     if (err == FF_ENOMEM && r.is_retained) {
         router_trim_for_memory(router, p->payload.bytes.len + 1);
@@ -489,6 +490,7 @@ enum ff_err router_publish(struct router *router, const struct publication *p,
     }
     if (err)
         return give_up(router, topic, err);
+    r.is_retained &= topic != NULL; /* whoever places a message has made its topic, or wants none */
     if (topic) /* what was given may have been the name of the idle topic, which is gone */
         named.topic = topic_name(topic);
     rule = topic ? topic->rule : registry_rule(&router->registry, named.topic);

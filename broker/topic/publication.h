@@ -57,6 +57,9 @@ struct router;
 FF_MUST_CHECK enum ff_err publication_render(struct router *router, struct ff_payload *payload,
                                              enum log_kind kind);
 
+/* null, in its encoding, takes back what was retained. */
+bool publication_is_null(const struct publication *p);
+
 /* Is it over its topic's own limit? */
 bool publication_is_too_big(const struct router *router, const struct publication *p);
 

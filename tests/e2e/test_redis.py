@@ -112,6 +112,44 @@ def a_key_is_done_once_whatever_node_is_asked():
 
 
 @test
+def what_is_retained_is_there_at_every_node():
+    config = "/tmp/fanfare-redis-%d.conf" % os.getpid()
+    with open(config, "w") as f:
+        f.write('topic "short/#" { history = 2 }\ntopic "none/#" { history = 0 }\n')
+    with Redis() as redis, node(redis, "--config", config, "--max-retained", "3") as one, \
+            node(redis, "--config", config, "--max-retained", "3") as two:
+        writer, reader = client_of(one), client_of(two)
+        for topic in "short/a", "none/a":
+            publish(writer, topic, "kept", retain=True)
+            for n in range(7):
+                publish(writer, topic, n)
+        subscribe(reader, "short/a", since={"epoch": "x", "offset": 0})
+        assert json.loads(reader.read()[1])["cause"] == "lost"
+        late = client_of(two)
+        ack = subscribe(late, "short/a", since=10)
+        got = until(late, "short/a", 6)
+        assert got[0] == "kept" and got[-2:] == [5, 6] and told(got) == ["expired"], (ack, got)
+        subscribe(late, "none/a", since=1)
+        assert until(late, "none/a", "kept") == ["kept"]
+        # Another value reaches who is there, and who comes; null takes it back everywhere.
+        publish(writer, "none/a", "newer", retain=True)
+        assert until(late, "none/a", "newer") == ["newer"]
+        publish(writer, "none/a", None, retain=True)
+        publish(writer, "none/a", "end")
+        assert until(late, "none/a", "end") == [None, "end"]
+        for n in 2, 3: # one is retained
+            assert publish(writer, "short/%d" % n, n, retain=True)["type"] == 8
+        assert publish(writer, "short/4", 4, retain=True)["code"] == 429
+        assert publish(writer, "short/3", None, retain=True)["type"] == 8
+        assert publish(writer, "short/4", 4, retain=True)["type"] == 8
+        late = client_of(one)
+        subscribe(late, "none/a", since=1)
+        publish(writer, "none/a", "live")
+        assert until(late, "none/a", "live") == ["live"]
+    os.unlink(config)
+
+
+@test
 def filters_hear_each_message_once():
     with Redis() as redis, node(redis) as one, node(redis) as two:
         a, b = client_of(one), client_of(two)
@@ -302,9 +340,6 @@ def messages_of_another_hand_end_nothing():
 
 @test
 def what_is_not_there_yet_says_so():
-    with Redis() as redis, node(redis) as one:
-        answer = publish(client_of(one), "room", 1, retain=True)
-        assert answer["code"] == 404 and "retain" in answer["reason"], answer
     for args, text in ((["--engine", "redis"], "needs an address"),
                        (["--redis", "redis://localhost"], "engine = redis"),
                        (["--engine", "redis", "--redis", "rediss://localhost"], "not there yet"),
