@@ -28,6 +28,8 @@ static void answer_publish(struct redis_engine *redis, struct errand *errand)
 {
     struct engine_receipt *receipt = &errand->receipt;
 
+    if (!receipt->err && errand->ask.mirror)
+        mirror_note(errand->ask.mirror, receipt->receipt.position);
     redis->env.router->published += !receipt->err && !receipt->is_duplicate;
     if (!receipt->err)
         receipt->receipt.receivers =
@@ -173,8 +175,11 @@ static void answer_some(struct redis_engine *redis, struct mirror *mirror, enum 
     while (!ff_list_is_empty(&mirror->asks)) {
         struct ask *ask = FF_CONTAINER(mirror->asks.next, struct ask, node);
 
-        if (!is_due(mirror, ask, err))
+        if (!is_due(mirror, ask, err)) {
+            if (needs_mirror(ask))
+                mirror_want(mirror);
             break;
+        }
         ff_list_remove(&ask->node);
         mirror->questions -= needs_mirror(ask);
         answer_ask(redis, ask, err);

@@ -118,11 +118,28 @@ static bool is_wanted(const struct mirror *mirror)
 
 /* Following: its channel. */
 
+static void look(struct mirror *mirror);
+
+void mirror_note(struct mirror *mirror, struct ff_position position)
+{
+    bool is_known = position.epoch == mirror->at.epoch ||
+                    mirror_translate(mirror, position).epoch == mirror->at.epoch;
+
+    if (!position.epoch || !mirror->at.epoch)
+        return;
+    if (!is_known) /* another epoch may have begun that was not heard of yet */
+        mirror->wanted = UINT64_MAX;
+    else if (position.epoch == mirror->at.epoch && position.offset > mirror->wanted)
+        mirror->wanted = position.offset;
+}
+
 void mirror_want(struct mirror *mirror)
 {
     struct mirrors *mirrors = mirror->mirrors;
 
     mirror->idle_seconds = 0;
+    if (mirror->state == MIRROR_LIVE && !mirror_is_live(mirror) && has_links(mirrors))
+        look(mirror);
     if (mirror->state != MIRROR_OFF)
         return;
     if (!has_links(mirrors)) {
@@ -173,6 +190,7 @@ static void settle(struct mirror *mirror)
     if (!mirror->at.epoch && mirror->has_lost) /* else what is gone is known, and told */
         replica_tell_lost(mirror->mirrors->router, mirror_name(mirror));
     mirror->has_lost = false;
+    mirror->wanted = 0; /* what Redis has is there */
     mirror->state = MIRROR_LIVE;
     mirror->mirrors->ops->settled(mirror->mirrors->arg, mirror, FF_OK);
 }
@@ -319,6 +337,8 @@ void mirrors_lose_patience(struct mirrors *mirrors)
         next = node->next;
         if (mirror->state == MIRROR_OFF)
             fail(mirror, FF_EAWAY);
+        else if (mirror->state == MIRROR_LIVE)
+            mirrors->ops->settled(mirrors->arg, mirror, FF_EAWAY);
     }
 }
 

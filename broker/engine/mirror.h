@@ -52,6 +52,7 @@ struct mirror {
     int8_t due_err;         /* with this error */
     struct ff_list asks;    /* the engine's: what is asked about the name, in order */
     struct ff_list held;    /* what came while the stream was read */
+    uint64_t wanted;        /* an offset that Redis is known to have, though the log may not yet */
     uint64_t retained_ms;   /* when what is retained was published: of a topic without history */
     struct mirrors *mirrors;
     struct ff_position at; /* where the log ends; epoch 0: nowhere yet, or no history */
@@ -113,10 +114,17 @@ struct mirror *mirrors_get(struct mirrors *mirrors, struct ff_slice name);
 /* Somebody needs it live: it is begun, if it is off and the links are there. */
 void mirror_want(struct mirror *mirror);
 
+/* Is the log what Redis is known to have? */
 static inline bool mirror_is_live(const struct mirror *mirror)
 {
-    return mirror->state == MIRROR_LIVE;
+    return mirror->state == MIRROR_LIVE && mirror->at.offset >= mirror->wanted;
 }
+
+/*
+ * Somebody was told of this position, perhaps by another node, and asks: whoever is answered next
+ * has it, too. What Redis publishes may come later than its answers, and at each node later.
+ */
+void mirror_note(struct mirror *mirror, struct ff_position position);
 
 /* The end of a turn: channels that are waited for are asked for, in few commands. */
 void mirrors_flush(struct mirrors *mirrors);

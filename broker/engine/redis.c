@@ -203,6 +203,8 @@ static void ask_mirror(struct redis_engine *redis, struct question *question)
     if (is_new)
         asks_add_barrier(redis, mirror);
     question->ask.mirror = mirror;
+    if (question->what.has_since && question->what.since.is_position)
+        mirror_note(mirror, question->what.since.position);
     mirror->questions++;
     ff_list_append(&mirror->asks, &question->ask.node);
     if (mirror_is_live(mirror))
@@ -315,6 +317,8 @@ static void redis_list(struct engine *engine, struct ff_slice name, struct engin
         return;
     }
     question->listing = listing;
+    question->what.has_since = listing.recall.has_since;
+    question->what.since = listing.recall.since;
     ask_mirror(redis, question);
 }
 

@@ -11,6 +11,7 @@
 #include <sys/random.h>
 
 #include "broker/topic/past.h"
+#include "broker/topic/place.h"
 #include "broker/topic/router.h"
 
 enum {
@@ -248,9 +249,22 @@ struct ff_position history_first(const struct history_start *start)
     return first;
 }
 
+/* Behind the hole that it lies within: who was there before has seen a part of what that tells. */
+static uint64_t pass_hole(const struct log *log, uint64_t offset)
+{
+    struct log_view view = log_look(log);
+    struct place place = place_after(&view, offset);
+    uint64_t count;
+
+    if (!place.segment || !place_is_hole(&place))
+        return offset;
+    count = place_entry(&place)->passed - segment_passed(place.segment, place.i);
+    return offset > place_offset(&place) - count ? place_offset(&place) : offset;
+}
+
 /* Among what is kept: from `oldest` on, and a retained message before that (0: there is none). */
-static void choose_start(const struct ff_since *since, uint64_t oldest, uint64_t retained,
-                         struct history_start *start)
+static void choose_start(const struct log *log, const struct ff_since *since, uint64_t oldest,
+                         uint64_t retained, struct history_start *start)
 {
     uint64_t asked = since->position.offset;
 
@@ -259,6 +273,8 @@ static void choose_start(const struct ff_since *since, uint64_t oldest, uint64_t
 
         start->retained = start->head - oldest < since->count ? retained : 0;
         start->at.offset = first > oldest ? first : oldest;
+        if (log)
+            start->at.offset = pass_hole(log, start->at.offset);
         return;
     }
     if (since->position.epoch != start->at.epoch || asked > start->head) {
@@ -266,6 +282,8 @@ static void choose_start(const struct ff_since *since, uint64_t oldest, uint64_t
         return;
     }
     start->at.offset = asked > oldest ? asked : oldest;
+    if (log)
+        start->at.offset = pass_hole(log, start->at.offset);
     start->retained = asked < retained ? retained : 0;
     start->missing = history_first(start).offset - asked;
     start->is_recovered =
@@ -307,7 +325,8 @@ enum ff_err history_find_start(struct router *router, struct ff_slice name, enum
 
         if (topic && !log)
             return FF_ENOMEM;
-        choose_start(since, oldest, retained <= oldest ? retained : 0, start);
+        choose_start(log ? &log->log : NULL, since, oldest, retained <= oldest ? retained : 0,
+                     start);
     }
     return !start->retained || past_get_retained(router, topic, kind) ? FF_OK : FF_ENOMEM;
 }

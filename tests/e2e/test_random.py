@@ -186,11 +186,11 @@ class Play:
                 client.read()
 
     def begin(self):
-        port, dice = self.broker.port, self.dice
-        self.witness = Client(port)
+        dice = self.dice
+        self.witness = Client(self.broker.port)
         for topic in TOPICS:
             self.witness.subscribe(topic, since_begin=True)
-        self.readers = [Client(port, lazy=dice.random() < 0.6) for _ in range(16)]
+        self.readers = [Client(self.broker.port, lazy=dice.random() < 0.6) for _ in range(16)]
         for reader in self.readers:
             for name in dice.sample(TOPICS + list(FILTERS), dice.randrange(1, 4)):
                 is_filter = name in FILTERS
@@ -199,8 +199,8 @@ class Play:
                                  # through a filter the last of each topic comes if all of them are within the bound
                                  buffered=dice.choice((None, 500000) if is_filter else (None, None, 0, 1000, 30000, 500000)))
         self.wait(lambda: all(s.is_acked for c in [self.witness, *self.readers] for s in c.subscriptions), [self.witness, *self.readers])
-        self.comers = [Client(port) for _ in range(4)]
-        self.publishers, self.past = [Client(port) for _ in range(4)], []
+        self.comers = [Client(self.broker.port) for _ in range(4)]
+        self.publishers, self.past = [Client(self.broker.port) for _ in range(4)], []
 
     def publish(self):
         publisher = self.dice.choice(self.publishers)

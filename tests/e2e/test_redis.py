@@ -112,6 +112,24 @@ def a_key_is_done_once_whatever_node_is_asked():
 
 
 @test
+def who_was_told_of_a_message_finds_it_at_every_node():
+    """What Redis publishes comes later than its answers: neither an ACK nor a position may be ahead of a log."""
+    with Redis() as redis, node(redis) as one, node(redis) as two:
+        a, watcher = client_of(one), client_of(two)
+        epoch = subscribe(watcher, "room")["epoch"]
+        for n in range(1, 201):
+            ack = publish(a, "room", n)
+            if n % 2:
+                a.send_json({"type": 12, "id": 1, "topic": "room", "since": 1})
+                listed = json.loads(a.read()[1])
+                assert [m["message"] for m in listed["messages"]] == [n], (n, listed)
+            comer = client_of(two)
+            got = subscribe(comer, "room", since={"epoch": epoch, "offset": ack["offset"]})
+            assert got["recovered"] is True and got["offset"] == n, (n, got)
+            comer.close()
+
+
+@test
 def what_is_retained_is_there_at_every_node():
     config = "/tmp/fanfare-redis-%d.conf" % os.getpid()
     with open(config, "w") as f:

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -28,6 +29,9 @@ QUIET = {"FANFARE_HEARTBEAT": "300", "FANFARE_PLAIN_HEARTBEAT": "0", "FANFARE_HA
 
 # What an ACK is worth: the engine is the one that a run is given by the broker's own variables.
 STORED = os.environ.get("FANFARE_ENGINE", "memory")
+
+# With Redis a broker is so many nodes.
+NODES = int(os.environ.get("TEST_NODES", 1))
 
 BIN = os.environ.get("TEST_BIN", os.path.join(os.path.dirname(__file__), "../../build/dev/bin"))
 
@@ -350,7 +354,7 @@ def shared_redis():
 class Broker:
     """The real broker on a port of its own."""
 
-    def __init__(self, *args, listen="127.0.0.1:0", env=None, prefix=()):
+    def __init__(self, *args, listen="127.0.0.1:0", env=None, prefix=(), is_first=True):
         if STORED == "redis": # one for all of a test; what each broker keeps there is its own
             env = {"FANFARE_REDIS": shared_redis(),
                    "FANFARE_REDIS_PREFIX": "%d-%f:" % (os.getpid(), time.monotonic()), **(env or {})}
@@ -367,7 +371,17 @@ class Broker:
             raise AssertionError("the broker did not start: " + self.log())
         self.urls.append(line.split()[-1])
         found = re.search(r":(\d+)/ws", line)
-        self.port = int(found.group(1)) if found else None
+        self.ports = [int(found.group(1)) if found else None]
+        self.others = []
+        if is_first and STORED == "redis":
+            for _ in range(NODES - 1):
+                self.others.append(Broker(*args, listen=listen, env=env, prefix=prefix, is_first=False))
+                self.ports += self.others[-1].ports
+
+    @property
+    def port(self):
+        """Of one of its nodes, each time of another one by chance."""
+        return random.choice(self.ports)
 
     def log(self):
         with open(self.log_file.name, errors="replace") as text:
@@ -389,11 +403,15 @@ class Broker:
         return len(os.listdir("/proc/%d/fd" % self.process.pid))
 
     def kill(self):
+        for other in self.others:
+            other.kill()
         self.process.kill()
         self.process.wait()
 
     def stop(self):
         """Ends it as an operator would and checks that it ended well."""
+        for other in self.others:
+            other.stop()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(DEADLINE)
@@ -412,7 +430,6 @@ class Broker:
     def __exit__(self, kind, *_):
         if kind:
             print(self.log()[-4000:])
-            self.process.kill()
-            self.process.wait()
+            self.kill()
         elif self.process.returncode is None or self.process.returncode >= 0:
             self.stop()

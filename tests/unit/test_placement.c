@@ -201,6 +201,35 @@ static void a_slow_reader_is_told_of_the_epoch_that_it_missed(void **state)
     subscriber_deinit(&reader);
 }
 
+/* Who comes back to the midst of a hole was told a part of it elsewhere: only the rest is missing.
+ */
+static void a_hole_counts_from_where_one_stood(void **state)
+{
+    struct subscriber reader;
+    struct subscription s = {.owner = &reader};
+    struct history_start start;
+
+    (void)state;
+    begin(&reader);
+    make_topic();
+    subscribe(&s, name);
+    assert_int_equal(place(OLD, FIRST, (struct placement){.wall_ms = 0}), FF_OK);
+    lose(&(struct hole){.topic = name, .cause = "expired", .count = 10});
+    assert_int_equal(place(OLD, FIRST + 11, (struct placement){.wall_ms = 0}), FF_OK);
+    for (uint64_t offset = FIRST; offset <= FIRST + 11; offset++) {
+        const struct ff_since since = {.is_position = true, .position = {OLD, offset}};
+
+        assert_int_equal(history_find_start(&router, name, KIND_JSON, &since, &start), FF_OK);
+        /* Right before it all of it is told, by the log; within it what is left, by who asks. */
+        assert_int_equal(start.missing,
+                         offset > FIRST && offset < FIRST + 10 ? FIRST + 10 - offset : 0);
+        assert_int_equal(start.at.offset,
+                         offset > FIRST && offset < FIRST + 10 ? FIRST + 10 : offset);
+    }
+    router_unsubscribe(&router, &s);
+    subscriber_deinit(&reader);
+}
+
 static void what_nobody_counted_is_told_without_numbers(void **state)
 {
     struct subscriber reader;
@@ -228,6 +257,7 @@ int main(int argc, char **argv)
         WITH_ROUTER(topic_and_filters_are_told_apart),
         WITH_ROUTER(an_epoch_begins_where_it_is_said_to),
         WITH_ROUTER(a_slow_reader_is_told_of_the_epoch_that_it_missed),
+        WITH_ROUTER(a_hole_counts_from_where_one_stood),
         WITH_ROUTER(what_nobody_counted_is_told_without_numbers),
     };
 
