@@ -369,6 +369,30 @@ def what_is_not_there_yet_says_so():
 
 
 @test
+def a_cluster_to_try_is_one_command():
+    """./dev cluster, without installing and building: Redis, nodes, nginx, and nothing is left of them."""
+    port = next(p for p in iter(free_port, 0) if p < 65000)
+    root = os.path.join(os.path.dirname(__file__), "../..")
+    run = subprocess.Popen([os.path.join(root, "bench/cluster"), "2", str(port)], stdout=subprocess.PIPE, text=True)
+    try:
+        told = run.stdout.readline()
+        assert "2 nodes" in told, told
+        folder = told.split("Logs: ")[1].strip()
+        clients = [typed(port + 1), typed(port + 2), typed(port)] # nginx is the last one
+        for client in clients:
+            client.seen = []
+            subscribe(client, "room")
+        for n, client in enumerate(clients):
+            publish(client, "room", n)
+        for client in clients:
+            assert until(client, "room", 2) == [0, 1, 2]
+    finally:
+        run.terminate()
+        assert run.wait(DEADLINE) == 0
+    assert not os.path.exists(folder)
+
+
+@test
 def a_node_that_comes_before_its_redis_waits():
     port = free_port()
     redis = Redis.__new__(Redis)
