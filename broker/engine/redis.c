@@ -408,6 +408,7 @@ static enum ff_err set_up(struct redis_engine *redis)
                                   .box = redis->env.box,
                                   .url = redis->env.url,
                                   .prefix = redis->env.prefix,
+                                  .advises = redis->env.index == 0,
                                   .random = on_random,
                                   .events = &events,
                                   .arg = redis};

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "broker/engine/advice.h"
 #include "broker/net/logger.h"
 #include "protocol/base/mem.h"
 
@@ -172,6 +173,8 @@ static void on_commands_up(void *arg)
 
     if (!redis_link_command(shard->commands, 3, words, on_script, shard))
         shard_distrust(shard, "out of memory");
+    if (shard->env.advises)
+        advice_ask(shard->commands);
     redis_link_flush(shard->commands);
 }
 

@@ -44,6 +44,7 @@ struct shard_env {
     struct mailbox *box;
     const struct redis_url *url;   /* copied */
     const char *prefix;            /* of all keys and channels; copied, at most SHARD_PREFIX_MAX */
+    bool advises;                  /* the operator, on how Redis is set up */
     uint64_t (*random)(void *arg); /* never 0 */
     const struct shard_events *events;
     void *arg;

@@ -369,6 +369,19 @@ def what_is_not_there_yet_says_so():
 
 
 @test
+def the_operator_is_told_how_redis_is_to_be_set_up():
+    with Redis(False, "--maxmemory-policy", "allkeys-lru") as redis, node(redis) as one:
+        for option in "maxmemory-policy", "appendonly", "client-output-buffer-limit pubsub":
+            assert one.logged('option="%s"' % option if " " in option else "option=" + option)
+    good = ["--maxmemory-policy", "noeviction", "--client-output-buffer-limit", "pubsub 256mb 64mb 60"]
+    with Redis(True, *good) as redis, node(redis) as one:
+        publish(client_of(one), "room", 1)
+        assert "redis_advice" not in one.log(), one.log()
+    with Redis(False, "--rename-command", "CONFIG", "") as redis, node(redis) as one:
+        assert one.logged("not seen") and one.logged("option=appendonly")
+
+
+@test
 def a_cluster_to_try_is_one_command():
     """./dev cluster, without installing and building: Redis, nodes, nginx, and nothing is left of them."""
     port = next(p for p in iter(free_port, 0) if p < 65000)
