@@ -83,7 +83,9 @@ static void answer_list(struct question *question, enum ff_err err)
     struct topic *topic =
         err || !question->ask.mirror->at.epoch ? NULL : replica_topic(question->ask.mirror);
 
-    if (!err)
+    if (!err && question->ask.mirror->at.epoch && !topic)
+        roll.err = FF_ENOMEM;
+    else if (!err)
         listing_recall(router, question->what.name, &question->listing, &out, &roll);
     if (!question->ask.mirror->at.offset && !replica_is_needed(question->ask.mirror))
         roll.epoch = 0; /* nobody ever spoke of it */
@@ -128,9 +130,11 @@ void asks_dispatch(struct redis_engine *redis, struct errand *errand, const stru
                                 registry_dedup_seconds(registry, p->topic),
                                 registry->limits.max_retained};
 
+    if (redis->is_stopped)
+        errand->receipt.err = FF_EAWAY;
     if (!errand->receipt.err)
         errand->receipt.err = batch_add(&redis->batch, errand, p, &terms);
-    if (errand->receipt.err && !batch_follow(&redis->batch, &errand->ask))
+    if (errand->receipt.err && (redis->is_stopped || !batch_follow(&redis->batch, &errand->ask)))
         asks_done(redis, &errand->ask); /* memory is short, or Redis away: out of order, then */
     if (batch_is_full(&redis->batch))
         asks_send(redis);
@@ -188,12 +192,9 @@ static void answer_some(struct redis_engine *redis, struct mirror *mirror, enum 
 }
 
 /* Whoever is answered may ask, or what is asked be answered at once: then it begins anew. */
-void asks_answer_due(void *arg, struct mirror *mirror, enum ff_err err)
+static void answer_due(struct redis_engine *redis, struct mirror *mirror)
 {
-    struct redis_engine *redis = arg;
-
     mirror->is_due = true;
-    mirror->due_err = (int8_t)err;
     if (mirror->is_answering)
         return;
     mirror->is_answering = true;
@@ -204,11 +205,17 @@ void asks_answer_due(void *arg, struct mirror *mirror, enum ff_err err)
     mirror->is_answering = false;
 }
 
+void asks_answer_due(void *arg, struct mirror *mirror, enum ff_err err)
+{
+    mirror->due_err = (int8_t)err;
+    answer_due(arg, mirror);
+}
+
 void asks_done(void *arg, struct ask *ask)
 {
     ask->is_done = true;
     if (ask->mirror)
-        asks_answer_due(arg, ask->mirror, FF_OK);
+        answer_due(arg, ask->mirror);
     else
         answer_ask(arg, ask, FF_OK);
 }

@@ -28,6 +28,7 @@ struct redis_engine {
     bool has_lost_filters; /* the link was lost since they were on */
     size_t held_bytes;     /* of publishes that wait for a question about their name */
     uint64_t away_since;   /* ms of the router's clock; 0: both links are there */
+    bool had_links;        /* a second ago, and since */
     bool is_stopped;
 };
 

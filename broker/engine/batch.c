@@ -2,7 +2,6 @@
 #include "broker/engine/batch.h"
 
 #include "broker/engine/parcel.h"
-#include "broker/net/logger.h"
 #include "protocol/base/mem.h"
 
 enum {
@@ -182,22 +181,9 @@ enum ff_err batch_add(struct batch *batch, struct errand *errand, const struct p
     return FF_OK;
 }
 
-/* An error for all of a request: Redis has done nothing of it. */
-static void note_error(const struct batch *batch, struct ff_slice text)
-{
-    static const char *const of_the_connection[] = {"NOSCRIPT", "REFENCE", "READONLY"};
-
-    LOG_EVENT(LOG_WARN, "redis_refused", LOG_SLICE("why", text));
-    for (size_t i = 0; i < sizeof(of_the_connection) / sizeof(*of_the_connection); i++) {
-        struct ff_slice word = ff_slice_of(of_the_connection[i]);
-
-        if (text.len >= word.len && memcmp(text.at, word.at, word.len) == 0)
-            batch->env.unfit(batch->env.arg, of_the_connection[i]);
-    }
-}
-
 /* "EPOCH:OFFSET", with = before it if the key was known; OTHER; LIMIT; - and an error. */
-static void read_answer(struct ff_slice text, struct engine_receipt *receipt)
+static void read_answer(const struct batch *batch, struct ff_slice text,
+                        struct engine_receipt *receipt)
 {
     char room[64];
     struct ff_slice ended = {room, text.len + 1};
@@ -209,7 +195,7 @@ static void read_answer(struct ff_slice text, struct engine_receipt *receipt)
     if (ff_slice_is_equal(text, FF_SLICE("LIMIT")))
         receipt->err = FF_ELIMIT;
     if (text.len && text.at[0] == '-')
-        LOG_EVENT(LOG_WARN, "redis_refused", LOG_SLICE("why", text));
+        batch->env.refused(batch->env.arg, (struct ff_slice){text.at + 1, text.len - 1});
     if (ended.len > sizeof(room) || !text.len)
         return;
     memcpy(room, text.at, text.len);
@@ -232,14 +218,14 @@ static void on_answer(void *context, const struct redis_reply *reply, bool was_s
 
     batch->outstanding--;
     if (reply && redis_is(reply, 0, REDIS_ERROR))
-        note_error(batch, redis_text(reply, 0));
+        batch->env.refused(batch->env.arg, redis_text(reply, 0));
     for (uint32_t i = 0; i < sent->count; i++) {
         struct ask *ask = sent->asks[i];
 
         if (is_asked(ask)) {
             errand_of(ask)->receipt.err = !reply && was_sent ? FF_ETIMEDOUT : FF_EAWAY;
             if (is_list)
-                read_answer(redis_text(reply, ++answered), &errand_of(ask)->receipt);
+                read_answer(batch, redis_text(reply, ++answered), &errand_of(ask)->receipt);
         }
         batch->env.done(batch->env.arg, ask);
     }

@@ -58,8 +58,8 @@ static inline uint32_t batch_position_seconds(const struct history_limits *windo
 struct batch_env {
     /* In the order in which they were added. */
     void (*done)(void *arg, struct ask *ask);
-    /* Redis says that this request cannot be done by such a connection: it is to be made anew. */
-    void (*unfit)(void *arg, const char *why);
+    /* Redis answered with an error: shard_judge(). */
+    void (*refused)(void *arg, struct ff_slice error);
     void *arg;
     uint64_t node;
 };

@@ -10,7 +10,15 @@
 #include "broker/net/logger.h"
 #include "protocol/base/mem.h"
 
-enum { CHANNELS_AT_ONCE = 512, SWEPT_PART = 4, SWEPT_LEAST = 1000 };
+enum {
+    CHANNELS_AT_ONCE = 512,
+    LOOKS_AT_ONCE = 16,
+    SWEPT_PART = 4, /* each comes once in one to so many seconds */
+    SWEPT_LEAST = 1000,
+    IDLE_SWEEPS = 5,    /* until one that nobody wants ends, */
+    WAITED_SWEEPS = 3,  /* a question is refused, */
+    FRESH_SWEEPS = 300, /* and one that is quiet is looked at: in 300 to 1,200 s */
+};
 
 /* What came while the stream was read. */
 struct held {
@@ -25,6 +33,7 @@ enum ff_err mirrors_init(struct mirrors *mirrors, struct router *router, uint64_
     *mirrors = (struct mirrors){.router = router, .node = node, .ops = ops, .arg = arg};
     ff_list_init(&mirrors->all);
     ff_list_init(&mirrors->waiting);
+    ff_list_init(&mirrors->to_look);
     return ff_map_init(&mirrors->map);
 }
 
@@ -85,6 +94,7 @@ static void free_mirror(struct mirror *mirror)
     let_go(mirror);
     ff_list_remove(&mirror->all);
     ff_list_remove(&mirror->waiting);
+    ff_list_remove(&mirror->to_look);
     ff_map_remove(&mirror->mirrors->map, &mirror->node);
     ff_mem_free(mirror);
 }
@@ -94,16 +104,6 @@ void mirrors_deinit(struct mirrors *mirrors)
     while (!ff_list_is_empty(&mirrors->all))
         free_mirror(FF_CONTAINER(mirrors->all.next, struct mirror, all));
     ff_map_deinit(&mirrors->map);
-}
-
-/* It follows nothing: what is asked about it waits for the links, or is refused. */
-static void fail(struct mirror *mirror, enum ff_err err)
-{
-    let_go(mirror);
-    mirror->has_lost |= mirror->state == MIRROR_LIVE;
-    mirror->state = MIRROR_OFF;
-    if (err != FF_EAWAY || !mirror->mirrors->is_patient)
-        mirror->mirrors->ops->settled(mirror->mirrors->arg, mirror, err);
 }
 
 static bool has_links(const struct mirrors *mirrors)
@@ -116,9 +116,43 @@ static bool is_wanted(const struct mirror *mirror)
     return !ff_list_is_empty(&mirror->asks) || replica_is_needed(mirror);
 }
 
-/* Following: its channel. */
+/* What waits for it is told why it cannot be. */
+static void refuse(struct mirror *mirror, enum ff_err err)
+{
+    mirror->mirrors->ops->settled(mirror->mirrors->arg, mirror, err);
+}
 
-static void look(struct mirror *mirror);
+/* Reading: its stream. */
+
+/* So many are read at once: publishes stand behind them. */
+static void look(struct mirror *mirror)
+{
+    struct mirrors *mirrors = mirror->mirrors;
+
+    mirror->state = MIRROR_LOADING;
+    if (mirror->is_looking)
+        mirror->looks_again = true;
+    if (mirror->is_looking || ff_list_is_in(&mirror->to_look) || !mirrors->can_look)
+        return;
+    if (mirrors->looking >= LOOKS_AT_ONCE ||
+        !mirrors->ops->look(mirrors->arg, mirror, mirror->at)) {
+        ff_list_append(&mirrors->to_look, &mirror->to_look);
+        return;
+    }
+    mirrors->looking++;
+    mirror->is_looking = true;
+    mirror->looks_again = mirror->has_overrun = false;
+}
+
+static void look_next(struct mirrors *mirrors)
+{
+    for (uint32_t i = mirrors->looking; i < LOOKS_AT_ONCE; i++) {
+        struct ff_list *node = ff_list_pop(&mirrors->to_look);
+
+        if (node)
+            look(FF_CONTAINER(node, struct mirror, to_look));
+    }
+}
 
 void mirror_note(struct mirror *mirror, struct ff_position position)
 {
@@ -133,22 +167,29 @@ void mirror_note(struct mirror *mirror, struct ff_position position)
         mirror->wanted = position.offset;
 }
 
+/* Following: its channel. */
+
 void mirror_want(struct mirror *mirror)
 {
     struct mirrors *mirrors = mirror->mirrors;
 
-    mirror->idle_seconds = 0;
-    if (mirror->state == MIRROR_LIVE && !mirror_is_live(mirror) && has_links(mirrors))
-        look(mirror);
-    if (mirror->state != MIRROR_OFF)
+    mirror->idle_sweeps = 0;
+    if (mirror_is_live(mirror))
         return;
     if (!has_links(mirrors)) {
-        fail(mirror, FF_EAWAY);
+        if (!mirrors->is_patient)
+            refuse(mirror, FF_EAWAY);
         return;
     }
-    mirror->state = MIRROR_SUBSCRIBING;
-    if (!ff_list_is_in(&mirror->waiting))
-        ff_list_append(&mirrors->waiting, &mirror->waiting);
+    mirror->due_err = 0;
+    if (mirror->state == MIRROR_OFF) {
+        mirror->state = MIRROR_SUBSCRIBING;
+        if (!ff_list_is_in(&mirror->waiting))
+            ff_list_append(&mirrors->waiting, &mirror->waiting);
+    } else if (mirror->state == MIRROR_LIVE ||
+               (mirror->state == MIRROR_LOADING && !mirror->is_looking)) {
+        look(mirror);
+    }
 }
 
 void mirrors_flush(struct mirrors *mirrors)
@@ -156,6 +197,7 @@ void mirrors_flush(struct mirrors *mirrors)
     struct mirror *some[CHANNELS_AT_ONCE];
     struct ff_slice names[CHANNELS_AT_ONCE];
 
+    look_next(mirrors);
     while (mirrors->can_subscribe && !ff_list_is_empty(&mirrors->waiting)) {
         uint32_t count = 0;
 
@@ -171,26 +213,15 @@ void mirrors_flush(struct mirrors *mirrors)
     }
 }
 
-/* Reading: its stream. */
-
-static void look(struct mirror *mirror)
-{
-    struct mirrors *mirrors = mirror->mirrors;
-
-    mirror->state = MIRROR_LOADING;
-    if (mirror->is_looking)
-        return;
-    mirror->has_overrun = false;
-    mirror->is_looking =
-        mirrors->can_look && mirrors->ops->look(mirrors->arg, mirror, mirror->at.offset);
-}
-
 static void settle(struct mirror *mirror)
 {
     if (!mirror->at.epoch && mirror->has_lost) /* else what is gone is known, and told */
         replica_tell_lost(mirror->mirrors->router, mirror_name(mirror));
     mirror->has_lost = false;
+    mirror->was_live = true;
     mirror->wanted = 0; /* what Redis has is there */
+    mirror->waited_sweeps = 0;
+    mirror->sweeps = 0;
     mirror->state = MIRROR_LIVE;
     mirror->mirrors->ops->settled(mirror->mirrors->arg, mirror, FF_OK);
 }
@@ -203,6 +234,20 @@ void mirrors_confirmed(struct mirrors *mirrors, struct ff_slice name)
         return;
     replica_find(mirror);
     look(mirror);
+}
+
+/* Nothing more comes by its channel: until now that was what filters heard. */
+void mirrors_left(struct mirrors *mirrors, struct ff_slice name)
+{
+    struct mirror *mirror = mirrors_find(mirrors, name);
+
+    if (!mirror || mirror->state != MIRROR_ENDING)
+        return;
+    mirror->state = MIRROR_OFF;
+    if (is_wanted(mirror))
+        mirror_want(mirror);
+    else if (!mirror->is_looking)
+        free_mirror(mirror);
 }
 
 /* What was held back is told, as far as it is the next. False: a message is missing in it. */
@@ -224,25 +269,34 @@ static bool tell_held(struct mirror *mirror)
     return is_whole;
 }
 
+/* False: it leads nowhere. */
+static bool take_page(struct mirror *mirror, const struct redis_reply *reply, bool *has_more)
+{
+    struct ff_position before = mirror->at;
+    enum ff_err err = replica_take_page(mirror, reply, has_more);
+
+    if (!err && *has_more && before.epoch == mirror->at.epoch && before.offset == mirror->at.offset)
+        err = FF_EAWAY;
+    if (err)
+        refuse(mirror, err); /* it is tried again, once a second */
+    return !err;
+}
+
 void mirror_looked(struct mirror *mirror, const struct redis_reply *reply)
 {
+    struct mirrors *mirrors = mirror->mirrors;
     bool has_more = false;
-    enum ff_err err = reply ? replica_take_page(mirror, reply, &has_more) : FF_EAWAY;
 
     mirror->is_looking = false;
-    if (mirror->state != MIRROR_LOADING)
-        return; /* the link was lost meanwhile: it is begun anew */
-    if (err == FF_EGONE)
-        mirror->mirrors->ops->behind(mirror->mirrors->arg);
-    if (err) {
-        fail(mirror, err == FF_EGONE ? FF_EAWAY : err);
-        return;
+    mirrors->looking--;
+    /* No answer: the link is lost. Another state: so is the channel, or nobody wants it. */
+    if (reply && mirror->state == MIRROR_LOADING && take_page(mirror, reply, &has_more)) {
+        if (mirror->looks_again || has_more || !tell_held(mirror))
+            look(mirror);
+        else
+            settle(mirror);
     }
-    if (has_more || !tell_held(mirror)) {
-        look(mirror);
-        return;
-    }
-    settle(mirror);
+    look_next(mirrors);
 }
 
 /* Delivering. */
@@ -284,8 +338,8 @@ void mirrors_deliver(struct mirrors *mirrors, struct ff_slice name, struct ff_sl
     if (mirror->state == MIRROR_LIVE && replica_take_next(mirror, &parcel, false) != FF_EOTHER)
         return;
     replica_tell_filters(mirrors, name, &parcel);
-    if (replica_has(mirror, &parcel))
-        return; /* it was read from the stream before it came */
+    if (mirror->state == MIRROR_ENDING || replica_has(mirror, &parcel))
+        return; /* nobody reads it; it was read from the stream before it came */
     if (!hold(mirror, text))
         mirror->has_overrun = true;
     look(mirror);
@@ -309,6 +363,18 @@ void mirrors_deliver_to_filters(struct mirrors *mirrors, struct ff_slice text, u
 
 /* The links. */
 
+/* The channel is gone with its link: it follows nothing. */
+static void lose(struct mirror *mirror)
+{
+    ff_list_remove(&mirror->waiting);
+    ff_list_remove(&mirror->to_look);
+    let_go(mirror);
+    mirror->has_lost |= mirror->was_live;
+    mirror->state = MIRROR_OFF;
+    if (!mirror->mirrors->is_patient)
+        refuse(mirror, FF_EAWAY);
+}
+
 void mirrors_can_subscribe(struct mirrors *mirrors, bool can)
 {
     struct ff_list *next;
@@ -318,10 +384,27 @@ void mirrors_can_subscribe(struct mirrors *mirrors, bool can)
         struct mirror *mirror = FF_CONTAINER(node, struct mirror, all);
 
         next = node->next;
-        ff_list_remove(&mirror->waiting);
         if (!can)
-            fail(mirror, FF_EAWAY);
+            lose(mirror);
         else if (mirrors->can_look && is_wanted(mirror))
+            mirror_want(mirror);
+    }
+}
+
+void mirrors_can_look(struct mirrors *mirrors, bool can)
+{
+    struct ff_list *next;
+
+    mirrors->can_look = can;
+    for (struct ff_list *node = mirrors->all.next; node != &mirrors->all; node = next) {
+        struct mirror *mirror = FF_CONTAINER(node, struct mirror, all);
+
+        next = node->next;
+        if (!can)
+            ff_list_remove(&mirror->to_look);
+        else if (mirror->state == MIRROR_LIVE || mirror->state == MIRROR_LOADING)
+            look(mirror); /* it may be another Redis */
+        else if (is_wanted(mirror))
             mirror_want(mirror);
     }
 }
@@ -335,48 +418,42 @@ void mirrors_lose_patience(struct mirrors *mirrors)
         struct mirror *mirror = FF_CONTAINER(node, struct mirror, all);
 
         next = node->next;
-        if (mirror->state == MIRROR_OFF)
-            fail(mirror, FF_EAWAY);
-        else if (mirror->state == MIRROR_LIVE)
-            mirrors->ops->settled(mirrors->arg, mirror, FF_EAWAY);
+        if (!ff_list_is_empty(&mirror->asks) && !mirror_is_live(mirror))
+            refuse(mirror, FF_EAWAY);
     }
 }
 
-void mirrors_can_look(struct mirrors *mirrors, bool can)
-{
-    struct ff_list *next;
-
-    mirrors->can_look = can;
-    for (struct ff_list *node = mirrors->all.next; node != &mirrors->all; node = next) {
-        struct mirror *mirror = FF_CONTAINER(node, struct mirror, all);
-
-        next = node->next;
-        if (!can && mirror->state != MIRROR_LIVE && mirror->state != MIRROR_OFF)
-            fail(mirror, FF_EAWAY);
-        else if (can && mirrors->can_subscribe && is_wanted(mirror))
-            mirror->state == MIRROR_LIVE ? look(mirror) : mirror_want(mirror);
-    }
-}
-
-/* False: it has ended. */
-static bool sweep_one(struct mirror *mirror)
+/* It is wanted: what stands still goes on, and who waits for too long is told so. */
+static void push(struct mirror *mirror)
 {
     struct mirrors *mirrors = mirror->mirrors;
 
-    if (mirror->is_looking || is_wanted(mirror)) {
-        mirror->idle_seconds = 0;
-        if (mirror->state == MIRROR_OFF && has_links(mirrors))
-            mirror_want(mirror);
-        else if (mirror->state == MIRROR_LOADING && !mirror->is_looking)
-            look(mirror); /* there was no room for the request */
-        return true;
+    mirror->idle_sweeps = 0;
+    if (mirror->questions && !mirror_is_live(mirror) && ++mirror->waited_sweeps > WAITED_SWEEPS) {
+        mirror->waited_sweeps = 0;
+        refuse(mirror, FF_EAWAY);
     }
-    mirror->idle_seconds += SWEPT_PART;
-    if (mirror->idle_seconds < MIRROR_IDLE_SECONDS ||
-        (mirror->state != MIRROR_OFF && !mirrors->ops->unsubscribe(mirrors->arg, mirror)))
-        return true;
-    free_mirror(mirror);
-    return false;
+    if (has_links(mirrors) && !mirror_is_live(mirror) && is_wanted(mirror))
+        mirror_want(mirror);
+    else if (mirror->state == MIRROR_LIVE && ++mirror->sweeps > FRESH_SWEEPS && mirrors->can_look)
+        look(mirror); /* Redis forgets a topic that nobody asks about for an hour */
+}
+
+static void sweep_one(struct mirror *mirror)
+{
+    struct mirrors *mirrors = mirror->mirrors;
+
+    if (is_wanted(mirror)) {
+        push(mirror);
+        return;
+    }
+    if (mirror->is_looking || ++mirror->idle_sweeps < IDLE_SWEEPS)
+        return;
+    if (mirror->state == MIRROR_OFF)
+        free_mirror(mirror);
+    else if ((mirror->state == MIRROR_LIVE || mirror->state == MIRROR_LOADING) &&
+             mirrors->ops->unsubscribe(mirrors->arg, mirror))
+        mirror->state = MIRROR_ENDING;
 }
 
 /* A part of them, so that each comes every few seconds. */
@@ -389,7 +466,7 @@ void mirrors_sweep(struct mirrors *mirrors)
 
         ff_list_remove(&mirror->all);
         ff_list_append(&mirrors->all, &mirror->all);
-        (void)sweep_one(mirror);
+        sweep_one(mirror);
     }
 }
 

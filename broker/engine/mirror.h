@@ -32,7 +32,6 @@
 enum {
     MIRROR_FORKS = 8,                   /* former epochs that are known, as in redis.lua */
     MIRRORS_HELD_MAX = 8 * 1024 * 1024, /* octets held back */
-    MIRROR_IDLE_SECONDS = 5,            /* for which nobody needs it, until it ends */
 };
 
 enum mirror_state {
@@ -40,16 +39,18 @@ enum mirror_state {
     MIRROR_SUBSCRIBING, /* the channel is asked for */
     MIRROR_LOADING,     /* it is subscribed to, and the stream is read */
     MIRROR_LIVE,        /* the log is what the stream was when it last said something */
+    MIRROR_ENDING,      /* the channel is to be left: until it is, filters hear what it brings */
 };
 
 struct mirror {
     struct ff_map_node node;
     struct ff_list all;     /* among all of them */
     struct ff_list waiting; /* among those whose channel is to be subscribed to */
+    struct ff_list to_look; /* and among those whose stream is to be read */
     uint32_t questions;     /* the engine's: asks that need it live, */
     bool is_answering;      /* they are being answered, */
     bool is_due;            /* and are to be, */
-    int8_t due_err;         /* with this error */
+    int8_t due_err;         /* what needs the mirror cannot be done, for this */
     struct ff_list asks;    /* the engine's: what is asked about the name, in order */
     struct ff_list held;    /* what came while the stream was read */
     uint64_t wanted;        /* an offset that Redis is known to have, though the log may not yet */
@@ -57,12 +58,17 @@ struct mirror {
     struct mirrors *mirrors;
     struct ff_position at; /* where the log ends; epoch 0: nowhere yet, or no history */
     struct ff_position former[MIRROR_FORKS]; /* epochs before, each with its last offset */
+    struct ff_position left; /* where a topic stood that has lost its history since */
     uint32_t former_count;
     uint8_t state;    /* enum mirror_state */
     bool is_looking;  /* an answer of Redis is awaited */
+    bool looks_again; /* and is not the last one that is needed */
+    bool was_live;
     bool has_overrun; /* what came could not be held */
     bool has_lost;    /* the link was lost since it was live */
-    uint8_t idle_seconds;
+    uint8_t idle_sweeps;
+    uint8_t waited_sweeps;
+    uint16_t sweeps; /* since it was live */
     uint8_t name_len;
     char name[];
 };
@@ -71,10 +77,8 @@ struct mirrors_ops {
     /* Appends a command to subscribe to these channels, or to leave one. False: not now. */
     bool (*subscribe)(void *arg, const struct ff_slice *names, uint32_t count);
     bool (*unsubscribe)(void *arg, const struct mirror *mirror);
-    /* Reads the stream behind an offset: mirror_looked() follows, once. False: not now. */
-    bool (*look)(void *arg, struct mirror *mirror, uint64_t after);
-    /* Redis goes on behind what was told here: the generation is to be ended. */
-    void (*behind)(void *arg);
+    /* Reads the stream behind a position: mirror_looked() follows, once. False: not now. */
+    bool (*look)(void *arg, struct mirror *mirror, struct ff_position after);
     /* It is live, or it cannot be (err): what waits for that can be answered. */
     void (*settled)(void *arg, struct mirror *mirror, enum ff_err err);
 };
@@ -84,6 +88,8 @@ struct mirrors {
     struct ff_map map;
     struct ff_list all;
     struct ff_list waiting;
+    struct ff_list to_look;
+    uint32_t looking; /* answers that are awaited */
     size_t held_bytes;
     uint64_t node; /* this node's life, as parcels have it */
     bool can_subscribe;
@@ -141,7 +147,10 @@ void mirrors_lose_patience(struct mirrors *mirrors);
 /* Redis says that the channel of a name is subscribed to. */
 void mirrors_confirmed(struct mirrors *mirrors, struct ff_slice name);
 
-/* What look() was answered; NULL: nothing. */
+/* And that it was left. */
+void mirrors_left(struct mirrors *mirrors, struct ff_slice name);
+
+/* What look() was answered, no error; NULL: nothing. */
 void mirror_looked(struct mirror *mirror, const struct redis_reply *reply);
 
 /* A message came by its topic's channel. */

@@ -10,7 +10,7 @@
 
 enum {
     PAGE_OCTETS = 256 * 1024, /* of a stream, read at once */
-    PATIENCE_MS = 2000,       /* for links that are away */
+    PATIENCE_MS = 1000,       /* for links that are away: Redis was silent before, too */
 };
 
 static const struct ff_slice no_name = {NULL, 0};
@@ -30,18 +30,28 @@ static bool on_unsubscribe(void *arg, const struct mirror *mirror)
     return shard_leave(&((struct redis_engine *)arg)->shard, CHANNEL_TOPIC, mirror_name(mirror));
 }
 
-static void on_looked(void *context, const struct redis_reply *reply, bool was_sent)
+static void on_refused(void *arg, struct ff_slice error)
 {
-    (void)was_sent;
-    mirror_looked(context, reply);
+    shard_judge(&((struct redis_engine *)arg)->shard, error);
 }
 
-static bool on_look(void *arg, struct mirror *mirror, uint64_t after)
+static void on_looked(void *context, const struct redis_reply *reply, bool was_sent)
+{
+    struct mirror *mirror = context;
+
+    (void)was_sent;
+    if (reply && redis_is(reply, 0, REDIS_ERROR))
+        on_refused(mirror->mirrors->arg, redis_text(reply, 0));
+    mirror_looked(mirror, reply);
+}
+
+static bool on_look(void *arg, struct mirror *mirror, struct ff_position after)
 {
     struct redis_engine *redis = arg;
     struct history_limits window =
         history_limits_for(&redis->env.router->registry, mirror_name(mirror));
-    struct ff_slice words[SHARD_WORDS + 5];
+    struct ff_slice words[SHARD_WORDS + 6];
+    char epoch[SHARD_NUMBER];
     struct shard_call call;
     char seconds[SHARD_NUMBER];
     char behind[SHARD_NUMBER];
@@ -51,20 +61,11 @@ static bool on_look(void *arg, struct mirror *mirror, uint64_t after)
     memcpy(words, call.words, sizeof(call.words));
     words[SHARD_WORDS] = mirror_name(mirror);
     words[SHARD_WORDS + 1] = shard_number(seconds, batch_position_seconds(&window));
-    words[SHARD_WORDS + 2] = shard_number(behind, after);
+    words[SHARD_WORDS + 2] = shard_number(behind, after.offset);
     words[SHARD_WORDS + 3] = shard_number(octets, PAGE_OCTETS);
     words[SHARD_WORDS + 4] = mirror->at.epoch || window.messages ? FF_SLICE("1") : FF_SLICE("0");
-    return shard_call(&redis->shard, words, SHARD_WORDS + 5, on_looked, mirror);
-}
-
-static void on_behind(void *arg)
-{
-    shard_end_generation(&((struct redis_engine *)arg)->shard);
-}
-
-static void on_unfit(void *arg, const char *why)
-{
-    shard_distrust(&((struct redis_engine *)arg)->shard, why);
+    words[SHARD_WORDS + 5] = shard_number(epoch, after.epoch);
+    return shard_call(&redis->shard, words, SHARD_WORDS + 6, on_looked, mirror);
 }
 
 /* What Redis says. */
@@ -92,20 +93,27 @@ static void tell_lost_filters(struct redis_engine *redis)
     }
 }
 
+static bool has_links(const struct redis_engine *redis)
+{
+    return redis->shard.is_ready && shard_is_open(&redis->shard);
+}
+
 /* Who asks waits a while for links that are lost: most are back at once. */
 static void note_links(struct redis_engine *redis)
 {
-    bool are_there = redis->shard.is_ready && shard_is_open(&redis->shard);
-
-    if (!are_there && !redis->away_since)
+    redis->had_links = false;
+    if (!has_links(redis) && !redis->away_since)
         redis->away_since = router_now_ms(redis->env.router);
-    else if (are_there)
-        redis->away_since = 0;
-    redis->mirrors.is_patient |= are_there;
 }
 
+/* Once a second. Links that come and go are away. */
 static void look_at_links(struct redis_engine *redis)
 {
+    if (has_links(redis) && redis->had_links) {
+        redis->away_since = 0;
+        redis->mirrors.is_patient = true;
+    }
+    redis->had_links = has_links(redis);
     if (!redis->away_since || router_now_ms(redis->env.router) - redis->away_since < PATIENCE_MS)
         return;
     mirrors_lose_patience(&redis->mirrors);
@@ -165,6 +173,12 @@ static void on_message(void *arg, enum channel channel, struct ff_slice name, st
         mirrors_deliver_to_filters(&redis->mirrors, text, redis->env.index, redis->env.workers);
 }
 
+static void on_left(void *arg, enum channel channel, struct ff_slice name)
+{
+    if (channel == CHANNEL_TOPIC)
+        mirrors_left(&((struct redis_engine *)arg)->mirrors, name);
+}
+
 static uint64_t on_top(void *arg)
 {
     return mirrors_top(&((struct redis_engine *)arg)->mirrors);
@@ -182,6 +196,8 @@ static void on_second(struct wheel_timer *timer)
     look_at_links(redis);
     mirrors_sweep(&redis->mirrors);
     shard_probe(&redis->shard);
+    if (redis->env.router->registry.filters.count || !ff_list_is_empty(&redis->filter_asks))
+        want_filters(redis); /* there may have been no room for it before */
     if (redis->filters == FILTERS_ON && !redis->env.router->registry.filters.count &&
         shard_leave(&redis->shard, CHANNEL_ALL, no_name))
         redis->filters = FILTERS_OFF;
@@ -375,11 +391,12 @@ static void redis_stop(struct engine *engine)
     redis->is_stopped = true;
     redis->mirrors.is_patient = false;
     wheel_stop(redis->env.router->wheel, &redis->second);
-    batch_refuse(&redis->batch);
     shard_close(&redis->shard);
     asks_answer_filters(redis, FF_EAWAY);
     mirrors_can_look(&redis->mirrors, false);
     mirrors_can_subscribe(&redis->mirrors, false);
+    mirrors_lose_patience(&redis->mirrors);
+    batch_refuse(&redis->batch);
 }
 
 static void redis_free(struct engine *engine)
@@ -397,17 +414,19 @@ static enum ff_err set_up(struct redis_engine *redis)
     static const struct mirrors_ops ops = {.subscribe = on_subscribe,
                                            .unsubscribe = on_unsubscribe,
                                            .look = on_look,
-                                           .behind = on_behind,
                                            .settled = asks_answer_due};
     static const struct shard_events events = {.ready = on_ready,
                                                .open = on_open,
                                                .joined = on_joined,
+                                               .left = on_left,
                                                .message = on_message,
                                                .top = on_top};
     const struct shard_env env = {.net = redis->env.net,
                                   .box = redis->env.box,
                                   .url = redis->env.url,
                                   .prefix = redis->env.prefix,
+                                  .node = redis->env.node,
+                                  .index = redis->env.index,
                                   .advises = redis->env.index == 0,
                                   .random = on_random,
                                   .events = &events,
@@ -417,7 +436,7 @@ static enum ff_err set_up(struct redis_engine *redis)
 
     if (err)
         return err;
-    batch_init(&redis->batch, &(struct batch_env){asks_done, on_unfit, redis, redis->env.node});
+    batch_init(&redis->batch, &(struct batch_env){asks_done, on_refused, redis, redis->env.node});
     ff_list_init(&redis->filter_asks);
     wheel_timer_init(&redis->second, on_second);
     redis->mirrors.is_patient = true;

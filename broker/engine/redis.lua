@@ -39,6 +39,16 @@ local function current()
     return tonumber(g[3])
 end
 
+-- A topic goes on in another epoch, behind all that it has and behind `least`.
+local function fork(m, least)
+    m.h = m.e .. ':' .. number(m.s) .. ',' .. m.h
+    local at = 0
+    for _ = 1, FORKS do at = at and string.find(m.h, ',', at + 1, true) end
+    if at then m.h = string.sub(m.h, 1, at) end
+    m.s = math.max(m.s + 1, least)
+    m.e, m.f, m.is_new = fresh, m.s, true
+end
+
 -- A topic as it stands now. What is changed here is written by store(). It is one text, since each
 -- call of Redis costs more than reading it.
 local function load(topic, base)
@@ -49,17 +59,13 @@ local function load(topic, base)
     if e then
         m.e, m.s, m.f, m.r, m.h = e, tonumber(s), tonumber(f), r, h
         m.b, m.w, m.c, m.t = tonumber(b), tonumber(w), tonumber(c), tonumber(t)
-        if g == generation then return m end
-        m.h = e .. ':' .. s .. ',' .. h
-        local at = 0
-        for _ = 1, FORKS do at = at and string.find(m.h, ',', at + 1, true) end
-        if at then m.h = string.sub(m.h, 1, at) end
-        m.s = math.max(m.s + 1, base)
-    else
-        redis.call('DEL', P .. 's:' .. topic) -- of an epoch that nobody remembers
-        m.s, m.b, m.w, m.c, m.t, m.r = base, 0, 0, 0, 0, '0'
+        if g ~= generation then fork(m, base) end
+        return m
     end
-    m.e, m.f = fresh, m.s
+    local stream = P .. 's:' .. topic -- of an epoch that nobody remembers
+    if redis.call('EXISTS', stream) == 1 then redis.call('DEL', stream) end
+    m.b, m.w, m.c, m.t, m.r = 0, 0, 0, 0, '0'
+    m.e, m.s, m.f, m.is_new = fresh, base, base, true
     return m
 end
 
@@ -88,6 +94,7 @@ local function trim(stream, m, most, octets)
         end
         redis.call('XTRIM', stream, 'MINID', string.match(last, '^%d+') .. '-1')
     end
+    m.c, m.b = math.max(m.c, 0), math.max(m.b, 0)
 end
 
 -- The stream lives for `seconds` after its newest message, and for up to a quarter longer, so that
@@ -190,27 +197,32 @@ local function publish(base)
 end
 
 -- topic, seconds for which its position is kept, the offset after which messages are wanted, how
--- many octets of them at most, whether it has history (else there is only what is retained)
+-- many octets of them at most, whether it has history (else there is only what is retained), the
+-- epoch that the offset is of ('0': none)
+--
+-- Who stands where this epoch had not begun, and knows nothing of it, cannot go on in it: for him
+-- the topic begins another one.
 local function look(base)
-    local topic, after, most = ARGV[6], tonumber(ARGV[8]), tonumber(ARGV[9])
+    local topic, seconds, after, most = ARGV[6], ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
     local retained = redis.call('GET', P .. 'r:' .. topic) or ''
-    if ARGV[10] == '0' then return {'0', '0', '0', '', retained} end
+    if ARGV[10] == '0' then return {'0', '0', '0', '', retained, '0', number(after)} end
     local m = load(topic, base)
-    local answer = {m.e, number(m.s), number(m.f), m.h, retained}
-    local size, full = 0, false
-    store(m, ARGV[7])
-    while not full do
-        local found = redis.call('XRANGE', P .. 's:' .. topic, '(' .. number(after) .. '-0', '+',
-                                 'COUNT', 64)
+    if ARGV[11] ~= '0' and ARGV[11] ~= m.e and m.f <= after then fork(m, after + 1) end
+    if m.is_new then store(m, seconds)
+    elseif m.r ~= '1' then redis.call('EXPIRE', m.key, seconds) end
+    local answer = {m.e, number(m.s), number(m.f), m.h, retained, '0', ''}
+    local size, from = 0, '(' .. number(after) .. '-0'
+    while size <= most do
+        local found = redis.call('XRANGE', P .. 's:' .. topic, from, '+', 'COUNT', 64)
         for _, entry in ipairs(found) do
-            full = size > most
-            if full then break end
             answer[#answer + 1] = entry[2][2]
             size = size + #entry[2][2]
-            after = tonumber(string.match(entry[1], '^%d+'))
+            from = '(' .. entry[1]
         end
         if #found < 64 then break end
     end
+    if size > most then answer[6] = '1' end -- there may be more
+    answer[7] = string.match(from, '%d+')
     return answer
 end
 

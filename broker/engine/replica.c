@@ -4,8 +4,19 @@
 #include "broker/net/logger.h"
 #include "broker/topic/retained.h"
 
+enum { OFFSET_BITS = 53 };
+
 /* What look() answers before the messages. */
-enum { PAGE_EPOCH = 1, PAGE_NEWEST, PAGE_BEGUN, PAGE_FORMER, PAGE_RETAINED, PAGE_MESSAGES };
+enum {
+    PAGE_EPOCH = 1,
+    PAGE_NEWEST,
+    PAGE_BEGUN,
+    PAGE_FORMER,
+    PAGE_RETAINED,
+    PAGE_MORE, /* 1: there may be more messages behind */
+    PAGE_LAST, /* the offset of the last one */
+    PAGE_MESSAGES
+};
 
 static struct registry *registry_of(const struct mirror *mirror)
 {
@@ -89,7 +100,7 @@ static enum ff_err begin_epoch(struct mirror *mirror, uint64_t epoch, uint64_t b
 {
     struct hole hole = {
         .topic = mirror_name(mirror), .cause = "lost", .skips_filters = true, .epoch = epoch};
-    uint64_t last;
+    uint64_t last = 0;
     enum ff_err err = FF_OK;
 
     if (find_former(mirror, mirror->at.epoch, &last)) {
@@ -99,8 +110,11 @@ static enum ff_err begin_epoch(struct mirror *mirror, uint64_t epoch, uint64_t b
         hole.from = last < mirror->at.offset ? last + 1 : 0;
         hole.to = last < mirror->at.offset ? mirror->at.offset : 0;
     }
-    if (err || begun <= mirror->at.offset)
-        return err ? err : FF_EGONE;
+    if (begun <= mirror->at.offset)
+        begun =
+            mirror->at.offset + 1; /* what lies before it cannot be told here: it is lost, too */
+    if (err)
+        return err;
     hole.count = begun - mirror->at.offset;
     if (!replica_topic(mirror) || router_publish_hole(mirror->mirrors->router, &hole))
         return FF_ENOMEM;
@@ -129,6 +143,24 @@ static enum ff_err publish(struct mirrors *mirrors, struct ff_slice name,
     return router_publish(mirrors->router, &p, &receipt);
 }
 
+void replica_tell_lost(struct router *router, struct ff_slice name)
+{
+    const struct hole hole = {
+        .topic = name, .cause = "lost", .count = 1, .skips_filters = true, .is_uncounted = true};
+
+    (void)!router_publish_hole(router, &hole);
+}
+
+/* A message could not be appended for the filters that match its name. */
+static void tell_filters_lost(struct mirrors *mirrors, struct ff_slice name)
+{
+    struct topic **filters;
+    uint32_t count = registry_match(&mirrors->router->registry, NULL, name, &filters);
+
+    for (uint32_t i = 0; i < count; i++)
+        replica_tell_lost(mirrors->router, topic_name(filters[i]));
+}
+
 /* A message that comes right behind the log. What cannot be kept is told in its place. */
 static enum ff_err append(struct mirror *mirror, const struct parcel *parcel, bool skips_filters)
 {
@@ -139,6 +171,8 @@ static enum ff_err append(struct mirror *mirror, const struct parcel *parcel, bo
 
     if (!err)
         mirror->at.offset = parcel->at.offset;
+    if (err && !skips_filters)
+        tell_filters_lost(mirror->mirrors, mirror_name(mirror));
     return err ? tell_hole(mirror, parcel->at.offset, "slow") : FF_OK;
 }
 
@@ -151,11 +185,23 @@ bool replica_has(const struct mirror *mirror, const struct parcel *parcel)
 static void take_uncounted(struct mirror *mirror, const struct parcel *parcel,
                            struct placement placement)
 {
+    struct topic *topic = mirror->at.epoch ? replica_topic(mirror) : NULL;
+
+    if (topic) /* it had history: who published it has another configuration than before */
+        registry_begin_epoch(topic, 0, 0);
+    if (topic)
+        mirror->left = mirror->at;
+    if (topic || !mirror->at.epoch)
+        mirror->at = (struct ff_position){0, 0};
     if (parcel->retain) {
         mirror->retained_ms = parcel->wall_ms;
         (void)replica_topic(mirror);
     }
-    (void)publish(mirror->mirrors, mirror_name(mirror), parcel, placement);
+    if (publish(mirror->mirrors, mirror_name(mirror), parcel, placement)) {
+        replica_tell_lost(mirror->mirrors->router, mirror_name(mirror));
+        if (!placement.skips_filters)
+            tell_filters_lost(mirror->mirrors, mirror_name(mirror));
+    }
 }
 
 enum ff_err replica_take_next(struct mirror *mirror, const struct parcel *parcel,
@@ -179,16 +225,9 @@ enum ff_err replica_take_next(struct mirror *mirror, const struct parcel *parcel
 void replica_tell_filters(struct mirrors *mirrors, struct ff_slice name,
                           const struct parcel *parcel)
 {
-    if (mirrors->router->registry.filters.count)
-        (void)publish(mirrors, name, parcel, (struct placement){.skips_topic = true});
-}
-
-void replica_tell_lost(struct router *router, struct ff_slice name)
-{
-    const struct hole hole = {
-        .topic = name, .cause = "lost", .count = 1, .skips_filters = true, .is_uncounted = true};
-
-    (void)!router_publish_hole(router, &hole);
+    if (mirrors->router->registry.filters.count &&
+        publish(mirrors, name, parcel, (struct placement){.skips_topic = true}))
+        tell_filters_lost(mirrors, name);
 }
 
 /* A message of the stream, wherever the log stands. */
@@ -196,11 +235,14 @@ static enum ff_err take_kept(struct mirror *mirror, const struct parcel *parcel)
 {
     enum ff_err err = FF_OK;
 
+    if (!mirror->at.epoch && mirror->left.epoch == parcel->at.epoch &&
+        mirror->left.offset >= parcel->at.offset)
+        return FF_OK; /* it was told before the topic lost its history */
     if (!mirror->at.epoch)
         mirror->at = (struct ff_position){parcel->at.epoch, parcel->at.offset - 1};
     if (parcel->at.epoch != mirror->at.epoch)
         err = begin_epoch(mirror, parcel->at.epoch, parcel->at.offset - 1);
-    else if (parcel->at.offset <= mirror->at.offset)
+    if (!err && replica_has(mirror, parcel))
         return FF_OK;
     if (!err)
         err = tell_hole(mirror, parcel->at.offset - 1, "expired");
@@ -213,7 +255,7 @@ static bool read_number(const struct redis_reply *reply, uint32_t i, uint64_t *n
     struct ff_slice given = redis_text(reply, i);
     struct ff_slice ended = {text, given.len + 1};
 
-    if (given.len + 1 >= sizeof(text))
+    if (!given.len || given.len + 1 >= sizeof(text))
         return false;
     memcpy(text, given.at, given.len);
     text[given.len] = ' ';
@@ -268,7 +310,7 @@ static enum ff_err take_retained_before(struct mirror *mirror, const struct parc
 
 /* The messages of a page. */
 static enum ff_err take_messages(struct mirror *mirror, const struct redis_reply *reply,
-                                 const struct parcel *retained, uint32_t *taken)
+                                 const struct parcel *retained)
 {
     struct parcel parcel;
     enum ff_err err = FF_OK;
@@ -279,7 +321,6 @@ static enum ff_err take_messages(struct mirror *mirror, const struct redis_reply
         err = take_retained_before(mirror, retained, &parcel.at);
         if (!err)
             err = take_kept(mirror, &parcel);
-        (*taken)++;
     }
     return err;
 }
@@ -290,14 +331,16 @@ enum ff_err replica_take_page(struct mirror *mirror, const struct redis_reply *r
     struct ff_position newest;
     struct ff_position end;
     uint64_t begun;
+    uint64_t last = 0;
     struct parcel parcel;
     const struct parcel *retained = NULL;
-    uint32_t taken = 0;
     enum ff_err err;
 
     if (!reply->count || reply->values[0].kind != REDIS_ARRAY ||
         !read_number(reply, PAGE_EPOCH, &newest.epoch) ||
-        !read_number(reply, PAGE_NEWEST, &newest.offset) || !read_number(reply, PAGE_BEGUN, &begun))
+        !read_number(reply, PAGE_NEWEST, &newest.offset) ||
+        !read_number(reply, PAGE_BEGUN, &begun) || !read_number(reply, PAGE_LAST, &last) ||
+        (newest.offset | begun | last) >> OFFSET_BITS)
         return FF_EAWAY;
     read_former(mirror, redis_text(reply, PAGE_FORMER));
     if (parcel_read(redis_text(reply, PAGE_RETAINED), &parcel) == PARCEL_GOOD)
@@ -308,9 +351,10 @@ enum ff_err replica_take_page(struct mirror *mirror, const struct redis_reply *r
         take_retained(mirror, retained);
         return mirror->at.epoch ? FF_EAWAY : FF_OK;
     }
-    err = take_messages(mirror, reply, retained, &taken);
-    *has_more = taken > 0 && !err &&
-                (mirror->at.epoch != newest.epoch || mirror->at.offset < newest.offset);
+    err = take_messages(mirror, reply, retained);
+    *has_more = ff_slice_is_equal(redis_text(reply, PAGE_MORE), FF_SLICE("1"));
+    if (!err && *has_more && mirror->at.epoch == newest.epoch) /* the last ones may be unreadable */
+        err = tell_hole(mirror, last, "lost");
     if (err || *has_more)
         return err;
     end = (struct ff_position){newest.epoch, newest.offset + 1};

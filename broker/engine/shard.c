@@ -58,10 +58,17 @@ void shard_distrust(struct shard *shard, const char *why)
         redis_link_drop(shard->commands, why);
 }
 
-void shard_end_generation(struct shard *shard)
+void shard_judge(struct shard *shard, struct ff_slice error)
 {
-    shard->is_behind = true;
-    shard_distrust(shard, "Redis is behind what was told: its generation ends");
+    static const char *const of_the_connection[] = {"NOSCRIPT", "REFENCE", "READONLY"};
+
+    LOG_EVENT(LOG_WARN, "redis_refused", LOG_SLICE("why", error));
+    for (size_t i = 0; i < sizeof(of_the_connection) / sizeof(*of_the_connection); i++) {
+        struct ff_slice word = ff_slice_of(of_the_connection[i]);
+
+        if (error.len >= word.len && memcmp(error.at, word.at, word.len) == 0)
+            shard_distrust(shard, of_the_connection[i]);
+    }
 }
 
 /* Channels. */
@@ -128,7 +135,6 @@ static void on_fenced(void *context, const struct redis_reply *reply, bool was_s
     }
     memcpy(shard->generation, text.at, text.len);
     shard->generation[text.len] = '\0';
-    shard->is_behind = false;
     shard->is_ready = true;
     shard->env.events->ready(shard->env.arg, true);
 }
@@ -144,7 +150,7 @@ static void fence(struct shard *shard)
     memcpy(words, call.words, sizeof(call.words));
     words[WORD_GENERATION] = FF_SLICE("");
     words[SHARD_WORDS] = ff_slice_of(redis_link_run_id(shard->commands));
-    words[SHARD_WORDS + 1] = shard->is_behind ? FF_SLICE("?") : ff_slice_of(shard->generation);
+    words[SHARD_WORDS + 1] = ff_slice_of(shard->generation);
     words[SHARD_WORDS + 2] = shard_number(top, shard->env.events->top(shard->env.arg));
     if (!redis_link_command(shard->commands, SHARD_WORDS + 3, words, on_fenced, shard))
         shard_distrust(shard, "out of memory");
@@ -165,17 +171,34 @@ static void on_script(void *context, const struct redis_reply *reply, bool was_s
     fence(shard);
 }
 
-static void on_commands_up(void *arg)
+static void load_script(struct shard *shard)
 {
-    struct shard *shard = arg;
     struct ff_slice words[] = {
         FF_SLICE("SCRIPT"), FF_SLICE("LOAD"), {redis_script, redis_script_len}};
 
     if (!redis_link_command(shard->commands, 3, words, on_script, shard))
         shard_distrust(shard, "out of memory");
-    if (shard->env.advises)
+    if (shard->env.advises && redis_link_is_up(shard->commands))
         advice_ask(shard->commands);
     redis_link_flush(shard->commands);
+}
+
+/* Both links of a node speak with one Redis, or none of them is good for anything. */
+static void compare_links(struct shard *shard)
+{
+    if (!redis_link_is_up(shard->commands) || !redis_link_is_up(shard->channels) ||
+        strcmp(redis_link_run_id(shard->commands), redis_link_run_id(shard->channels)) == 0)
+        return;
+    redis_link_drop(shard->commands, "the other link is to another Redis");
+    redis_link_drop(shard->channels, "the other link is to another Redis");
+}
+
+static void on_commands_up(void *arg)
+{
+    struct shard *shard = arg;
+
+    compare_links(shard);
+    load_script(shard);
 }
 
 static void on_commands_down(void *arg, const char *why)
@@ -196,7 +219,8 @@ static void on_channels_up(void *arg)
     struct shard *shard = arg;
 
     shard->probes = 0;
-    if (shard_join(shard, CHANNEL_PROBE, &(struct ff_slice){NULL, 0}, 1))
+    compare_links(shard);
+    if (shard_join(shard, CHANNEL_PROBE, &(struct ff_slice){shard->probe, strlen(shard->probe)}, 1))
         shard->env.events->open(shard->env.arg, true);
     else
         redis_link_drop(shard->channels, "out of memory");
@@ -235,19 +259,22 @@ static void on_pushed(void *arg, const struct redis_reply *reply)
     struct ff_slice what = redis_text(reply, 1);
     struct ff_slice name = redis_text(reply, 2);
     bool is_message = ff_slice_is_equal(what, FF_SLICE("message"));
+    bool has_left = ff_slice_is_equal(what, FF_SLICE("unsubscribe"));
     enum channel channel;
 
     if (refuses(reply, "SUBSCRIBE")) { /* whatever it was about is not told: begin anew */
         redis_link_drop(shard->channels, "it refuses to subscribe");
         return;
     }
-    if ((!is_message && !ff_slice_is_equal(what, FF_SLICE("subscribe"))) ||
+    if ((!is_message && !has_left && !ff_slice_is_equal(what, FF_SLICE("subscribe"))) ||
         !read_channel(shard, &name, &channel))
         return;
     if (channel == CHANNEL_PROBE)
         shard->probes = 0;
     else if (is_message)
         shard->env.events->message(shard->env.arg, channel, name, redis_text(reply, 3));
+    else if (has_left)
+        shard->env.events->left(shard->env.arg, channel, name);
     else
         shard->env.events->joined(shard->env.arg, channel, name);
 }
@@ -263,7 +290,7 @@ void shard_probe(struct shard *shard)
 {
     char room[SHARD_CHANNEL_MAX];
     struct ff_slice words[] = {FF_SLICE("PUBLISH"),
-                               channel_of(shard, CHANNEL_PROBE, (struct ff_slice){NULL, 0}, room),
+                               channel_of(shard, CHANNEL_PROBE, ff_slice_of(shard->probe), room),
                                FF_SLICE("?")};
 
     if (!shard->is_ready || !shard_is_open(shard)) {
@@ -318,6 +345,8 @@ enum ff_err shard_init(struct shard *shard, const struct shard_env *env)
 {
     *shard = (struct shard){.env = *env, .url = *env->url};
     (void)snprintf(shard->keys, sizeof(shard->keys), "%s", env->prefix);
+    (void)snprintf(shard->probe, sizeof(shard->probe), "%016llx:%u", (unsigned long long)env->node,
+                   env->index);
     (void)snprintf(shard->names, sizeof(shard->names), "%s%u:", shard->keys, shard->url.db);
     shard->commands = make_link(shard, false);
     shard->channels = shard->commands ? make_link(shard, true) : NULL;

@@ -34,6 +34,7 @@ struct shard_events {
     void (*ready)(void *arg, bool is_ready);
     void (*open)(void *arg, bool is_open);
     void (*joined)(void *arg, enum channel channel, struct ff_slice name);
+    void (*left)(void *arg, enum channel channel, struct ff_slice name);
     void (*message)(void *arg, enum channel channel, struct ff_slice name, struct ff_slice text);
     /* The highest offset that was told to anybody here. */
     uint64_t (*top)(void *arg);
@@ -42,8 +43,10 @@ struct shard_events {
 struct shard_env {
     struct net *net;
     struct mailbox *box;
-    const struct redis_url *url;   /* copied */
-    const char *prefix;            /* of all keys and channels; copied, at most SHARD_PREFIX_MAX */
+    const struct redis_url *url; /* copied */
+    const char *prefix;          /* of all keys and channels; copied, at most SHARD_PREFIX_MAX */
+    uint64_t node;               /* and the worker: who the shard belongs to */
+    uint32_t index;
     bool advises;                  /* the operator, on how Redis is set up */
     uint64_t (*random)(void *arg); /* never 0 */
     const struct shard_events *events;
@@ -56,12 +59,12 @@ struct shard {
     struct redis_link *commands; /* NULL: it is closed */
     struct redis_link *channels;
     bool is_ready;
-    bool is_behind;  /* what was told goes beyond Redis' generation: it is to be ended */
     uint32_t probes; /* sent since one was heard */
     char sha[SHARD_SHA + 1];
     char generation[SHARD_GENERATION]; /* "": none was ever known */
     char keys[SHARD_PREFIX_MAX + 1];
     char names[SHARD_PREFIX_MAX + SHARD_NUMBER]; /* before channels */
+    char probe[SHARD_NUMBER + SHARD_NUMBER];     /* the channel for what is tried */
 };
 
 /* FF_OK: it connects; FF_ENOMEM. */
@@ -102,8 +105,11 @@ void shard_probe(struct shard *shard);
 /* Redis answered what one that is fit for it does not: the link for requests is made anew. */
 void shard_distrust(struct shard *shard, const char *why);
 
-/* The same, and with it ends Redis' generation: what was told here is beyond it. */
-void shard_end_generation(struct shard *shard);
+/*
+ * An error that Redis answered, of a whole request or of a part of one: it is logged; one that says
+ * that this connection or this Redis is not fit for it makes the link anew.
+ */
+void shard_judge(struct shard *shard, struct ff_slice error);
 
 /* A number as text, in `out`. */
 struct ff_slice shard_number(char out[SHARD_NUMBER], uint64_t number);

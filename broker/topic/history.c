@@ -93,10 +93,20 @@ static uint32_t seconds_of(const struct topic *topic)
     return choose(topic->rule->history_seconds, limits_of(topic)->seconds);
 }
 
+/* The offset before the newest so many messages; those before a leap count on. */
+static uint64_t go_back(const struct topic *topic, uint64_t messages)
+{
+    uint64_t before = log_before(topic->offset, messages);
+
+    return before < topic->leap_to
+               ? log_before(topic->leap_from, messages - (topic->offset - topic->leap_to))
+               : before;
+}
+
 struct log_window history_window(const struct topic *topic, const struct log *log)
 {
     uint32_t messages = choose(topic->rule->history, limits_of(topic)->messages);
-    uint64_t oldest = log_before(topic->offset, messages);
+    uint64_t oldest = go_back(topic, messages);
 
     return (struct log_window){
         .byte = log_before(log_head_byte(log), history_octets(topic)),
@@ -263,13 +273,15 @@ static uint64_t pass_hole(const struct log *log, uint64_t offset)
 }
 
 /* Among what is kept: from `oldest` on, and a retained message before that (0: there is none). */
-static void choose_start(const struct log *log, const struct ff_since *since, uint64_t oldest,
-                         uint64_t retained, struct history_start *start)
+static void choose_start(const struct topic *topic, const struct log *log,
+                         const struct ff_since *since, uint64_t oldest, uint64_t retained,
+                         struct history_start *start)
 {
     uint64_t asked = since->position.offset;
 
     if (!since->is_position) {
-        uint64_t first = log_before(start->head, since->count);
+        uint64_t first =
+            topic ? go_back(topic, since->count) : log_before(start->head, since->count);
 
         start->retained = start->head - oldest < since->count ? retained : 0;
         start->at.offset = first > oldest ? first : oldest;
@@ -286,6 +298,8 @@ static void choose_start(const struct log *log, const struct ff_since *since, ui
         start->at.offset = pass_hole(log, start->at.offset);
     start->retained = asked < retained ? retained : 0;
     start->missing = history_first(start).offset - asked;
+    start->is_lost = topic && asked < topic->leap_to &&
+                     history_first(start).offset > topic->leap_from && start->missing;
     start->is_recovered =
         start->missing == 0 && (!start->retained || start->retained == start->at.offset);
 }
@@ -325,8 +339,8 @@ enum ff_err history_find_start(struct router *router, struct ff_slice name, enum
 
         if (topic && !log)
             return FF_ENOMEM;
-        choose_start(log ? &log->log : NULL, since, oldest, retained <= oldest ? retained : 0,
-                     start);
+        choose_start(topic, log ? &log->log : NULL, since, oldest,
+                     retained <= oldest ? retained : 0, start);
     }
     return !start->retained || past_get_retained(router, topic, kind) ? FF_OK : FF_ENOMEM;
 }

@@ -487,6 +487,8 @@ void registry_drop_idle(struct registry *registry, struct idle_topic *idle_topic
 void registry_begin_epoch(struct topic *topic, uint64_t epoch, uint64_t passed)
 {
     topic->epoch = epoch;
+    topic->leap_from = topic->offset;
+    topic->leap_to = topic->offset + passed;
     for (int i = 0; i < KINDS; i++)
         if (topic->logs[i])
             log_begin_epoch(&topic->logs[i]->log, epoch, topic->offset + passed);

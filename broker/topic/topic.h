@@ -62,12 +62,14 @@ struct topic {
     const struct topic_rule *rule; /* never NULL */
     uint64_t epoch;                /* of its offsets, 0: it keeps no history */
     uint64_t offset;               /* messages published, in its epoch or while it was there */
-    uint64_t floor;                /* up to this offset nothing is kept: memory was short */
-    uint64_t wall_ms;              /* of the newest message */
-    struct wheel_timer expiry;     /* the oldest messages are too old by then */
-    struct ff_list recent;         /* among those with history, by when they were published to, */
-    uint32_t recent_at;            /* as of this tick */
-    uint64_t reported;             /* of them, when $SYS last looked */
+    uint64_t leap_from;        /* the last offset of the epoch before this one, and where this */
+    uint64_t leap_to;          /* one began: nothing is between them; 0: there was none */
+    uint64_t floor;            /* up to this offset nothing is kept: memory was short */
+    uint64_t wall_ms;          /* of the newest message */
+    struct wheel_timer expiry; /* the oldest messages are too old by then */
+    struct ff_list recent;     /* among those with history, by when they were published to, */
+    uint32_t recent_at;        /* as of this tick */
+    uint64_t reported;         /* of them, when $SYS last looked */
     struct ff_list idle_candidate; /* among those that are compacted if they stay idle */
     uint64_t filters_generation;
     uint64_t candidate_offset; /* messages when it came there, */
