@@ -215,9 +215,6 @@ void mirrors_flush(struct mirrors *mirrors)
 
 static void settle(struct mirror *mirror)
 {
-    if (!mirror->at.epoch && mirror->has_lost) /* else what is gone is known, and told */
-        replica_tell_lost(mirror->mirrors->router, mirror_name(mirror));
-    mirror->has_lost = false;
     mirror->was_live = true;
     mirror->wanted = 0; /* what Redis has is there */
     mirror->waited_sweeps = 0;
@@ -233,6 +230,9 @@ void mirrors_confirmed(struct mirrors *mirrors, struct ff_slice name)
     if (!mirror || mirror->state != MIRROR_SUBSCRIBING)
         return;
     replica_find(mirror);
+    if (!mirror->at.epoch && mirror->has_lost) /* else what is gone is known, and told */
+        replica_tell_lost(mirrors->router, name);
+    mirror->has_lost = false;
     look(mirror);
 }
 

@@ -32,16 +32,18 @@ static bool on_unsubscribe(void *arg, const struct mirror *mirror)
 
 static void on_refused(void *arg, struct ff_slice error)
 {
-    shard_judge(&((struct redis_engine *)arg)->shard, error);
+    (void)shard_judge(&((struct redis_engine *)arg)->shard, error);
 }
 
 static void on_looked(void *context, const struct redis_reply *reply, bool was_sent)
 {
     struct mirror *mirror = context;
+    struct redis_engine *redis = mirror->mirrors->arg;
 
     (void)was_sent;
-    if (reply && redis_is(reply, 0, REDIS_ERROR))
-        on_refused(mirror->mirrors->arg, redis_text(reply, 0));
+    if (reply && redis_is(reply, 0, REDIS_ERROR) &&
+        shard_judge(&redis->shard, redis_text(reply, 0)))
+        reply = NULL; /* it is asked again, by the link that is made anew */
     mirror_looked(mirror, reply);
 }
 

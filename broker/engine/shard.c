@@ -58,7 +58,7 @@ void shard_distrust(struct shard *shard, const char *why)
         redis_link_drop(shard->commands, why);
 }
 
-void shard_judge(struct shard *shard, struct ff_slice error)
+bool shard_judge(struct shard *shard, struct ff_slice error)
 {
     static const char *const of_the_connection[] = {"NOSCRIPT", "REFENCE", "READONLY"};
 
@@ -66,9 +66,12 @@ void shard_judge(struct shard *shard, struct ff_slice error)
     for (size_t i = 0; i < sizeof(of_the_connection) / sizeof(*of_the_connection); i++) {
         struct ff_slice word = ff_slice_of(of_the_connection[i]);
 
-        if (error.len >= word.len && memcmp(error.at, word.at, word.len) == 0)
-            shard_distrust(shard, of_the_connection[i]);
+        if (error.len < word.len || memcmp(error.at, word.at, word.len) != 0)
+            continue;
+        shard_distrust(shard, of_the_connection[i]);
+        return true;
     }
+    return false;
 }
 
 /* Channels. */

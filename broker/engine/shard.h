@@ -107,9 +107,9 @@ void shard_distrust(struct shard *shard, const char *why);
 
 /*
  * An error that Redis answered, of a whole request or of a part of one: it is logged; one that says
- * that this connection or this Redis is not fit for it makes the link anew.
+ * that this connection or this Redis is not fit for it makes the link anew: true.
  */
-void shard_judge(struct shard *shard, struct ff_slice error);
+bool shard_judge(struct shard *shard, struct ff_slice error);
 
 /* A number as text, in `out`. */
 struct ff_slice shard_number(char out[SHARD_NUMBER], uint64_t number);

@@ -4,6 +4,7 @@ them when links, Redis or its memory are lost (docs/cluster.md).
 """
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -379,6 +380,157 @@ def the_operator_is_told_how_redis_is_to_be_set_up():
         assert "redis_advice" not in one.log(), one.log()
     with Redis(False, "--rename-command", "CONFIG", "") as redis, node(redis) as one:
         assert one.logged("not seen") and one.logged("option=appendonly")
+
+
+@test
+def redis_comes_back_empty_and_a_new_node_is_there_before_the_others():
+    """It begins with offset 1, as nobody has told it better; who knows better ends that, and finds it in the stream."""
+    with Redis(is_kept=False) as redis, node(redis) as one:
+        reader, writer = client_of(one), client_of(one)
+        subscribe(reader, "room")
+        for n in 1, 2:
+            publish(writer, "room", n)
+        assert until(reader, "room", 2) == [1, 2]
+        one.process.send_signal(signal.SIGSTOP)
+        redis.kill()
+        redis.start()
+        with node(redis) as two:
+            writer = client_of(two)
+            for n in range(3, 8): # past the offset where the reader stands
+                assert publish_until_taken(writer, "room", n, "k%d" % n)["offset"] == n - 2
+            one.process.send_signal(signal.SIGCONT)
+            publish_until_taken(client_of(one), "pace", 1, "pace")
+            publish_until_taken(writer, "room", 8, "k8")
+            got = until(reader, "room", 8)
+            assert told(got)[0] == "lost" and got[-1] == 8, got
+            assert "generation ends" not in one.log()
+
+
+@test
+def what_has_no_history_gets_none_by_a_lost_link():
+    """The link for requests comes back, and later Redis as another one: there is nothing to be read, and none begins."""
+    config = "/tmp/fanfare-redis-%d.conf" % os.getpid()
+    with open(config, "w") as f:
+        f.write('topic "live/#" { history = 0 }\n')
+    with Redis() as redis, node(redis, "--config", config) as one:
+        reader, writer = client_of(one), client_of(one)
+        subscribe(reader, "live/a")
+        for kill in lambda: redis.ask("CLIENT", "KILL", "TYPE", "normal"), lambda: (redis.kill(), redis.start()):
+            kill()
+            publish_until_taken(writer, "pace", 1, "pace")
+            assert "epoch" not in subscribe(client_of(one), "live/a")
+            assert redis.ask("EXISTS", "fanfare:m:live/a") == b"0"
+        deadline = time.monotonic() + DEADLINE
+        while not any(m.get("message") == 1 for m in reader.seen): # until its channel is heard again
+            assert time.monotonic() < deadline
+            publish_until_taken(writer, "live/a", 1, None)
+            subscribe(reader, "other")
+    os.unlink(config)
+
+
+@test
+def who_comes_to_a_node_that_is_behind_loses_and_repeats_nothing():
+    """It has not read yet what another one has told already: its log is no measure of what is."""
+    with Redis() as redis, node(redis, "--history", "10000", "--history-bytes", "64M") as one, \
+            node(redis, "--history", "10000", "--history-bytes", "64M") as two:
+        reader, writer, hopper = client_of(two), client_of(one), client_of(two)
+        subscribe(reader, "room")
+        two.process.send_signal(signal.SIGSTOP)
+        for n in range(1, 4001): # more than it reads in one turn
+            ack = publish(writer, "room", [n, "x" * 1000])
+        hopper.send_json({"type": 5, "id": 50, "topic": "room", "since": {"epoch": ack["epoch"], "offset": 4000}})
+        two.process.send_signal(signal.SIGCONT)
+        answer = json.loads(hopper.read()[1])
+        assert answer["id"] == 50 and answer["recovered"] and answer["offset"] == 4000, answer
+        publish(writer, "room", "next")
+        assert json.loads(hopper.read()[1])["message"] == "next"
+        # A position that there is nowhere stays one.
+        answer = subscribe(client_of(two), "room", since={"epoch": ack["epoch"], "offset": 5000})
+        assert answer["recovered"] is False and answer["offset"] == 4001, answer
+
+
+@test
+def who_only_listens_makes_a_link_fit_again():
+    """A node without publishers: that the script is gone, or the generation another one, it learns by reading alone."""
+    with Redis() as redis, node(redis) as one, node(redis) as two:
+        reader, writer = client_of(one), client_of(two)
+        redis.ask("SCRIPT", "FLUSH")
+        subscribe(reader, "room")
+        publish_until_taken(writer, "room", 1, "k")
+        assert until(reader, "room", 1) == [1]
+        redis.ask("HSET", "fanfare:generation", "n", "7") # as by a node that has found Redis behind
+        subscribe(reader, "other")
+        publish_until_taken(writer, "other", 1, "k")
+        assert until(reader, "other", 1) == [1]
+
+
+@test
+def a_topic_that_redis_forgot_ends_no_other():
+    with Redis() as redis, node(redis) as one, node(redis) as two:
+        reader, writer = client_of(two), client_of(one)
+        subscribe(reader, "quiet")
+        subscribe(reader, "busy")
+        publish(writer, "busy", 1)
+        redis.ask("DEL", "fanfare:m:quiet")
+        publish(writer, "quiet", "first") # of an epoch that nobody at two knows
+        publish(writer, "quiet", "end")
+        got = until(reader, "quiet", "end")
+        assert told(got)[0] == "lost" and got[-1] == "end", got
+        publish(writer, "busy", 2)
+        assert until(reader, "busy", 2) == [1, 2]
+        assert redis.ask("HGET", "fanfare:generation", "n") == b"1"
+
+
+@test
+def who_comes_back_after_a_restart_of_redis_misses_nothing():
+    with Redis() as redis, node(redis) as one, node(redis) as two:
+        writer, reader = client_of(one), client_of(two)
+        epoch = subscribe(reader, "room")["epoch"]
+        for n in range(1, 11):
+            publish(writer, "room", n)
+        redis.kill()
+        redis.start()
+        publish_until_taken(writer, "room", 11, "k")
+        until(reader, "room", 11)
+        for broker in one, two:
+            late = client_of(broker)
+            ack = subscribe(late, "room", since={"epoch": epoch, "offset": 5})
+            assert ack["recovered"] is True, ack
+            got = until(late, "room", 11)
+            assert [m for m in got if not isinstance(m, dict)] == list(range(6, 12)) and told(got) == ["rollback"], got
+            late = client_of(broker)
+            subscribe(late, "room", since=3)
+            assert [m for m in until(late, "room", 11) if not isinstance(m, dict)] == [9, 10, 11]
+
+
+@test
+def history_that_is_turned_off_elsewhere_makes_nobody_deaf():
+    config = "/tmp/fanfare-redis-%d.conf" % os.getpid()
+    with open(config, "w") as f:
+        f.write('topic "live/#" { history = 0 }\n')
+    with Redis() as redis, node(redis) as one, node(redis, "--config", config) as two:
+        reader, filtered = client_of(one), client_of(one)
+        subscribe(reader, "live/a")
+        subscribe(filtered, "live/+")
+        publish(client_of(one), "live/a", 1)
+        for n in 2, 3:
+            publish(client_of(two), "live/a", n)
+        assert until(reader, "live/a", 3) == [1, 2, 3]
+        assert until(filtered, "live/a", 3) == [1, 2, 3]
+    os.unlink(config)
+
+
+@test
+def an_end_waits_for_no_redis():
+    """Requests of all kinds under way, in the order that once left some unanswered."""
+    with Redis() as redis, node(redis) as one:
+        clients = [client_of(one) for _ in range(20)]
+        subscribe(clients[0], "room")
+        redis.stall()
+        for n, client in enumerate(clients):
+            client.send_json({"type": 12, "id": 1, "topic": "x"} if n % 2 else {"type": 7, "id": 1, "topic": "x", "message": n})
+            client.send_json({"type": 5, "id": 2, "topic": "+"})
+        time.sleep(0.2) # and so it ends: how is checked
 
 
 @test

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Abuse beside use: tests/fault/fault.py NAME|all [--seconds N] [--list]
+"""Abuse beside use: tests/fault/fault.py NAME|all [--seconds N] [--list], or cluster (cluster.py)
 
 Each fault is played against a broker of its own while healthy clients chat in another process.
 They may lose nothing; afterwards descriptors, connections, live blocks and live bytes must be back
@@ -24,6 +24,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
+import cluster  # noqa: E402
 from peer import BINARY, CONT, DEADLINE, PING, TEXT, Broker, Gone, Peer, frame, typed  # noqa: E402
 
 # libev's table of descriptors never shrinks: 24 bytes for each of the most there were.
@@ -551,6 +552,8 @@ def table(rows):
 
 
 def main():
+    if sys.argv[1:2] == ["cluster"]:  # it has a table and options of its own
+        return cluster.main(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="all, or some of those that --list names")
     parser.add_argument("--seconds", type=float, default=10, help="how long each fault is played [10]")
@@ -565,6 +568,7 @@ def main():
     if args.list or unknown or not args.names:
         for name, one in faults.items():
             print("%-22s %s" % (name, one.about))
+        print("%-22s %s (alone: it has options of its own, --help)" % ("cluster", cluster.ABOUT))
         return "fault: there is no %s" % unknown[0] if unknown else 0
     rows = {}
     for name in faults if "all" in args.names else args.names:
