@@ -437,6 +437,10 @@ static bool check_engine(struct config *config, char *error)
                                "engine = redis needs an address: redis = redis://localhost:6379");
     if (!redis_url_parse(&url, settings->redis, why))
         return config_complain(config, "redis", error, "redis: %s", why);
+    if (settings->max_message > REDIS_MESSAGE_MAX)
+        return config_complain(config, "max_message", error,
+                               "max_message is %u, but with engine = redis it may be at most %uK",
+                               settings->max_message, REDIS_MESSAGE_MAX / 1024);
     if (strlen(settings->redis_prefix) > REDIS_PREFIX_MAX)
         return config_complain(config, "redis_prefix", error,
                                "redis_prefix may have at most %d octets", REDIS_PREFIX_MAX);

@@ -122,9 +122,10 @@ static void answer_ask(struct redis_engine *redis, struct ask *ask, enum ff_err 
         asks_answer(FF_CONTAINER(ask, struct question, ask), err);
 }
 
-/* A publish is on its way from here on; what cannot be is answered behind those that are. */
-void asks_dispatch(struct redis_engine *redis, struct errand *errand, const struct publication *p)
+bool asks_dispatch(struct redis_engine *redis, struct errand *errand, const struct publication *p)
 {
+    bool is_taken;
+
     struct registry *registry = &redis->env.router->registry;
     struct batch_terms terms = {history_limits_for(registry, p->topic),
                                 registry_dedup_seconds(registry, p->topic),
@@ -134,10 +135,11 @@ void asks_dispatch(struct redis_engine *redis, struct errand *errand, const stru
         errand->receipt.err = FF_EAWAY;
     if (!errand->receipt.err)
         errand->receipt.err = batch_add(&redis->batch, errand, p, &terms);
-    if (errand->receipt.err && (redis->is_stopped || !batch_follow(&redis->batch, &errand->ask)))
-        asks_done(redis, &errand->ask); /* memory is short, or Redis away: out of order, then */
+    is_taken =
+        !errand->receipt.err || (!redis->is_stopped && batch_follow(&redis->batch, &errand->ask));
     if (batch_is_full(&redis->batch))
         asks_send(redis);
+    return is_taken;
 }
 
 /* Publishes that were held for questions that are answered now. */
@@ -160,7 +162,8 @@ static void dispatch_held(struct redis_engine *redis, struct mirror *mirror)
         redis->held_bytes -= held->payload.bytes.len;
         if (batch_is_full(&redis->batch)) /* Redis is away, or it would have been sent */
             errand->receipt.err = FF_EAWAY;
-        asks_dispatch(redis, errand, held);
+        if (!asks_dispatch(redis, errand, held))
+            errand->ask.is_done = mirror->is_due = true;
         ff_mem_free(held);
     }
 }

@@ -52,8 +52,12 @@ void asks_answer(struct question *question, enum ff_err err);
 /* A name's first question is not answered before publishes to it that are on their way. */
 void asks_add_barrier(struct redis_engine *redis, struct mirror *mirror);
 
-/* A publish is on its way from here on; what cannot be is answered behind those that are. */
-void asks_dispatch(struct redis_engine *redis, struct errand *errand, const struct publication *p);
+/*
+ * A publish is on its way from here on; what cannot be is answered behind those that are. False: it
+ * cannot even stand behind them: it is done, out of order, since memory is short or Redis away.
+ */
+FF_MUST_CHECK bool asks_dispatch(struct redis_engine *redis, struct errand *errand,
+                                 const struct publication *p);
 
 /* For batch.h: it is done, and answered when its turn has come. */
 void asks_done(void *arg, struct ask *ask);

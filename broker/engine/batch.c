@@ -44,7 +44,8 @@ static void finish(struct batch *batch, enum ff_err err)
     uint32_t count = batch->count;
     struct ask *asks[BATCH_PUBLISHES];
 
-    memcpy(asks, batch->asks, count * sizeof(*asks));
+    for (uint32_t i = 0; i < count; i++)
+        asks[i] = batch->asks[i];
     clear(batch);
     for (uint32_t i = 0; i < count; i++) {
         if (is_asked(asks[i]))

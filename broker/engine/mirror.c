@@ -201,15 +201,16 @@ void mirrors_flush(struct mirrors *mirrors)
     while (mirrors->can_subscribe && !ff_list_is_empty(&mirrors->waiting)) {
         uint32_t count = 0;
 
-        for (struct ff_list *node = mirrors->waiting.next;
-             node != &mirrors->waiting && count < CHANNELS_AT_ONCE; node = node->next)
-            some[count++] = FF_CONTAINER(node, struct mirror, waiting);
-        for (uint32_t i = 0; i < count; i++)
-            names[i] = mirror_name(some[i]);
-        if (!mirrors->ops->subscribe(mirrors->arg, names, count))
-            return; /* with the next turn, or when the link is up again */
-        for (uint32_t i = 0; i < count; i++)
-            ff_list_remove(&some[i]->waiting);
+        for (struct ff_list *node;
+             count < CHANNELS_AT_ONCE && (node = ff_list_pop(&mirrors->waiting)); count++) {
+            some[count] = FF_CONTAINER(node, struct mirror, waiting);
+            names[count] = mirror_name(some[count]);
+        }
+        if (mirrors->ops->subscribe(mirrors->arg, names, count))
+            continue;
+        while (count > 0) /* with the next turn, or when the link is up again */
+            ff_list_prepend(&mirrors->waiting, &some[--count]->waiting);
+        return;
     }
 }
 

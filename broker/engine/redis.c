@@ -261,12 +261,10 @@ static void publish_behind(struct redis_engine *redis, struct errand *errand,
         errand->receipt.err =
             redis->held_bytes + size <= MIRRORS_HELD_MAX ? errand_hold(errand, p) : FF_EAWAY;
     ff_list_append(&mirror->asks, &errand->ask.node);
-    if (errand->receipt.err)
-        asks_done(redis, &errand->ask);
-    else if (waits)
+    if (waits && !errand->receipt.err)
         redis->held_bytes += size;
-    else
-        asks_dispatch(redis, errand, p);
+    else if (errand->receipt.err || !asks_dispatch(redis, errand, p))
+        asks_done(redis, &errand->ask);
 }
 
 static void redis_publish(struct engine *engine, const struct publication *p, struct ticket ticket)
@@ -283,8 +281,8 @@ static void redis_publish(struct engine *engine, const struct publication *p, st
     errand->ask.mirror = mirrors_find(&redis->mirrors, p->topic);
     if (errand->ask.mirror)
         publish_behind(redis, errand, p);
-    else
-        asks_dispatch(redis, errand, p);
+    else if (!asks_dispatch(redis, errand, p))
+        asks_done(redis, &errand->ask);
 }
 
 static void redis_subscribe(struct engine *engine, const struct engine_subscription *what,
@@ -340,30 +338,34 @@ static void redis_list(struct engine *engine, struct ff_slice name, struct engin
     ask_mirror(redis, question);
 }
 
-/* What is to be waited for, before an answer about a name may go; NULL: nothing, or the batch. */
-static struct ff_list *find_asks(struct redis_engine *redis, struct ff_slice name)
+/* What is to be waited for, before an answer about a name may go. False: the batch, if anything. */
+static bool find_asks(struct redis_engine *redis, struct ff_slice name, struct ff_list **asks)
 {
     struct mirror *mirror;
 
+    *asks = &redis->filter_asks;
     if (ff_topic_kind(name) == FF_TOPIC_FILTER)
-        return &redis->filter_asks;
+        return true;
     mirror = mirrors_find(&redis->mirrors, name);
-    return mirror ? &mirror->asks : NULL;
+    if (mirror)
+        *asks = &mirror->asks;
+    return mirror;
 }
 
 static void redis_pass(struct engine *engine, struct ff_slice name, struct engine_caller caller)
 {
     struct redis_engine *redis = redis_of(engine);
-    struct ff_list *asks = find_asks(redis, name);
-    bool waits = asks ? !ff_list_is_empty(asks)
-                      : !ff_topic_is_reserved(name) && batch_is_busy(&redis->batch);
+    struct ff_list *asks;
+    bool has_asks = find_asks(redis, name, &asks);
+    bool waits = has_asks ? !ff_list_is_empty(asks)
+                          : !ff_topic_is_reserved(name) && batch_is_busy(&redis->batch);
     struct question *question = waits ? asks_make(redis, ASK_PASS, name, caller) : NULL;
 
-    if (question && asks)
+    if (question && has_asks)
         ff_list_append(asks, &question->ask.node);
     else if (!question || !batch_follow(&redis->batch, &question->ask)) {
         ff_mem_free(question); /* where memory is short, out of order is better than not at all */
-        engine->events->passed(engine->arg, caller);
+        redis->engine.events->passed(redis->engine.arg, caller);
     }
 }
 

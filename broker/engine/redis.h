@@ -24,7 +24,10 @@
 struct mailbox;
 struct net;
 
-enum { REDIS_PREFIX_MAX = 64 };
+enum {
+    REDIS_PREFIX_MAX = 64,
+    REDIS_MESSAGE_MAX = 2 * 1024 * 1024, /* of a client's frame: half of what a link has room for */
+};
 
 struct redis_engine_env {
     struct router *router;

@@ -79,7 +79,7 @@ bool shard_judge(struct shard *shard, struct ff_slice error)
 static struct ff_slice channel_of(const struct shard *shard, enum channel channel,
                                   struct ff_slice name, char room[SHARD_CHANNEL_MAX])
 {
-    size_t prefix = strlen(shard->names);
+    size_t prefix = shard->names_len;
     size_t kind = strlen(kinds[channel]);
 
     memcpy(room, shard->names, prefix);
@@ -89,20 +89,23 @@ static struct ff_slice channel_of(const struct shard *shard, enum channel channe
     return (struct ff_slice){room, prefix + kind + name.len};
 }
 
+/* In the room for so many words, and for so many names. */
+static bool join(struct shard *shard, enum channel channel, const struct ff_slice *names,
+                 uint32_t count, struct ff_slice *words, char *room)
+{
+    words[0] = FF_SLICE("SUBSCRIBE");
+    for (uint32_t i = 0; i < count; i++, room += SHARD_CHANNEL_MAX)
+        words[i + 1] = channel_of(shard, channel, names[i], room);
+    return redis_link_command(shard->channels, count + 1, words, NULL, NULL);
+}
+
 bool shard_join(struct shard *shard, enum channel channel, const struct ff_slice *names,
                 uint32_t count)
 {
     struct ff_slice *words = ff_mem_alloc((count + 1) * sizeof(*words));
-    char *rooms = ff_mem_alloc((size_t)count * SHARD_CHANNEL_MAX);
-    bool is_taken = false;
+    char *rooms = words ? ff_mem_alloc((size_t)count * SHARD_CHANNEL_MAX) : NULL;
+    bool is_taken = rooms && shard->channels && join(shard, channel, names, count, words, rooms);
 
-    if (words && rooms && shard->channels) {
-        words[0] = FF_SLICE("SUBSCRIBE");
-        for (uint32_t i = 0; i < count; i++)
-            words[i + 1] =
-                channel_of(shard, channel, names[i], rooms + (size_t)i * SHARD_CHANNEL_MAX);
-        is_taken = redis_link_command(shard->channels, count + 1, words, NULL, NULL);
-    }
     ff_mem_free(words);
     ff_mem_free(rooms);
     return is_taken;
@@ -350,7 +353,8 @@ enum ff_err shard_init(struct shard *shard, const struct shard_env *env)
     (void)snprintf(shard->keys, sizeof(shard->keys), "%s", env->prefix);
     (void)snprintf(shard->probe, sizeof(shard->probe), "%016llx:%u", (unsigned long long)env->node,
                    env->index);
-    (void)snprintf(shard->names, sizeof(shard->names), "%s%u:", shard->keys, shard->url.db);
+    shard->names_len =
+        (size_t)snprintf(shard->names, sizeof(shard->names), "%s%u:", shard->keys, shard->url.db);
     shard->commands = make_link(shard, false);
     shard->channels = shard->commands ? make_link(shard, true) : NULL;
     if (shard->channels)

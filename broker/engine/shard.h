@@ -64,7 +64,8 @@ struct shard {
     char generation[SHARD_GENERATION]; /* "": none was ever known */
     char keys[SHARD_PREFIX_MAX + 1];
     char names[SHARD_PREFIX_MAX + SHARD_NUMBER]; /* before channels */
-    char probe[SHARD_NUMBER + SHARD_NUMBER];     /* the channel for what is tried */
+    size_t names_len;
+    char probe[SHARD_NUMBER + SHARD_NUMBER]; /* the channel for what is tried */
 };
 
 /* FF_OK: it connects; FF_ENOMEM. */

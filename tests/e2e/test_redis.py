@@ -12,7 +12,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
 from peer import BIN, DEADLINE, TEXT, Broker, Gone, frame, typed  # noqa: E402
-from redis_server import Redis, free_port  # noqa: E402
+from redis_server import Redis, free_port, free_ports  # noqa: E402
 
 WORKERS = os.environ.get("FANFARE_WORKERS", "1")
 tests = []
@@ -363,6 +363,7 @@ def what_is_not_there_yet_says_so():
                        (["--redis", "redis://localhost"], "engine = redis"),
                        (["--engine", "redis", "--redis", "rediss://localhost"], "not there yet"),
                        (["--engine", "redis", "--redis", "redis://a,redis://b"], "not there yet"),
+                       (["--engine", "redis", "--redis", "redis://a", "--max-message", "3M"], "at most 2048K"),
                        (["--engine", "redis", "--redis", "http://a"], "redis://")):
         done = subprocess.run([os.path.join(BIN, "fanfared"), "--listen", "127.0.0.1:0", *args],
                               capture_output=True, text=True)
@@ -536,7 +537,7 @@ def an_end_waits_for_no_redis():
 @test
 def a_cluster_to_try_is_one_command():
     """./dev cluster, without installing and building: Redis, nodes, nginx, and nothing is left of them."""
-    port = next(p for p in iter(free_port, 0) if p < 65000)
+    port = free_ports(3)
     root = os.path.join(os.path.dirname(__file__), "../..")
     run = subprocess.Popen([os.path.join(root, "bench/cluster"), "2", str(port)], stdout=subprocess.PIPE, text=True)
     try:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real redis-server on a port and in a folder of the test's own."""
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,6 +19,16 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def free_ports(count):
+    """The first of so many in a row, below those that the kernel gives to clients."""
+    while True:
+        first = random.randrange(20000, 32000)
+        with contextlib.ExitStack() as taken, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                taken.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
 
 
 class Redis:
