@@ -241,20 +241,23 @@ static void on_channels_down(void *arg, const char *why)
     shard->env.events->open(shard->env.arg, false);
 }
 
+static bool cut_prefix(struct ff_slice *name, const char *prefix, size_t len)
+{
+    if (name->len < len || memcmp(name->at, prefix, len) != 0)
+        return false;
+    *name = (struct ff_slice){name->at + len, name->len - len};
+    return true;
+}
+
 /* Cuts the prefix and the kind off a channel's name. False: it is none of ours. */
 static bool read_channel(const struct shard *shard, struct ff_slice *name, enum channel *channel)
 {
-    char room[SHARD_CHANNEL_MAX];
-
+    if (!cut_prefix(name, shard->names, shard->names_len))
+        return false;
     for (int i = 0; i < CHANNEL_KINDS; i++) {
-        struct ff_slice start =
-            channel_of(shard, (enum channel)i, (struct ff_slice){NULL, 0}, room);
-
-        if (name->len < start.len || memcmp(name->at, start.at, start.len) != 0)
-            continue;
-        *name = (struct ff_slice){name->at + start.len, name->len - start.len};
         *channel = (enum channel)i;
-        return true;
+        if (cut_prefix(name, kinds[i], strlen(kinds[i])))
+            return true;
     }
     return false;
 }
