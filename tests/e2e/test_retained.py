@@ -292,6 +292,8 @@ def in_any_order_of_things(broker):
     a = client(broker)
     for round_ in range(60):
         topic = dice.choice(("few/mix%d", "off/mix%d", "mix%d")) % round_
+        if STORED == "redis" and topic.startswith("off"):
+            continue # what has no offset may be heard by who subscribes a moment behind its ACK
         has_history, said, kept, readers = not topic.startswith("off"), [], None, []
         for n in range(1, dice.randrange(5, 40)):
             is_kept = dice.random() < 0.2
