@@ -178,7 +178,8 @@ static enum ff_err append(struct mirror *mirror, const struct parcel *parcel, bo
 
 bool replica_has(const struct mirror *mirror, const struct parcel *parcel)
 {
-    return parcel->at.epoch == mirror->at.epoch && parcel->at.offset <= mirror->at.offset;
+    return parcel->at.epoch && parcel->at.epoch == mirror->at.epoch &&
+           parcel->at.offset <= mirror->at.offset;
 }
 
 /* Of a topic without history. */

@@ -5,6 +5,7 @@ them when links, Redis or its memory are lost (docs/cluster.md).
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -302,6 +303,29 @@ def what_has_no_history_is_told_that_it_may_have_lost():
         publish(writer, "live/a", 2)
         publish(writer, "x/b", 2)
         assert until(reader, "live/a", 2) == [2] and until(reader, "x/b", 2) == [2]
+    os.unlink(config)
+
+
+@test
+def what_has_no_history_is_heard_while_the_other_link_comes_back():
+    """A topic is looked at again then, and what its channel brings meanwhile is held back, not had already."""
+    config = "/tmp/fanfare-redis-%d.conf" % os.getpid()
+    with open(config, "w") as f:
+        f.write('topic "live/#" { history = 0 }\n')
+    with Redis() as redis, node(redis, "--config", config) as one:
+        reader = client_of(one)
+        subscribe(reader, "live/a")
+        with socket.create_connection(("127.0.0.1", redis.port)) as by_hand:
+            def ask(*words):
+                by_hand.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
+                while not by_hand.recv(100).endswith(b"\r\n"):
+                    pass
+
+            for n in range(1, 10001):
+                if n % 500 == 0:
+                    ask(b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes")
+                ask(b"PUBLISH", b"fanfare:0:c:live/a", b"0:0:1:\x01\x01\x15\x00" + bytes(17) + b"%d" % n)
+        assert until(reader, "live/a", 10000) == list(range(1, 10001))
     os.unlink(config)
 
 
