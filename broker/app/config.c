@@ -16,7 +16,6 @@
 
 #include "broker/app/environment.h"
 #include "broker/app/option.h"
-#include "broker/engine/redis.h"
 #include "broker/net/endpoint.h"
 #include "broker/worker/qsbr.h"
 #include "protocol/base/mem.h"
@@ -421,37 +420,6 @@ static bool check_memory(struct config *config, char *error)
                            config->settings.max_memory, config->workers, least >> 10);
 }
 
-/* What the engine needs, and what it cannot do yet. */
-static bool check_engine(struct config *config, char *error)
-{
-    const struct settings *settings = &config->settings;
-    struct redis_url url;
-    char why[REDIS_WHY_MAX];
-
-    if (settings->engine == ENGINE_MEMORY)
-        return !settings->redis[0] ||
-               config_complain(config, "redis", error,
-                               "redis is set, but the engine is memory: add engine = redis");
-    if (!settings->redis[0])
-        return config_complain(config, "engine", error,
-                               "engine = redis needs an address: redis = redis://localhost:6379");
-    if (!redis_url_parse(&url, settings->redis, why))
-        return config_complain(config, "redis", error, "redis: %s", why);
-    if (settings->max_message > REDIS_MESSAGE_MAX)
-        return config_complain(config, "max_message", error,
-                               "max_message is %u, but with engine = redis it may be at most %uK",
-                               settings->max_message, REDIS_MESSAGE_MAX / 1024);
-    if (strlen(settings->redis_prefix) > REDIS_PREFIX_MAX)
-        return config_complain(config, "redis_prefix", error,
-                               "redis_prefix may have at most %d octets", REDIS_PREFIX_MAX);
-    for (uint32_t i = 0; i < config->rule_count; i++)
-        if (config->rules[i].has_presence)
-            return config_complain(config, "engine", error,
-                                   "topic \"%s\": presence is not there yet with engine = redis",
-                                   config->rules[i].filter);
-    return true;
-}
-
 /* What depends on other options or on the machine. */
 static bool complete(struct config *config, char *error)
 {
@@ -460,7 +428,7 @@ static bool complete(struct config *config, char *error)
     if (config->workers == 0)
         config->workers = count_cores();
     if (!check_buffered(config, error) || !check_memory(config, error) ||
-        !check_engine(config, error))
+        !config_check_engine(config, error))
         return false;
     if (settings->plain_topic[0] &&
         ff_topic_kind(ff_slice_of(settings->plain_topic)) == FF_TOPIC_BAD)

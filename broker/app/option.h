@@ -68,6 +68,9 @@ __attribute__((format(printf, 4, 5))) bool config_complain(const struct config *
  */
 bool config_check_reach(struct config *config, char error[CONFIG_ERROR_MAX]);
 
+/* In engine.c: the same of which engine it is. */
+bool config_check_engine(struct config *config, char error[CONFIG_ERROR_MAX]);
+
 /* Reads the file into the configuration. False: `error` says what and where. */
 bool config_read_file(struct config *config, const char *file, char error[CONFIG_ERROR_MAX]);
 

@@ -186,8 +186,6 @@ enum ff_err batch_add(struct batch *batch, struct errand *errand, const struct p
 static void read_answer(const struct batch *batch, struct ff_slice text,
                         struct engine_receipt *receipt)
 {
-    char room[64];
-    struct ff_slice ended = {room, text.len + 1};
     bool is_known = text.len && text.at[0] == '=';
 
     receipt->err = FF_EAWAY;
@@ -197,14 +195,10 @@ static void read_answer(const struct batch *batch, struct ff_slice text,
         receipt->err = FF_ELIMIT;
     if (text.len && text.at[0] == '-')
         batch->env.refused(batch->env.arg, (struct ff_slice){text.at + 1, text.len - 1});
-    if (ended.len > sizeof(room) || !text.len)
-        return;
-    memcpy(room, text.at, text.len);
-    room[text.len] = ' ';
-    ended.at += is_known;
-    ended.len -= is_known;
-    if (parcel_take_number(&ended, ':', &receipt->receipt.position.epoch) &&
-        parcel_take_number(&ended, ' ', &receipt->receipt.position.offset) && !ended.len) {
+    text.at += is_known;
+    text.len -= is_known;
+    if (parcel_take_number(&text, ':', &receipt->receipt.position.epoch) &&
+        parcel_take_number(&text, '\0', &receipt->receipt.position.offset)) {
         receipt->err = FF_OK;
         receipt->is_duplicate = is_known;
     }

@@ -362,7 +362,7 @@ void mirrors_deliver_to_filters(struct mirrors *mirrors, struct ff_slice text, u
         replica_tell_filters(mirrors, name, &parcel);
 }
 
-/* The links. */
+/* The links. No mirror ends by what is done here. */
 
 /* The channel is gone with its link: it follows nothing. */
 static void lose(struct mirror *mirror)
@@ -378,13 +378,10 @@ static void lose(struct mirror *mirror)
 
 void mirrors_can_subscribe(struct mirrors *mirrors, bool can)
 {
-    struct ff_list *next;
-
     mirrors->can_subscribe = can;
-    for (struct ff_list *node = mirrors->all.next; node != &mirrors->all; node = next) {
+    for (struct ff_list *node = mirrors->all.next; node != &mirrors->all; node = node->next) {
         struct mirror *mirror = FF_CONTAINER(node, struct mirror, all);
 
-        next = node->next;
         if (!can)
             lose(mirror);
         else if (mirrors->can_look && is_wanted(mirror))
@@ -394,13 +391,10 @@ void mirrors_can_subscribe(struct mirrors *mirrors, bool can)
 
 void mirrors_can_look(struct mirrors *mirrors, bool can)
 {
-    struct ff_list *next;
-
     mirrors->can_look = can;
-    for (struct ff_list *node = mirrors->all.next; node != &mirrors->all; node = next) {
+    for (struct ff_list *node = mirrors->all.next; node != &mirrors->all; node = node->next) {
         struct mirror *mirror = FF_CONTAINER(node, struct mirror, all);
 
-        next = node->next;
         if (!can)
             ff_list_remove(&mirror->to_look);
         else if (mirror->state == MIRROR_LIVE || mirror->state == MIRROR_LOADING)
@@ -412,13 +406,10 @@ void mirrors_can_look(struct mirrors *mirrors, bool can)
 
 void mirrors_lose_patience(struct mirrors *mirrors)
 {
-    struct ff_list *next;
-
     mirrors->is_patient = false;
-    for (struct ff_list *node = mirrors->all.next; node != &mirrors->all; node = next) {
+    for (struct ff_list *node = mirrors->all.next; node != &mirrors->all; node = node->next) {
         struct mirror *mirror = FF_CONTAINER(node, struct mirror, all);
 
-        next = node->next;
         if (!ff_list_is_empty(&mirror->asks) && !mirror_is_live(mirror))
             refuse(mirror, FF_EAWAY);
     }
@@ -484,11 +475,22 @@ uint64_t mirrors_top(const struct mirrors *mirrors)
     return top;
 }
 
+bool mirror_find_former(const struct mirror *mirror, uint64_t epoch, uint64_t *last)
+{
+    for (uint32_t i = 0; i < mirror->former_count; i++) {
+        if (mirror->former[i].epoch != epoch)
+            continue;
+        *last = mirror->former[i].offset;
+        return true;
+    }
+    return false;
+}
+
 struct ff_position mirror_translate(const struct mirror *mirror, struct ff_position position)
 {
-    for (uint32_t i = 0; i < mirror->former_count; i++)
-        if (mirror->former[i].epoch == position.epoch &&
-            position.offset <= mirror->former[i].offset)
-            return (struct ff_position){mirror->at.epoch, position.offset};
+    uint64_t last;
+
+    if (mirror_find_former(mirror, position.epoch, &last) && position.offset <= last)
+        position.epoch = mirror->at.epoch;
     return position;
 }

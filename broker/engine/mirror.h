@@ -166,6 +166,9 @@ void mirrors_sweep(struct mirrors *mirrors);
 /* The highest offset that any of them has told. */
 uint64_t mirrors_top(const struct mirrors *mirrors);
 
+/* The last offset of a former epoch, as Redis knows it. False: it does not know the epoch. */
+bool mirror_find_former(const struct mirror *mirror, uint64_t epoch, uint64_t *last);
+
 /* Where somebody's position is now: the same in an epoch that its own one went over into. */
 struct ff_position mirror_translate(const struct mirror *mirror, struct ff_position position);
 

@@ -40,10 +40,11 @@ bool parcel_take_number(struct ff_slice *rest, char separator, uint64_t *number)
         if (__builtin_mul_overflow(n, 10, &n) ||
             __builtin_add_overflow(n, (uint64_t)(rest->at[i] - '0'), &n))
             return false;
-    if (i == 0 || i >= rest->len || rest->at[i] != separator)
+    if (i == 0 || (separator ? i >= rest->len || rest->at[i] != separator : i < rest->len))
         return false;
-    rest->at += i + 1;
-    rest->len -= i + 1;
+    i += separator != '\0';
+    rest->at += i;
+    rest->len -= i;
     *number = n;
     return true;
 }

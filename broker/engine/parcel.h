@@ -45,7 +45,10 @@ enum parcel_fault parcel_read(struct ff_slice text, struct parcel *parcel);
 enum parcel_fault parcel_read_named(struct ff_slice text, struct ff_slice *topic,
                                     struct parcel *parcel);
 
-/* An epoch or an offset as Redis writes it, before the separator (cut off with it). False: none. */
+/*
+ * An epoch or an offset as Redis writes it, before the separator, which is cut off with it; NUL: up
+ * to the text's end. False: there is none.
+ */
 bool parcel_take_number(struct ff_slice *rest, char separator, uint64_t *number);
 
 #endif

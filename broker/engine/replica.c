@@ -82,18 +82,6 @@ static enum ff_err tell_hole(struct mirror *mirror, uint64_t to, const char *cau
     return FF_OK;
 }
 
-/* The last offset of a former epoch, as Redis knows it. False: it does not know the epoch. */
-static bool find_former(const struct mirror *mirror, uint64_t epoch, uint64_t *last)
-{
-    for (uint32_t i = 0; i < mirror->former_count; i++) {
-        if (mirror->former[i].epoch != epoch)
-            continue;
-        *last = mirror->former[i].offset;
-        return true;
-    }
-    return false;
-}
-
 /* The topic goes on behind `begun` in another epoch. Redis has begun it behind all that was told.
  */
 static enum ff_err begin_epoch(struct mirror *mirror, uint64_t epoch, uint64_t begun)
@@ -103,7 +91,7 @@ static enum ff_err begin_epoch(struct mirror *mirror, uint64_t epoch, uint64_t b
     uint64_t last = 0;
     enum ff_err err = FF_OK;
 
-    if (find_former(mirror, mirror->at.epoch, &last)) {
+    if (mirror_find_former(mirror, mirror->at.epoch, &last)) {
         hole.cause = "rollback";
         if (last > mirror->at.offset && last < begun)
             err = tell_hole(mirror, last, "expired");
@@ -188,12 +176,11 @@ static void take_uncounted(struct mirror *mirror, const struct parcel *parcel,
 {
     struct topic *topic = mirror->at.epoch ? replica_topic(mirror) : NULL;
 
-    if (topic) /* it had history: who published it has another configuration than before */
+    if (topic) { /* it had history: who published it has another configuration than before */
         registry_begin_epoch(topic, 0, 0);
-    if (topic)
         mirror->left = mirror->at;
-    if (topic || !mirror->at.epoch)
         mirror->at = (struct ff_position){0, 0};
+    }
     if (parcel->retain) {
         mirror->retained_ms = parcel->wall_ms;
         (void)replica_topic(mirror);
@@ -252,15 +239,9 @@ static enum ff_err take_kept(struct mirror *mirror, const struct parcel *parcel)
 
 static bool read_number(const struct redis_reply *reply, uint32_t i, uint64_t *number)
 {
-    char text[32];
-    struct ff_slice given = redis_text(reply, i);
-    struct ff_slice ended = {text, given.len + 1};
+    struct ff_slice text = redis_text(reply, i);
 
-    if (!given.len || given.len + 1 >= sizeof(text))
-        return false;
-    memcpy(text, given.at, given.len);
-    text[given.len] = ' ';
-    return parcel_take_number(&ended, ' ', number) && ended.len == 0;
+    return parcel_take_number(&text, '\0', number);
 }
 
 /* EPOCH:LAST, for each, the newest first. */

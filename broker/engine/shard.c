@@ -58,15 +58,21 @@ void shard_distrust(struct shard *shard, const char *why)
         redis_link_drop(shard->commands, why);
 }
 
+static bool cut_prefix(struct ff_slice *name, const char *prefix, size_t len)
+{
+    if (name->len < len || memcmp(name->at, prefix, len) != 0)
+        return false;
+    *name = (struct ff_slice){name->at + len, name->len - len};
+    return true;
+}
+
 bool shard_judge(struct shard *shard, struct ff_slice error)
 {
     static const char *const of_the_connection[] = {"NOSCRIPT", "REFENCE", "READONLY"};
 
     LOG_EVENT(LOG_WARN, "redis_refused", LOG_SLICE("why", error));
     for (size_t i = 0; i < sizeof(of_the_connection) / sizeof(*of_the_connection); i++) {
-        struct ff_slice word = ff_slice_of(of_the_connection[i]);
-
-        if (error.len < word.len || memcmp(error.at, word.at, word.len) != 0)
+        if (!cut_prefix(&error, of_the_connection[i], strlen(of_the_connection[i])))
             continue;
         shard_distrust(shard, of_the_connection[i]);
         return true;
@@ -239,14 +245,6 @@ static void on_channels_down(void *arg, const char *why)
 
     (void)why;
     shard->env.events->open(shard->env.arg, false);
-}
-
-static bool cut_prefix(struct ff_slice *name, const char *prefix, size_t len)
-{
-    if (name->len < len || memcmp(name->at, prefix, len) != 0)
-        return false;
-    *name = (struct ff_slice){name->at + len, name->len - len};
-    return true;
 }
 
 /* Cuts the prefix and the kind off a channel's name. False: it is none of ours. */

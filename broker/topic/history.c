@@ -68,8 +68,7 @@ static const struct history_limits *limits_of(const struct topic *topic)
 
 bool history_is_on(const struct registry *registry, struct ff_slice name)
 {
-    return !ff_topic_is_reserved(name) &&
-           choose(registry_rule(registry, name)->history, registry->limits.history.messages) > 0;
+    return history_limits_for(registry, name).messages > 0;
 }
 
 struct history_limits history_limits_for(const struct registry *registry, struct ff_slice name)

@@ -2,6 +2,7 @@
 """Many nodes as one by a real Redis: order, recovery, filters and keys across nodes, and what becomes of
 them when links, Redis or its memory are lost (docs/cluster.md).
 """
+import atexit
 import json
 import os
 import signal
@@ -33,6 +34,15 @@ def client_of(broker):
 def node(redis, *args):
     return Broker("--engine", "redis", "--redis", redis.url, "--workers", WORKERS, *args,
                   env={"FANFARE_ENGINE": "redis", "FANFARE_REDIS_PREFIX": "fanfare:"})
+
+
+def rules(text):
+    """A configuration with this in it, gone when the test ends."""
+    path = "/tmp/fanfare-redis-%d-%d.conf" % (os.getpid(), len(text))
+    with open(path, "w") as f:
+        f.write(text)
+    atexit.register(lambda: os.path.exists(path) and os.unlink(path))
+    return path
 
 
 def publish(client, topic, message, **more):
@@ -133,9 +143,7 @@ def who_was_told_of_a_message_finds_it_at_every_node():
 
 @test
 def what_is_retained_is_there_at_every_node():
-    config = "/tmp/fanfare-redis-%d.conf" % os.getpid()
-    with open(config, "w") as f:
-        f.write('topic "short/#" { history = 2 }\ntopic "none/#" { history = 0 }\n')
+    config = rules('topic "short/#" { history = 2 }\ntopic "none/#" { history = 0 }\n')
     with Redis() as redis, node(redis, "--config", config, "--max-retained", "3") as one, \
             node(redis, "--config", config, "--max-retained", "3") as two:
         writer, reader = client_of(one), client_of(two)
@@ -166,7 +174,6 @@ def what_is_retained_is_there_at_every_node():
         subscribe(late, "none/a", since=1)
         publish(writer, "none/a", "live")
         assert until(late, "none/a", "live") == ["live"]
-    os.unlink(config)
 
 
 @test
@@ -285,9 +292,7 @@ def redis_is_killed_and_comes_back_empty():
 
 @test
 def what_has_no_history_is_told_that_it_may_have_lost():
-    config = "/tmp/fanfare-redis-%d.conf" % os.getpid()
-    with open(config, "w") as f:
-        f.write('topic "live/#" { history = 0 }\n')
+    config = rules('topic "live/#" { history = 0 }\n')
     with Redis() as redis, node(redis, "--config", config) as one:
         reader, writer = client_of(one), client_of(one)
         assert "epoch" not in subscribe(reader, "live/a")
@@ -303,15 +308,12 @@ def what_has_no_history_is_told_that_it_may_have_lost():
         publish(writer, "live/a", 2)
         publish(writer, "x/b", 2)
         assert until(reader, "live/a", 2) == [2] and until(reader, "x/b", 2) == [2]
-    os.unlink(config)
 
 
 @test
 def what_has_no_history_is_heard_while_the_other_link_comes_back():
     """A topic is looked at again then, and what its channel brings meanwhile is held back, not had already."""
-    config = "/tmp/fanfare-redis-%d.conf" % os.getpid()
-    with open(config, "w") as f:
-        f.write('topic "live/#" { history = 0 }\n')
+    config = rules('topic "live/#" { history = 0 }\n')
     with Redis() as redis, node(redis, "--config", config) as one:
         reader = client_of(one)
         subscribe(reader, "live/a")
@@ -326,7 +328,6 @@ def what_has_no_history_is_heard_while_the_other_link_comes_back():
                     ask(b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes")
                 ask(b"PUBLISH", b"fanfare:0:c:live/a", b"0:0:1:\x01\x01\x15\x00" + bytes(17) + b"%d" % n)
         assert until(reader, "live/a", 10000) == list(range(1, 10001))
-    os.unlink(config)
 
 
 @test
@@ -434,9 +435,7 @@ def redis_comes_back_empty_and_a_new_node_is_there_before_the_others():
 @test
 def what_has_no_history_gets_none_by_a_lost_link():
     """The link for requests comes back, and later Redis as another one: there is nothing to be read, and none begins."""
-    config = "/tmp/fanfare-redis-%d.conf" % os.getpid()
-    with open(config, "w") as f:
-        f.write('topic "live/#" { history = 0 }\n')
+    config = rules('topic "live/#" { history = 0 }\n')
     with Redis() as redis, node(redis, "--config", config) as one:
         reader, writer = client_of(one), client_of(one)
         subscribe(reader, "live/a")
@@ -450,7 +449,6 @@ def what_has_no_history_gets_none_by_a_lost_link():
             assert time.monotonic() < deadline
             publish_until_taken(writer, "live/a", 1, None)
             subscribe(reader, "other")
-    os.unlink(config)
 
 
 @test
@@ -535,9 +533,7 @@ def who_comes_back_after_a_restart_of_redis_misses_nothing():
 
 @test
 def history_that_is_turned_off_elsewhere_makes_nobody_deaf():
-    config = "/tmp/fanfare-redis-%d.conf" % os.getpid()
-    with open(config, "w") as f:
-        f.write('topic "live/#" { history = 0 }\n')
+    config = rules('topic "live/#" { history = 0 }\n')
     with Redis() as redis, node(redis) as one, node(redis, "--config", config) as two:
         reader, filtered = client_of(one), client_of(one)
         subscribe(reader, "live/a")
@@ -547,7 +543,6 @@ def history_that_is_turned_off_elsewhere_makes_nobody_deaf():
             publish(client_of(two), "live/a", n)
         assert until(reader, "live/a", 3) == [1, 2, 3]
         assert until(filtered, "live/a", 3) == [1, 2, 3]
-    os.unlink(config)
 
 
 @test

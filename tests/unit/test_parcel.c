@@ -109,6 +109,38 @@ static void a_name_comes_before_it(void **state)
     ff_buf_deinit(&buf);
 }
 
+/* Up to a separator, or to the end; as many octets as a number may have. */
+static void numbers_end_where_they_are_said_to(void **state)
+{
+    static const struct {
+        const char *text;
+        char separator;
+        bool is_one;
+        size_t left;
+    } cases[] = {
+        {"12:3", ':', true, 1},
+        {"12:", ':', true, 0},
+        {"12", ':', false, 2},
+        {"12", '\0', true, 0},
+        {"12:", '\0', false, 3},
+        {"", '\0', false, 0},
+        {":", ':', false, 1},
+        {"18446744073709551615", '\0', true, 0},
+        {"18446744073709551616", '\0', false, 20},
+        {"000000000000000000001", '\0', true, 0},
+        {"0000000000000000000001", '\0', false, 22},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct ff_slice rest = ff_slice_of(cases[i].text);
+        uint64_t number;
+
+        assert_int_equal(parcel_take_number(&rest, cases[i].separator, &number), cases[i].is_one);
+        assert_int_equal(rest.len, cases[i].left);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -116,6 +148,7 @@ int main(void)
         cmocka_unit_test(what_is_no_message_is_none),
         cmocka_unit_test(newer_versions_are_told),
         cmocka_unit_test(a_name_comes_before_it),
+        cmocka_unit_test(numbers_end_where_they_are_said_to),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
